@@ -1,7 +1,7 @@
 """Engines that tests need, in one place.
 
-A test names what it needs with `@pytest.mark.engine("docker")`. Where the engine is missing, the test is skipped by that name and counted
-in the last lines; with CGN_REQUIRE_ENGINES=1 (as in CI) a missing engine is a failure instead (O-2).
+A test names what it needs with `@pytest.mark.engine("docker")`. Where the engine is missing, the test is skipped by
+that name and counted in the last lines; with CGN_REQUIRE_ENGINES=1 (as in CI) a missing engine is a failure (O-2).
 """
 
 import os
