@@ -1,0 +1,104 @@
+"""What keeps the tree pleasant to live in, as tests (style: hygiene is tests too)."""
+
+import ast
+import re
+import subprocess
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = (
+    "cgn_node",
+    "central_service",
+    "miner_client",
+    "dservices",
+    "ledger",
+    "payouts",
+    "cgn_chassis",
+    "sdk/src/cgn_sdk",
+)
+LONGEST_FUNCTION_LINES = 100
+"""A ratchet: lower it when the longest function gets shorter, never raise it."""
+COPYLEFT = re.compile(r"\bA?GPL|GNU (Affero )?General Public", re.IGNORECASE)
+
+
+def sources() -> list[Path]:
+    found = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return sorted(path for path in found if "node_modules" not in path.parts)
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def requirements() -> list[str]:
+    """Names of every direct dependency of both distributions."""
+    names = []
+    for manifest in ("pyproject.toml", "sdk/pyproject.toml"):
+        project = tomllib.loads((ROOT / manifest).read_text())["project"]
+        listed = list(project.get("dependencies", []))
+        for extra in project.get("optional-dependencies", {}).values():
+            listed += extra
+        names += [re.split(r"[<>=\[ ;]", line, maxsplit=1)[0] for line in listed]
+    return sorted(set(names) - {"cgn-sdk"})
+
+
+def test_no_function_is_longer_than_the_ratchet() -> None:
+    too_long = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > LONGEST_FUNCTION_LINES:
+                    too_long.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {lines} lines")
+    assert not too_long, "\n".join(too_long)
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    def silent(path: Path) -> bool:
+        return path.stat().st_size > 0 and not ast.get_docstring(ast.parse(path.read_text()))
+
+    assert not [str(path.relative_to(ROOT)) for path in sources() if silent(path)]
+
+
+def test_no_folder_is_named_for_nothing() -> None:
+    """A folder called common, utils or helpers means that a name is missing (architecture)."""
+    names = {"common", "utils", "helpers", "util", "misc"}
+    assert not [str(path) for path in tracked() if names & set(path.relative_to(ROOT).parts[:-1])]
+
+
+def test_every_dependency_has_its_sentence() -> None:
+    text = (ROOT / "docs/dependencies.md").read_text()
+    missing = [name for name in requirements() if f"`{name}`" not in text]
+    assert not missing, f"docs/dependencies.md says nothing about {missing}"
+
+
+@pytest.mark.parametrize("name", [name for name in requirements() if name != "tpm2-pytss"])
+def test_no_dependency_we_ship_is_copyleft(name: str) -> None:
+    """What each wheel declares. LGPL libraries linked as separate shared files are allowed and named in the docs."""
+    facts = distribution(name).metadata
+    licence = facts.get("License-Expression") or (facts.get("License") or "").split("\n")[0]
+    classifiers = [line for line in facts.get_all("Classifier") or [] if line.startswith("License")]
+    declared = re.sub(r"LGPL\S*|GNU Lesser General Public[^;]*", "", "; ".join([licence, *classifiers]))
+    assert not COPYLEFT.search(declared), f"{name}: {declared}"
+
+
+def test_nothing_unfinished_is_in_the_sources() -> None:
+    marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sources()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if marks.search(line)
+    ]
+    assert not found, found
+
+
+def test_no_path_of_one_machine_is_tracked() -> None:
+    strange = re.compile(rb"(?<![\w.])/(work|farm|root)/[a-z.]")
+    found = [str(path.relative_to(ROOT)) for path in tracked() if strange.search(path.read_bytes())]
+    assert [name for name in found if name != "tests/unit/test_hygiene.py"] == []
