@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import time
+from typing import cast
 
 import httptools
 
@@ -46,8 +47,7 @@ class Connection(asyncio.Protocol):
         self.queued_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's own class is not a subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.drained.set()
