@@ -1,0 +1,178 @@
+"""Structured logs: one line per event, coloured text for people at a terminal, JSON for machines (O-6).
+
+    log = logs.get("broker")
+    log.info("request.finished", request_id=request_id, total_ms=3)
+
+An event is a dotted name, what belongs to it are named fields; a line below the level costs one comparison.
+Secrets never reach a line: values of type `Secret` hide themselves, fields with a telling name are hidden here, and
+`configure(hide=...)` takes patterns of keys that might travel inside longer text.
+
+Lines of libraries that use the standard `logging` come out in the same form (warnings and above).
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
+LEVELS = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR}
+_NAMES = {value: name for name, value in LEVELS.items()}
+
+FIELD_CHARACTERS_MAX = 2_000
+"""A longer value is cut: what strangers send must not fill the disk line by line."""
+
+_HIDDEN = "[hidden]"
+_SECRET_FIELDS = frozenset(
+    ["api_key", "authorization", "cookie", "password", "private_key", "secret", "session_key", "token", "key"]
+)
+_COLOURS = {DEBUG: "\x1b[2m", INFO: "\x1b[36m", WARNING: "\x1b[33m", ERROR: "\x1b[31m"}
+_RESET, _DIM = "\x1b[0m", "\x1b[2m"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+Sink = Callable[[int, str, str, dict[str, Any]], None]
+
+
+class _State:
+    """The one place that says where lines go; `configure` sets it, once per process."""
+
+    level: int = INFO
+    sink: Sink | None = None
+    hide: tuple[re.Pattern[str], ...] = ()
+
+
+class Log:
+    """A named source of events. Make one per module with `get`."""
+
+    __slots__ = ("bound", "name")
+
+    def __init__(self, name: str, bound: dict[str, Any] | None = None) -> None:
+        self.name = name
+        self.bound = bound or {}
+
+    def bind(self, **fields: Any) -> "Log":
+        """The same source with fields that every line carries."""
+        return Log(self.name, {**self.bound, **fields})
+
+    def is_on(self, level: int) -> bool:
+        return level >= _State.level
+
+    def debug(self, event: str, /, **fields: Any) -> None:
+        if _State.level <= DEBUG:
+            _emit(DEBUG, self, event, fields)
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        if _State.level <= INFO:
+            _emit(INFO, self, event, fields)
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        if _State.level <= WARNING:
+            _emit(WARNING, self, event, fields)
+
+    def error(self, event: str, /, **fields: Any) -> None:
+        _emit(ERROR, self, event, fields)
+
+    def exception(self, event: str, /, **fields: Any) -> None:
+        """An error with the trace of the exception being handled."""
+        _emit(ERROR, self, event, {**fields, "trace": traceback.format_exc(limit=20)})
+
+
+def get(name: str) -> Log:
+    return Log(name)
+
+
+def configure(
+    *, level: str = "info", form: str = "auto", stream: TextIO | None = None, hide: Sequence[str] = ()
+) -> None:
+    """Says where lines go. `form` is `text`, `json` or `auto` (text at a terminal). `hide` holds regular expressions
+    whose matches inside any text are hidden."""
+    out = stream if stream is not None else sys.stderr
+    as_text = form == "text" or (form == "auto" and out.isatty())
+    _State.level = LEVELS[level]
+    _State.hide = tuple(re.compile(pattern) for pattern in hide)
+    _State.sink = _text_sink(out, colour=out.isatty()) if as_text else _json_sink(out)
+    root = logging.getLogger()
+    root.handlers[:] = [_Bridge()]
+    root.setLevel(logging.WARNING)
+
+
+def clean(name: str, value: Any) -> Any:
+    """A field's value as it may be shown: secrets hidden, long text cut."""
+    if name in _SECRET_FIELDS:
+        return _HIDDEN
+    if isinstance(value, (bool, int, float)) or value is None:
+        return value
+    if isinstance(value, bytes):
+        value = value.hex()
+    elif isinstance(value, dict):
+        return {str(key): clean(str(key), entry) for key, entry in value.items()}
+    elif isinstance(value, (list, tuple)):
+        return [clean("", entry) for entry in value]
+    text = value if isinstance(value, str) else str(value)
+    limit = FIELD_CHARACTERS_MAX * (10 if name == "trace" else 1)
+    if len(text) > limit:
+        text = text[:limit] + f"… ({len(text)} characters)"
+    for pattern in _State.hide:
+        text = pattern.sub(_HIDDEN, text)
+    return text
+
+
+def _emit(level: int, log: Log, event: str, fields: dict[str, Any]) -> None:
+    sink = _State.sink
+    if sink is None:
+        return
+    shown = {name: clean(name, value) for name, value in ({**log.bound, **fields} if log.bound else fields).items()}
+    sink(level, log.name, event, shown)
+
+
+def _json_sink(out: TextIO) -> Sink:
+    encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+    def write(level: int, name: str, event: str, fields: dict[str, Any]) -> None:
+        # The four fixed fields stand last, so that no caller's field can pretend to be one of them.
+        line = {**fields, "time": _now(), "level": _NAMES[level], "source": name, "event": event}
+        out.write(encode(line) + "\n")
+        out.flush()
+
+    return write
+
+
+def _text_sink(out: TextIO, *, colour: bool) -> Sink:
+    def write(level: int, name: str, event: str, fields: dict[str, Any]) -> None:
+        trace = str(fields.pop("trace", ""))
+        details = " ".join(f"{key}={_one_line(value)}" for key, value in fields.items())
+        if colour:
+            head = f"{_DIM}{_now()[11:23]}{_RESET} {_COLOURS[level]}{_NAMES[level]:7}{_RESET} {name} {event}"
+            line = f"{head} {_DIM}{details}{_RESET}"
+        else:
+            line = f"{_now()} {_NAMES[level]:7} {name} {event} {details}"
+        out.write(line.rstrip() + "\n" + (trace.rstrip() + "\n" if trace else ""))
+        out.flush()
+
+    return write
+
+
+def _one_line(value: Any) -> str:
+    """Text for one line: what a stranger sent can neither begin a new line nor steer the terminal."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def _now() -> str:
+    now = time.time_ns()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000_000)) + f".{now // 1000 % 1_000_000:06d}Z"
+
+
+class _Bridge(logging.Handler):
+    """Takes lines of the standard library's logging into ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = max(known for known in _NAMES if known <= max(record.levelno, DEBUG))
+        fields: dict[str, Any] = {"message": record.getMessage()}
+        if record.exc_info:
+            fields["trace"] = "".join(traceback.format_exception(*record.exc_info, limit=20))
+        _emit(level, Log(record.name), "library", fields)
