@@ -4,6 +4,7 @@ A test names what it needs with `@pytest.mark.engine("docker")`. Where the engin
 that name and counted in the last lines; with CGN_REQUIRE_ENGINES=1 (as in CI) a missing engine is a failure (O-2).
 """
 
+import hashlib
 import os
 import shutil
 import socket
@@ -11,6 +12,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -117,3 +119,47 @@ def anvil_url() -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=10)
+
+
+def public_id(name: str) -> str:
+    """A public id that stands for a name, the same in every run."""
+    digits = "abcdefghijklmnopqrstuvwxyz234567"
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:17], "big")
+    return "p" + "".join(digits[number >> shift & 31] for shift in range(0, 130, 5))
+
+
+@pytest.fixture(scope="session")
+def make_row() -> Callable[..., Any]:
+    """Returns a function that builds a sound row; every argument has a default, names become public ids.
+
+    make_row(7, fee_nano_eur=1_000, enterprise="e1", contributor="c1", developer="d1", operator="o1", parts={…}).
+    The row id is the number in hexadecimal unless given; shares are 70 % and 20 %, the operator takes the rest.
+    """
+    from cgn_sdk.keccak import keccak_256
+    from cgn_sdk.protocol import row
+
+    def make(number: int = 1, *, fee_nano_eur: int = 1_000, rate: int = 50_000_000, **given: Any) -> row.Row:
+        fee_cpu = row.fee_nano_cpu(fee_nano_eur, rate)
+        names = {role: public_id(given.pop(role, role)) for role in ("enterprise", *row.PAYOUT_ROLES, "node")}
+        eur = {"contributor": fee_nano_eur * 7 // 10, "developer": fee_nano_eur * 2 // 10}
+        cpu = {"contributor": fee_cpu * 7 // 10, "developer": fee_cpu * 2 // 10}
+        eur["operator"], cpu["operator"] = fee_nano_eur - sum(eur.values()), fee_cpu - sum(cpu.values())
+        arguments: dict[str, Any] = {
+            "row_id": f"{number:032x}",
+            "event_time_ns": 1_795_250_000_000_000_000 + number,
+            **{f"{role}_id": names[role] for role in ("node", "enterprise", "contributor", "developer", "operator")},
+            "dservice": "mediagen",
+            "dservice_version": "1.0.0",
+            "tier": "2",
+            "usage_fee_nano_eur": fee_nano_eur,
+            "usage_fee_nano_cpu": fee_cpu,
+            "exchange_rate_nano_eur_per_cpu": rate,
+            "pay_in": [row.PayIn("enterprise", names["enterprise"], fee_cpu)],
+            "payouts": [row.Payout(role, names[role], eur[role], cpu[role]) for role in sorted(eur)],
+            "parts": {},
+            "salt": hashlib.sha256(b"salt %d" % number).digest(),
+            "keccak": keccak_256,
+        }
+        return row.build_row(**{**arguments, **given})
+
+    return make

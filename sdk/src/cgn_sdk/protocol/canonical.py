@@ -1,0 +1,95 @@
+"""Canonical JSON (RFC 8785): one value, one sequence of bytes, in any language.
+
+Hashes and signatures of the network are over these bytes. Two things are narrower here than in the RFC: no floats (an
+amount or a time is a string of decimal digits, see docs/reference/interfaces.md) and no integers that a double cannot
+hold exactly. `encode(value)` refuses them rather than writing something another language would read differently.
+
+    encode({"b": [1, True], "a": "ü"})  ->  b'{"a":"\\xc3\\xbc","b":[1,true]}'
+
+Rules of this file: the C encoder of the standard library does the work wherever its bytes are those of the RFC. It
+escapes exactly as RFC 8785 section 3.2.2.2 wants when `ensure_ascii` is off; it orders keys by code point where the RFC
+(3.2.3) orders by UTF-16 unit, and the two differ only when some key holds a character beyond U+FFFF.
+"""
+
+import json
+from json.encoder import encode_basestring
+from typing import Any, TypeAlias
+
+JsonValue: TypeAlias = "bool | int | str | list[JsonValue] | tuple[JsonValue, ...] | dict[str, JsonValue] | None"
+
+MAX_INTEGER = 2**53 - 1
+"""Largest magnitude of a number: what every IEEE 754 double holds exactly (RFC 7493, section 2.2)."""
+
+MAX_DEPTH = 64
+"""Deepest nesting of lists and objects; nothing of ours is deeper than 8; the bound saves the stack."""
+
+
+class CanonicalError(ValueError):
+    """The value has no canonical form here; the text names what and where."""
+
+
+def encode(value: JsonValue) -> bytes:
+    """Returns the canonical UTF-8 bytes of a JSON value.
+
+    Raises CanonicalError for floats, integers beyond 2^53-1, keys that are not strings, lone surrogates, other types,
+    and nesting deeper than MAX_DEPTH.
+    """
+    beyond_bmp = _examine(value, MAX_DEPTH)
+    try:
+        if beyond_bmp:
+            return _encode_slowly(value).encode()
+        return _text(value).encode()
+    except UnicodeEncodeError as error:
+        raise CanonicalError(f"a string holds a lone surrogate: {error.object[error.start : error.end]!r}") from error
+
+
+def encode_strings(value: dict[str, Any]) -> bytes:
+    """As `encode`, without the examination, for a caller who has already checked every type (`row.build_row` does).
+
+    The value holds only objects with ASCII keys, lists and strings.
+    """
+    return _text(value).encode()
+
+
+_text = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
+).encode
+
+
+def _examine(value: object, depth: int) -> bool:
+    """Raises CanonicalError for what has no canonical form; returns whether a key goes beyond U+FFFF."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return False
+    if kind is int:
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:  # type: ignore[operator]
+            raise CanonicalError("an integer is beyond 2^53-1: write it as a string of digits")
+        return False
+    if depth == 0:
+        raise CanonicalError(f"nested deeper than {MAX_DEPTH}")
+    beyond_bmp = False
+    if kind is dict:
+        for key, item in value.items():  # type: ignore[attr-defined]
+            if type(key) is not str:
+                raise CanonicalError(f"the key {key!r} is not a string")
+            if not key.isascii() and max(key) > "\uffff":
+                beyond_bmp = True
+            if type(item) is not str and _examine(item, depth - 1):
+                beyond_bmp = True
+        return beyond_bmp
+    if kind is list or kind is tuple:
+        for item in value:  # type: ignore[attr-defined]
+            if type(item) is not str and _examine(item, depth - 1):
+                beyond_bmp = True
+        return beyond_bmp
+    raise CanonicalError(f"a {kind.__name__} has no canonical form: {value!r:.80}")
+
+
+def _encode_slowly(value: Any) -> str:
+    """The same text with keys ordered by UTF-16 unit; the value has been examined."""
+    if isinstance(value, dict):
+        pairs = sorted(value.items(), key=lambda pair: pair[0].encode("utf-16-be"))
+        return "{" + ",".join(f"{encode_basestring(key)}:{_encode_slowly(item)}" for key, item in pairs) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_encode_slowly, value)) + "]"
+    return _text(value)

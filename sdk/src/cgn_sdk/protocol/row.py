@@ -1,0 +1,467 @@
+"""The microtransaction row: its columns, its hashes, and what must hold for its money (L-1, L-2).
+
+Columns are declared once, in `COLUMNS`, with the three characteristics of the specification. A `Row` can only be made
+by `build_row`, which checks everything, or `decode_row`, which checks everything again. `verify_row` says what is
+wrong with a public row that somebody else shows.
+
+    row hash   = Keccak-256(canonical JSON of all public columns but the row hash itself)
+    part salt  = Keccak-256(salt ‖ part name)
+    part hash  = Keccak-256(part salt ‖ canonical JSON of the part)
+
+One random salt of 32 bytes per row: showing one part's salt opens one part and says nothing about the others.
+
+What is left to others: which fee is right (ledger.core.money and the node's price), who signs the row (receipt).
+Amounts are integers in Python and strings of decimal digits in JSON; nothing here knows floats.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+from cgn_sdk.protocol.canonical import CanonicalError, encode, encode_strings
+
+Keccak: TypeAlias = Callable[[bytes], bytes]
+PublicRow: TypeAlias = dict[str, Any]
+"""The public columns by name, as they stand in JSON: strings, and two lists of objects of strings."""
+
+SCHEMA_VERSION: Final = "1"
+TIERS: Final = ("1", "2", "3", "4a", "4b")
+PAY_IN_ROLES: Final = ("enterprise", "subsidy")
+PAYOUT_ROLES: Final = ("charity", "contributor", "developer", "operator")
+NANO_PER_UNIT: Final = 1_000_000_000
+
+MAX_AMOUNT: Final = 2**63 - 1
+"""Largest amount, rate or time: what a 64-bit column of either store holds. In nano-CPU above the whole supply."""
+
+MAX_PAY_IN: Final = 16
+MAX_PAYOUTS: Final = 64
+"""Entries per row: far above what deals and charity shares need; they bound a row and its work in a payout run."""
+
+MAX_PART_BYTES: Final = 64 * 1024
+"""Canonical bytes of one private part: request headers are at most 32 KiB, the rest is ours."""
+
+MAX_CUSTOM_BYTES: Final = 16 * 1024
+"""Canonical bytes of the enterprise's own fields of one row (a few KB each, limited as a whole)."""
+
+MAX_PUBLIC_BYTES: Final = 16 * 1024
+"""Canonical bytes of the public columns: 64 payouts of about 150 bytes and the rest."""
+
+SALT_BYTES: Final = 32
+
+
+class Column(NamedTuple):
+    """One column and its class (specification, the table of L)."""
+
+    name: str
+    mutability: Literal["immutable", "mutable"]
+    origin: Literal["internal", "custom"]
+    visibility: Literal["public", "private"]
+    form: str
+    """Which check of `_FORMS` a value must pass; "part" for private objects, "state" for what payouts keep apart."""
+    meaning: str
+
+
+def _public(name: str, form: str, meaning: str) -> Column:
+    return Column(name, "immutable", "internal", "public", form, meaning)
+
+
+def _private(name: str, meaning: str) -> Column:
+    return Column(name, "immutable", "internal", "private", "part", meaning)
+
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    _public("row_id", "row_id", "request id = row id: 32 hexadecimal digits"),
+    _public("schema_version", "schema", "version of this table"),
+    _public("event_time_ns", "amount", "when the work ended, UTC, ns since 1970"),
+    _public("node_id", "public_id", "the CGN node"),
+    _public("enterprise_id", "public_id", "who asked for the work"),
+    _public("end_user_id", "optional_id", "the enterprise's user, or empty"),
+    _public("contributor_id", "public_id", "whose miner did the work"),
+    _public("developer_id", "public_id", "who wrote the DService"),
+    _public("operator_id", "public_id", "who operates the node"),
+    _public("dservice", "name", "name of the DService"),
+    _public("dservice_version", "version", "its version"),
+    _public("tier", "tier", "tier of the miner"),
+    _public("usage_fee_nano_eur", "amount", "price of the work, 1e-9 EUR"),
+    _public("usage_fee_nano_cpu", "amount", "price of the work, 1e-9 CPU"),
+    _public("exchange_rate_nano_eur_per_cpu", "rate", "1e-9 EUR for one CPU (1e9 nano-CPU)"),
+    _public("pay_in", "pay_in", "who pays: list of {role, id, amount_nano_cpu}, sorted by role and id"),
+    _public("payouts", "payouts", "who is paid: list of {role, id, amount_nano_eur, amount_nano_cpu}, sorted"),
+    _public("request_hash", "hash", "salted hash of the private part `request`"),
+    _public("metrics_hash", "hash", "salted hash of the private part `metrics`"),
+    _public("service_hash", "hash", "salted hash of the private part `service`"),
+    _public("accounts_hash", "hash", "salted hash of the private part `accounts`"),
+    Column("custom_hash", "immutable", "custom", "public", "hash", "salted hash of the private part `custom`"),
+    _public("row_hash", "row_hash", "hash of the public columns above"),
+    _private("request", "method, URL, headers, digests and sizes of both bodies"),
+    _private("metrics", "use claimed and measured, times, the miner's signed statement and its seal proof"),
+    _private("service", "metadata the DService gave"),
+    _private("accounts", "Ethereum address by public id"),
+    Column("custom", "immutable", "custom", "private", "part", "the enterprise's CGN-Meta fields"),
+    Column("payment_state", "mutable", "internal", "private", "state", "per entity: pending, collected, paid, carried"),
+    Column("batch_id", "mutable", "internal", "private", "state", "per entity: the batch that settled the row"),
+    Column("tx_id", "mutable", "internal", "private", "state", "per entity: the chain transaction"),
+)
+
+PUBLIC_COLUMNS: Final = tuple(c.name for c in COLUMNS if c.visibility == "public" and c.name != "row_hash")
+"""The columns whose canonical JSON is hashed to the row hash."""
+PARTS: Final = tuple(c.name for c in COLUMNS if c.form == "part")
+"""The private parts, each an object with a salted hash among the public columns."""
+
+_PUBLIC_SET = frozenset(PUBLIC_COLUMNS)
+_PART_HASH_COLUMNS = tuple((name, f"{name}_hash", name.encode()) for name in PARTS)
+
+
+class PayIn(NamedTuple):
+    """Who pays how much of a row."""
+
+    role: str
+    id: str
+    amount_nano_cpu: int
+
+
+class Payout(NamedTuple):
+    """Who is paid how much of a row."""
+
+    role: str
+    id: str
+    amount_nano_eur: int
+    amount_nano_cpu: int
+
+
+class Finding(NamedTuple):
+    """One thing wrong with what somebody shows. `where` names the row, column, batch or field; `code` is stable."""
+
+    code: str
+    where: str
+    detail: str
+
+
+class RowError(ValueError):
+    """A row that must not exist: carries every finding."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = tuple(findings)
+        super().__init__("; ".join(f"{f.where}: {f.detail}" for f in self.findings[:8]))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One verified microtransaction. Made by `build_row` and `decode_row` only."""
+
+    public: Mapping[str, Any]
+    """The public columns (those of PUBLIC_COLUMNS)."""
+    parts: Mapping[str, Mapping[str, Any]]
+    """The private parts by name."""
+    salt: bytes
+    row_hash: bytes
+    public_json: bytes
+    """Canonical JSON of `public`: the preimage of the row hash."""
+    private_json: bytes
+    """Canonical JSON of {parts, salt}: what a store keeps beside the public columns and never shows."""
+
+    @property
+    def row_id(self) -> str:
+        row_id: str = self.public["row_id"]
+        return row_id
+
+    def to_bytes(self) -> bytes:
+        """Returns the row as one canonical JSON object, {"private": …, "public": …}; `decode_row` undoes it."""
+        return b'{"private":%b,"public":%b}' % (self.private_json, self.public_json)
+
+
+def build_row(
+    *,
+    row_id: str,
+    event_time_ns: int,
+    node_id: str,
+    enterprise_id: str,
+    contributor_id: str,
+    developer_id: str,
+    operator_id: str,
+    dservice: str,
+    dservice_version: str,
+    tier: str,
+    usage_fee_nano_eur: int,
+    usage_fee_nano_cpu: int,
+    exchange_rate_nano_eur_per_cpu: int,
+    pay_in: Iterable[PayIn],
+    payouts: Iterable[Payout],
+    parts: Mapping[str, Mapping[str, Any]],
+    salt: bytes,
+    keccak: Keccak,
+    end_user_id: str = "",
+) -> Row:
+    """Builds a row and everything derived from it; sorts the two lists.
+
+    Amounts are integers (1e-9 EUR, 1e-9 CPU), the time is ns since 1970 UTC, `parts` holds the private parts by name
+    (a missing one is the empty object), `salt` is 32 fresh random bytes. Raises RowError with every finding when
+    a form or a money invariant does not hold (L-1), and when a part has no canonical form or is too long.
+    """
+    public: PublicRow = {
+        "row_id": row_id,
+        "schema_version": SCHEMA_VERSION,
+        "event_time_ns": _digits(event_time_ns),
+        "node_id": node_id,
+        "enterprise_id": enterprise_id,
+        "end_user_id": end_user_id,
+        "contributor_id": contributor_id,
+        "developer_id": developer_id,
+        "operator_id": operator_id,
+        "dservice": dservice,
+        "dservice_version": dservice_version,
+        "tier": tier,
+        "usage_fee_nano_eur": _digits(usage_fee_nano_eur),
+        "usage_fee_nano_cpu": _digits(usage_fee_nano_cpu),
+        "exchange_rate_nano_eur_per_cpu": _digits(exchange_rate_nano_eur_per_cpu),
+        "pay_in": [
+            {"role": role, "id": id_, "amount_nano_cpu": _digits(cpu)} for role, id_, cpu in sorted(pay_in, key=_order)
+        ],
+        "payouts": [
+            {"role": role, "id": id_, "amount_nano_eur": _digits(eur), "amount_nano_cpu": _digits(cpu)}
+            for role, id_, eur, cpu in sorted(payouts, key=_order)
+        ],
+    }
+    private_json = _add_part_hashes(public, parts, salt, keccak)
+    return _finish(public, {name: parts.get(name, {}) for name in PARTS}, salt, private_json, keccak)
+
+
+def decode_row(data: bytes, keccak: Keccak) -> Row:
+    """Returns the row that `Row.to_bytes` wrote, after checking all of it again.
+
+    Raises RowError when the bytes are not such a row or a hash in them does not fit.
+    """
+    try:
+        record = json.loads(data)
+        public, private = record["public"], record["private"]
+        parts, salt = private["parts"], bytes.fromhex(private["salt"])
+        claimed = {column: public[column] for _, column, _ in _PART_HASH_COLUMNS}
+        extra = set(record) - {"public", "private"} or set(private) - {"parts", "salt"} or set(parts) - set(PARTS)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RowError([Finding("row_malformed", "row", f"not a stored row: {error!r:.200}")]) from error
+    if extra:
+        raise RowError([Finding("row_malformed", "row", "has members of no column")])
+    rebuilt = dict(public)
+    private_json = _add_part_hashes(rebuilt, parts, salt, keccak)
+    wrong = [
+        Finding("part_hash", column, "is not the part's hash")
+        for column in claimed
+        if rebuilt[column] != claimed[column]
+    ]
+    if wrong:
+        raise RowError(wrong)
+    return _finish(rebuilt, parts, salt, private_json, keccak)
+
+
+def row_hash(public: Mapping[str, Any], keccak: Keccak) -> bytes:
+    """Returns Keccak-256 over the canonical JSON of the public columns. Raises CanonicalError where there is none."""
+    return keccak(public_preimage(public))
+
+
+def public_preimage(public: Mapping[str, Any]) -> bytes:
+    """Returns the bytes that the row hash is taken over. A `row_hash` among the columns is left out."""
+    return encode({name: value for name, value in public.items() if name != "row_hash"})
+
+
+def part_salt(salt: bytes, part: str, keccak: Keccak) -> bytes:
+    """Returns the salt that opens one private part."""
+    return keccak(salt + part.encode())
+
+
+def part_hash(part_salt: bytes, part: Mapping[str, Any], keccak: Keccak) -> bytes:
+    """Returns the salted hash of a private part, as it stands among the public columns."""
+    return keccak(part_salt + encode(dict(part)))
+
+
+def amount(digits: str) -> int:
+    """Returns the integer of a column that holds digits. Raises ValueError for any other text."""
+    if type(digits) is not str or not _DIGITS(digits) or int(digits) > MAX_AMOUNT:
+        raise ValueError(f"not an amount: {digits!r:.80}")
+    return int(digits)
+
+
+def fee_nano_cpu(fee_nano_eur: int, rate_nano_eur_per_cpu: int) -> int:
+    """Returns a fee in 1e-9 CPU at a rate in 1e-9 EUR for one CPU, rounded **down**: nobody pays more than the price.
+
+    The only rounding between the two currencies; it is protocol, since a validator recomputes it for every row.
+    """
+    return fee_nano_eur * NANO_PER_UNIT // rate_nano_eur_per_cpu
+
+
+def verify_row(public: object) -> list[Finding]:
+    """Returns everything wrong with a public row as shown: columns, forms, order, sums (L-1). Empty means sound.
+
+    Hashes are not looked at: a public row does not hold what its part hashes are over, and the row hash is compared by
+    whoever has it (`row_hash`).
+    """
+    if not isinstance(public, dict):
+        return [Finding("row_malformed", "row", "is not an object")]
+    findings = [Finding("column_missing", name, "is missing") for name in PUBLIC_COLUMNS if name not in public]
+    findings += [
+        Finding("column_unknown", str(name)[:80], "is no public column")
+        for name in public
+        if name not in _PUBLIC_SET and name != "row_hash"
+    ]
+    for name, form in _FORM_OF:
+        if name in public:
+            problem = form(public[name])
+            if problem:
+                findings.append(Finding("column_form", name, problem))
+    if not findings:
+        findings = _money_findings(public)
+    return findings
+
+
+# --- forms ---------------------------------------------------------------------------------------------------------
+
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII).fullmatch
+_PUBLIC_ID = re.compile(r"p[a-z2-7]{26}", re.ASCII).fullmatch
+_HEX_32 = re.compile(r"[0-9a-f]{32}", re.ASCII).fullmatch
+_HEX_64 = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", re.ASCII).fullmatch
+_VERSION = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z.+_-]{0,62}[0-9A-Za-z])?", re.ASCII).fullmatch
+
+
+def _matches(pattern: Callable[[str], Any], wanted: str) -> Callable[[object], str]:
+    def problem(value: object) -> str:
+        return "" if type(value) is str and pattern(value) else f"{value!r:.80} is not {wanted}"
+
+    return problem
+
+
+def _is_amount(value: object) -> str:
+    if type(value) is str and _DIGITS(value) and (len(value) < 19 or int(value) <= MAX_AMOUNT):
+        return ""
+    return f"{value!r:.80} is not a string of decimal digits of at most 2^63-1"
+
+
+def _is_rate(value: object) -> str:
+    return _is_amount(value) or ("a rate of zero buys nothing" if value == "0" else "")
+
+
+def _is_entries(roles: tuple[str, ...], members: frozenset[str], maximum: int) -> Callable[[object], str]:
+    amounts = tuple(sorted(members - {"role", "id"}))
+
+    def problem(value: object) -> str:
+        if type(value) is not list or len(value) > maximum:
+            return f"is not a list of at most {maximum} entries"
+        before = ("", "")
+        for entry in value:
+            if type(entry) is not dict or entry.keys() != members:
+                return f"{entry!r:.80} is not an object of {', '.join(sorted(members))}"
+            role, id_ = entry["role"], entry["id"]
+            if role not in roles:
+                return f"{role!r:.80} is not one of {', '.join(roles)}"
+            if type(id_) is not str or not _PUBLIC_ID(id_):
+                return f"{id_!r:.80} is not a public id"
+            for name in amounts:
+                text = entry[name]
+                if type(text) is not str or not _DIGITS(text) or (len(text) == 19 and int(text) > MAX_AMOUNT):
+                    return f"{name} {text!r:.80} is not a string of decimal digits of at most 2^63-1"
+            if (role, id_) <= before:
+                return "is not sorted by role and id, or names one twice"
+            before = (role, id_)
+        return ""
+
+    return problem
+
+
+_FORMS: Final[Mapping[str, Callable[[object], str]]] = MappingProxyType(
+    {
+        "row_id": _matches(_HEX_32, "32 lower-case hexadecimal digits"),
+        "schema": _matches(lambda text: text == SCHEMA_VERSION, f"schema version {SCHEMA_VERSION!r}"),
+        "amount": _is_amount,
+        "rate": _is_rate,
+        "public_id": _matches(_PUBLIC_ID, "a public id (p and 26 characters of base32)"),
+        "optional_id": _matches(lambda text: text == "" or _PUBLIC_ID(text), "a public id or empty"),
+        "name": _matches(_NAME, "a DService name"),
+        "version": _matches(_VERSION, "a version"),
+        "tier": _matches(lambda text: text in TIERS, f"one of {', '.join(TIERS)}"),
+        "pay_in": _is_entries(PAY_IN_ROLES, frozenset({"role", "id", "amount_nano_cpu"}), MAX_PAY_IN),
+        "payouts": _is_entries(
+            PAYOUT_ROLES, frozenset({"role", "id", "amount_nano_cpu", "amount_nano_eur"}), MAX_PAYOUTS
+        ),
+        "hash": _matches(_HEX_64, "64 lower-case hexadecimal digits"),
+    }
+)
+_FORM_OF = tuple((c.name, _FORMS[c.form]) for c in COLUMNS if c.name in _PUBLIC_SET)
+
+
+def _money_findings(public: Mapping[str, Any]) -> list[Finding]:
+    """What is wrong with the sums of a row whose forms are right (L-1)."""
+    fee_cpu = int(public["usage_fee_nano_cpu"])
+    fee_eur = int(public["usage_fee_nano_eur"])
+    paid_in = sum([int(entry["amount_nano_cpu"]) for entry in public["pay_in"]])
+    paid_out = sum([int(entry["amount_nano_cpu"]) for entry in public["payouts"]])
+    paid_out_eur = sum([int(entry["amount_nano_eur"]) for entry in public["payouts"]])
+    findings = []
+    at_rate = fee_nano_cpu(fee_eur, int(public["exchange_rate_nano_eur_per_cpu"]))
+    if fee_cpu != at_rate:
+        findings.append(
+            Finding("money_rate", "usage_fee_nano_cpu", f"is {fee_cpu}; the fee in EUR at the rate is {at_rate}")
+        )
+    if paid_in != fee_cpu:
+        findings.append(Finding("money_pay_in", "pay_in", f"sums to {paid_in} nano-CPU, the fee is {fee_cpu}"))
+    if paid_out != fee_cpu:
+        findings.append(Finding("money_payouts", "payouts", f"sum to {paid_out} nano-CPU, the fee is {fee_cpu}"))
+    if paid_out_eur != fee_eur:
+        findings.append(
+            Finding("money_payouts_eur", "payouts", f"sum to {paid_out_eur} nano-EUR, the fee is {fee_eur}")
+        )
+    return findings
+
+
+# --- building ------------------------------------------------------------------------------------------------------
+
+
+def _order(entry: PayIn | Payout) -> tuple[str, str]:
+    return (entry[0], entry[1])
+
+
+def _digits(value: int) -> str:
+    """An integer as a column holds it. The forms check range and sign; a float or a bool must not get so far."""
+    if type(value) is not int:
+        raise RowError([Finding("column_form", "amount", f"{value!r:.80} is not an integer")])
+    return str(value)
+
+
+def _add_part_hashes(public: PublicRow, parts: Mapping[str, Mapping[str, Any]], salt: bytes, keccak: Keccak) -> bytes:
+    """Puts the parts' salted hashes among the public columns; returns the canonical JSON of {parts, salt}."""
+    if type(salt) is not bytes or len(salt) != SALT_BYTES:
+        raise RowError([Finding("salt", "salt", f"is not {SALT_BYTES} bytes")])
+    if len(parts) > len(PARTS) or any(name not in PARTS for name in parts):
+        raise RowError([Finding("part_unknown", "parts", f"only {', '.join(PARTS)} are private parts")])
+    texts = {}
+    for name, column, name_bytes in _PART_HASH_COLUMNS:
+        part = parts.get(name, _EMPTY)
+        try:
+            text = encode(part) if type(part) is dict else encode(dict(part))
+        except (CanonicalError, TypeError, ValueError) as error:
+            raise RowError([Finding("part_form", name, str(error))]) from error
+        if len(text) > (MAX_CUSTOM_BYTES if name == "custom" else MAX_PART_BYTES):
+            raise RowError([Finding("part_length", name, f"is {len(text)} bytes long")])
+        public[column] = keccak(keccak(salt + name_bytes) + text).hex()
+        texts[name] = text
+    members = b",".join([b'"%b":%b' % (name.encode(), texts[name]) for name in _PARTS_SORTED])
+    return b'{"parts":{%b},"salt":"%b"}' % (members, salt.hex().encode())
+
+
+def _finish(
+    public: PublicRow, parts: Mapping[str, Mapping[str, Any]], salt: bytes, private_json: bytes, keccak: Keccak
+) -> Row:
+    findings = verify_row(public)
+    if findings:
+        raise RowError(findings)
+    public_json = encode_strings(public)
+    if len(public_json) > MAX_PUBLIC_BYTES:
+        raise RowError([Finding("row_length", "row", f"the public columns are {len(public_json)} bytes long")])
+    return Row(
+        MappingProxyType(public), MappingProxyType(dict(parts)), salt, keccak(public_json), public_json, private_json
+    )
+
+
+_EMPTY: Final[dict[str, Any]] = {}
+_PARTS_SORTED = tuple(sorted(PARTS))

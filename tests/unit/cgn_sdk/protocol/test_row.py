@@ -1,0 +1,178 @@
+"""The row: published vectors, the money invariants, the forms, and what each hash covers (L-1, L-2)."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol import row
+from cgn_sdk.protocol.canonical import encode
+
+VECTORS = json.loads((Path(__file__).parents[3] / "vectors/row.json").read_text())["rows"]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda v: v["public"]["row_id"])
+def test_published_vectors(vector: dict) -> None:
+    public, salt = vector["public"], bytes.fromhex(vector["salt"])
+    assert row.verify_row(public) == []
+    assert row.public_preimage(public).hex() == vector["preimage_hex"]
+    assert row.row_hash(public, keccak_256).hex() == vector["row_hash"]
+    for name in row.PARTS:
+        part_salt = row.part_salt(salt, name, keccak_256)
+        assert part_salt.hex() == vector["part_salts"][name]
+        assert row.part_hash(part_salt, vector["parts"][name], keccak_256).hex() == public[f"{name}_hash"]
+
+
+def test_the_columns_are_of_the_five_classes_of_the_specification() -> None:
+    classes = {(c.mutability, c.origin, c.visibility) for c in row.COLUMNS}
+    assert classes == {
+        ("immutable", "internal", "public"),
+        ("immutable", "internal", "private"),
+        ("immutable", "custom", "private"),
+        ("immutable", "custom", "public"),
+        ("mutable", "internal", "private"),
+    }
+    assert len({c.name for c in row.COLUMNS}) == len(row.COLUMNS)
+
+
+def test_a_row_survives_writing_and_reading(make_row: Callable[..., row.Row]) -> None:
+    one = make_row(parts={"custom": {"user": "Zoë"}, "metrics": {"cpu_ns": "12"}})
+    again = row.decode_row(one.to_bytes(), keccak_256)
+    assert again == one
+    assert encode(json.loads(one.to_bytes())) == one.to_bytes()
+
+
+def test_lists_are_sorted_whatever_the_order_given(make_row: Callable[..., row.Row]) -> None:
+    sound = make_row()
+    entries = [
+        row.Payout(e["role"], e["id"], int(e["amount_nano_eur"]), int(e["amount_nano_cpu"]))
+        for e in sound.public["payouts"]
+    ]
+    assert make_row(payouts=entries[::-1]).row_hash == sound.row_hash
+
+
+CODES_OF_WRONG_MONEY = [
+    ({"usage_fee_nano_cpu": 1}, {"money_rate", "money_pay_in", "money_payouts"}),
+    ({"usage_fee_nano_eur": 1_001}, {"money_rate", "money_payouts_eur"}),
+    ({"exchange_rate_nano_eur_per_cpu": 40_000_000}, {"money_rate"}),
+    ({"pay_in": []}, {"money_pay_in"}),
+    ({"payouts": []}, {"money_payouts", "money_payouts_eur"}),
+]
+
+
+@pytest.mark.parametrize(("change", "codes"), CODES_OF_WRONG_MONEY)
+def test_money_that_does_not_add_up_is_never_built(
+    make_row: Callable[..., row.Row], change: dict, codes: set[str]
+) -> None:
+    with pytest.raises(row.RowError) as refused:
+        make_row(**change)
+    assert {finding.code for finding in refused.value.findings} == codes
+
+
+GOOD_ID = "p" + "a" * 26
+WRONG_FORMS: list[tuple[str, Any]] = [
+    ("row_id", "0" * 31),
+    ("row_id", "A" * 32),
+    ("row_id", "0" * 32 + "\n"),
+    ("schema_version", "2"),
+    ("event_time_ns", "01"),
+    ("event_time_ns", "-1"),
+    ("event_time_ns", str(2**63)),
+    ("event_time_ns", "1" * 5_000),
+    ("event_time_ns", 1),
+    ("event_time_ns", "١٢"),
+    ("node_id", ""),
+    ("enterprise_id", "ent_" + "a" * 20),
+    ("end_user_id", "someone"),
+    ("dservice", "Media Gen"),
+    ("dservice_version", ""),
+    ("tier", "4"),
+    ("usage_fee_nano_eur", "1e3"),
+    ("usage_fee_nano_cpu", 1.0),
+    ("exchange_rate_nano_eur_per_cpu", "0"),
+    ("pay_in", {}),
+    ("pay_in", [{"role": "contributor", "id": GOOD_ID, "amount_nano_cpu": "1"}]),
+    ("payouts", [{"role": "operator", "id": GOOD_ID, "amount_nano_cpu": "1"}]),
+    ("payouts", [{"role": "operator", "id": GOOD_ID, "amount_nano_cpu": "1", "amount_nano_eur": "1", "x": "1"}]),
+    ("payouts", [{"role": ["operator"], "id": GOOD_ID, "amount_nano_cpu": "1", "amount_nano_eur": "1"}]),
+    ("payouts", [{"role": "operator", "id": GOOD_ID, "amount_nano_cpu": "+1", "amount_nano_eur": "1"}]),
+    ("payouts", [{"role": "operator", "id": GOOD_ID, "amount_nano_cpu": "0", "amount_nano_eur": "0"}] * 2),
+    ("payouts", [None]),
+    ("request_hash", "0x" + "0" * 62),
+    ("custom_hash", None),
+]
+
+
+@pytest.mark.parametrize(("column", "value"), WRONG_FORMS)
+def test_a_wrong_form_is_found_and_named(make_row: Callable[..., row.Row], column: str, value: object) -> None:
+    public = dict(make_row().public)
+    public[column] = value
+    findings = row.verify_row(public)
+    assert [(finding.code, finding.where) for finding in findings] == [("column_form", column)]
+
+
+def test_every_column_is_needed_and_no_other_is_allowed(make_row: Callable[..., row.Row]) -> None:
+    public = dict(make_row().public)
+    for name in row.PUBLIC_COLUMNS:
+        less = {key: value for key, value in public.items() if key != name}
+        assert ("column_missing", name) in {(f.code, f.where) for f in row.verify_row(less)}
+    assert [f.code for f in row.verify_row({**public, "note": "x"})] == ["column_unknown"]
+    assert row.verify_row([]) != []
+
+
+@pytest.mark.parametrize("value", [1.5, True, "10", None])
+def test_an_amount_that_is_no_integer_is_refused(make_row: Callable[..., row.Row], value: object) -> None:
+    with pytest.raises(row.RowError):
+        make_row(usage_fee_nano_eur=value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"salt": b"short"},
+        {"salt": "s" * 32},
+        {"parts": {"secret": {}}},
+        {"parts": {"metrics": {"load": 0.5}}},
+        {"parts": {"metrics": "text"}},
+        {"parts": {"custom": {"x": "y" * row.MAX_CUSTOM_BYTES}}},
+        {"parts": {"request": {"x": "y" * row.MAX_PART_BYTES}}},
+    ],
+)
+def test_private_parts_and_salt_are_bounded_and_typed(make_row: Callable[..., row.Row], change: dict) -> None:
+    with pytest.raises(row.RowError):
+        make_row(**change)
+
+
+def test_stored_bytes_altered_in_any_part_are_refused(make_row: Callable[..., row.Row]) -> None:
+    one = make_row(parts={name: {"a": "b"} for name in row.PARTS})
+    record = json.loads(one.to_bytes())
+    for name in row.PARTS:
+        altered = copy.deepcopy(record)
+        altered["private"]["parts"][name]["a"] = "c"
+        with pytest.raises(row.RowError):
+            row.decode_row(encode(altered), keccak_256)
+    altered = copy.deepcopy(record)
+    altered["private"]["salt"] = "00" * 32
+    for wrong in (altered, {**record, "x": {}}, {"public": record["public"]}, [], {"public": [], "private": {}}):
+        with pytest.raises(row.RowError):
+            row.decode_row(encode(wrong), keccak_256)
+    for garbage in (b"", b"{", b"\xff", b"[" * 100_000):
+        with pytest.raises(row.RowError):
+            row.decode_row(garbage, keccak_256)
+
+
+def test_opening_one_part_does_not_open_another(make_row: Callable[..., row.Row]) -> None:
+    """Without its salt a part with few possible values could be found by trying them; each has a salt of its own."""
+    one = make_row()
+    salts = {row.part_salt(one.salt, name, keccak_256) for name in row.PARTS}
+    assert len(salts) == len(row.PARTS)
+    assert len({one.public[f"{name}_hash"] for name in row.PARTS}) == len(row.PARTS), "equal parts, different hashes"
+
+
+def test_fees_are_rounded_down() -> None:
+    assert row.fee_nano_cpu(1, 3 * row.NANO_PER_UNIT) == 0
+    assert row.fee_nano_cpu(10, 3 * row.NANO_PER_UNIT) == 3
+    assert row.fee_nano_cpu(10**18, 1) == 10**27
