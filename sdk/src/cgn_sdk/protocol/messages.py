@@ -1,0 +1,572 @@
+"""The JSON bodies of the tunnel's frames, as frozen dataclasses.
+
+`encode()` gives the payload of one frame; `decode(payload)` reads one from a peer that is not trusted and raises
+ProtocolError for anything malformed: wrong types, out-of-range numbers, text that would split a header, too much of
+anything. Unknown members are ignored, so that a newer peer may say more. Integers here are JSON integers below 2^53,
+except in a `Statement`, which is signed and therefore canonical: there every integer is a string of decimal digits
+(interfaces.md, "Words on the wire").
+
+Each class shows one example of its payload; tests/vectors/tunnel_frames.json holds the same ones as whole frames.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final
+
+from cgn_sdk.protocol import limits
+from cgn_sdk.protocol.errors import CODES, ProtocolError
+
+PROTOCOL: Final = "cgn.tunnel.1"
+"""The WebSocket subprotocol, and what HELLO says it speaks."""
+
+Headers = tuple[tuple[str, str], ...]
+
+_TOKEN_CHARS: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]*").fullmatch  # RFC 9110 section 5.6.2
+_VALUE_CHARS: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch  # RFC 9110 section 5.5, as Latin-1
+_TARGET: Final = re.compile(r"/[!-~]*").fullmatch
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*").fullmatch
+_REQUEST_ID: Final = re.compile(r"[0-9a-f]{32}").fullmatch
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}").fullmatch
+_SIGNATURE: Final = re.compile(r"[0-9a-f]{128}").fullmatch
+_DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
+
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False).encode
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _no_float(text: str) -> Any:
+    raise ValueError(f"{text[:40]} is not an integer")
+
+
+_decode_json = json.JSONDecoder(parse_constant=_no_constant, parse_float=_no_float).decode
+
+
+def parse_object(payload: bytes, what: str) -> dict[str, Any]:
+    """A JSON object without floats out of untrusted bytes. Raises ProtocolError naming `what`."""
+    try:
+        value = _decode_json(payload.decode())
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"{what} is not JSON: {str(error)[:120]}") from None
+    if type(value) is not dict:
+        raise ProtocolError(f"{what} is not a JSON object")
+    return value
+
+
+def _wrong(what: str, member: str, wanted: str) -> ProtocolError:
+    return ProtocolError(f"{what}.{member} must be {wanted}")
+
+
+def _text(members: dict[str, Any], what: str, member: str, max_chars: int = limits.TEXT_MAX_CHARS) -> str:
+    value = members.get(member, "")
+    if type(value) is not str or len(value) > max_chars or not value.isprintable():
+        raise _wrong(what, member, f"printable text of at most {max_chars} characters")
+    return value
+
+
+def _name(members: dict[str, Any], what: str, member: str) -> str:
+    value = members.get(member)
+    if type(value) is not str or len(value) > limits.NAME_MAX_CHARS or not _NAME(value):
+        raise _wrong(what, member, f"a name of at most {limits.NAME_MAX_CHARS} characters (letters, digits, . _ + -)")
+    return value
+
+
+def _integer(members: dict[str, Any], what: str, member: str, low: int, high: int) -> int:
+    value = members.get(member)
+    if type(value) is not int or not low <= value <= high:
+        raise _wrong(what, member, f"an integer from {low} to {high}")
+    return value
+
+
+def _size_or_none(members: dict[str, Any], what: str) -> int | None:
+    if members.get("body_bytes") is None:
+        return None
+    return _integer(members, what, "body_bytes", 0, limits.BODY_MAX_BYTES)
+
+
+def _matching(
+    members: dict[str, Any], what: str, member: str, pattern: Callable[[str], object | None], wanted: str
+) -> str:
+    value = members.get(member)
+    if type(value) is not str or not pattern(value):
+        raise _wrong(what, member, wanted)
+    return value
+
+
+def _code(members: dict[str, Any], what: str) -> str:
+    value = members.get("code")
+    if type(value) is not str or value not in CODES:
+        raise _wrong(what, "code", "a code of the closed list")
+    return value
+
+
+def headers_problem(headers: Iterable[tuple[str, str]]) -> str:
+    """What is wrong with these header fields, or an empty text: names are tokens, values hold no line ends, and all
+    are bounded."""
+    names, values = [], []
+    for name, value in headers:
+        if not name:
+            return "a header name is empty"
+        names.append(name)
+        values.append(value)
+    if len(names) > limits.HEADERS_MAX_COUNT:
+        return f"more than {limits.HEADERS_MAX_COUNT} header fields"
+    all_names, all_values = "".join(names), "".join(values)
+    if len(all_names) + len(all_values) > limits.HEADERS_MAX_CHARS:
+        return f"header fields of more than {limits.HEADERS_MAX_CHARS} characters"
+    if not _TOKEN_CHARS(all_names):
+        return "a header name is not a token"
+    if not _VALUE_CHARS(all_values):
+        return "a header value holds a character that is not allowed"
+    return ""
+
+
+def _headers(members: dict[str, Any], what: str) -> Headers:
+    raw = members.get("headers")
+    if type(raw) is not list:
+        raise _wrong(what, "headers", "a list of [name, value]")
+    for pair in raw:
+        if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str or type(pair[1]) is not str:
+            raise _wrong(what, "headers", "a list of [name, value]")
+    if problem := headers_problem(raw):
+        raise ProtocolError(f"{what}.headers: {problem}")
+    return tuple(map(tuple, raw))
+
+
+@dataclass(frozen=True, slots=True)
+class DServiceOffer:
+    """A DService this miner can run."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the fitness test found. `kmips_per_thread_milli` is thousands of MIPS per thread, in thousandths."""
+
+    threads: int
+    kmips_per_thread_milli: int
+    memory_bytes: int
+
+
+def _offers(members: dict[str, Any], what: str) -> tuple[DServiceOffer, ...]:
+    raw = members.get("dservices")
+    if type(raw) is not list or len(raw) > limits.DSERVICES_MAX_COUNT:
+        raise _wrong(what, "dservices", f"a list of at most {limits.DSERVICES_MAX_COUNT}")
+    offers = []
+    for entry in raw:
+        if type(entry) is not dict:
+            raise _wrong(what, "dservices", "a list of {name, version}")
+        offers.append(DServiceOffer(_name(entry, what, "name"), _name(entry, what, "version")))
+    if len({offer.name for offer in offers}) != len(offers):
+        raise _wrong(what, "dservices", "a list without the same name twice")
+    return tuple(offers)
+
+
+def _offer_members(offers: Iterable[DServiceOffer]) -> list[dict[str, str]]:
+    return [{"name": offer.name, "version": offer.version} for offer in offers]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First frame of a tunnel, miner to node.
+
+    {"protocol":"cgn.tunnel.1","account_id":"con_a","miner_id":"min_a","api_key":"cgn_k_s","dservices":[{"name":"mediagen","version":"1"}],
+    "runner":"process","capabilities":{"threads":2,"kmips_per_thread_milli":9000,"memory_bytes":1073741824},"slots":2,"signing_key":"<64
+    hex>"}
+    """
+
+    account_id: str
+    miner_id: str
+    api_key: str = field(repr=False)
+    dservices: tuple[DServiceOffer, ...]
+    runner: str
+    capabilities: Capabilities
+    slots: int
+    signing_key: str
+    """Ed25519 public key, hexadecimal, that SEALs of this tunnel verify with."""
+
+    def encode(self) -> bytes:
+        return _encode_json(
+            {
+                "protocol": PROTOCOL,
+                "account_id": self.account_id,
+                "miner_id": self.miner_id,
+                "api_key": self.api_key,
+                "dservices": _offer_members(self.dservices),
+                "runner": self.runner,
+                "capabilities": {
+                    "threads": self.capabilities.threads,
+                    "kmips_per_thread_milli": self.capabilities.kmips_per_thread_milli,
+                    "memory_bytes": self.capabilities.memory_bytes,
+                },
+                "slots": self.slots,
+                "signing_key": self.signing_key,
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Hello":
+        members = parse_object(payload, "HELLO")
+        if members.get("protocol") != PROTOCOL:
+            raise _wrong("HELLO", "protocol", PROTOCOL)
+        capabilities = members.get("capabilities")
+        if type(capabilities) is not dict:
+            raise _wrong("HELLO", "capabilities", "an object")
+        if members.get("runner") not in ("docker", "process"):
+            raise _wrong("HELLO", "runner", "docker or process")
+        what = "HELLO.capabilities"
+        return cls(
+            account_id=_name(members, "HELLO", "account_id"),
+            miner_id=_name(members, "HELLO", "miner_id"),
+            api_key=_text(members, "HELLO", "api_key", 256),
+            dservices=_offers(members, "HELLO"),
+            runner=members["runner"],
+            capabilities=Capabilities(
+                threads=_integer(capabilities, what, "threads", 1, 4096),
+                kmips_per_thread_milli=_integer(capabilities, what, "kmips_per_thread_milli", 1, 10**9),
+                memory_bytes=_integer(capabilities, what, "memory_bytes", 1, 2**50),
+            ),
+            slots=_integer(members, "HELLO", "slots", 0, limits.SLOTS_MAX),
+            signing_key=_matching(members, "HELLO", "signing_key", _DIGEST, "64 hexadecimal digits"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Answer to HELLO.
+    {"miner_public_id":"pa","tier":"1","dservices":[{"name":"mediagen","version":"1"}],"keepalive_ms":20000,"node_id":"nod_a"}"""
+
+    miner_public_id: str
+    tier: str
+    dservices: tuple[DServiceOffer, ...]
+    keepalive_ms: int
+    node_id: str
+
+    def encode(self) -> bytes:
+        return _encode_json(
+            {
+                "miner_public_id": self.miner_public_id,
+                "tier": self.tier,
+                "dservices": _offer_members(self.dservices),
+                "keepalive_ms": self.keepalive_ms,
+                "node_id": self.node_id,
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Welcome":
+        members = parse_object(payload, "WELCOME")
+        if members.get("tier") not in ("1", "2", "3", "4a", "4b"):
+            raise _wrong("WELCOME", "tier", "1, 2, 3, 4a or 4b")
+        return cls(
+            miner_public_id=_name(members, "WELCOME", "miner_public_id"),
+            tier=members["tier"],
+            dservices=_offers(members, "WELCOME"),
+            keepalive_ms=_integer(members, "WELCOME", "keepalive_ms", 100, 3_600_000),
+            node_id=_name(members, "WELCOME", "node_id"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GoAway:
+    """No new streams; running ones finish. `move_to` names another node's address or is empty.
+    {"code":"draining","reason":"","move_to":""}"""
+
+    code: str
+    reason: str = ""
+    move_to: str = ""
+
+    def encode(self) -> bytes:
+        return _encode_json({"code": self.code, "reason": self.reason, "move_to": self.move_to}).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "GoAway":
+        members = parse_object(payload, "GOAWAY")
+        return cls(
+            _code(members, "GOAWAY"), _text(members, "GOAWAY", "reason"), _text(members, "GOAWAY", "move_to", 256)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """How many requests the miner will run at once from now on. {"slots":2}"""
+
+    slots: int
+
+    def encode(self) -> bytes:
+        return b'{"slots":%d}' % self.slots
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Slots":
+        return cls(_integer(parse_object(payload, "SLOTS"), "SLOTS", "slots", 0, limits.SLOTS_MAX))
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Signature over `seal_bytes(root, count)` of the statements in all DONE frames since the last SEAL.
+    {"count":1,"signature":"<128 hex>"}"""
+
+    count: int
+    signature: str
+
+    def encode(self) -> bytes:
+        return _encode_json({"count": self.count, "signature": self.signature}).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Seal":
+        members = parse_object(payload, "SEAL")
+        count = _integer(members, "SEAL", "count", 1, limits.MESSAGE_INTEGER_MAX)
+        return cls(count, _matching(members, "SEAL", "signature", _SIGNATURE, "128 hexadecimal digits"))
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """An attempt is assigned; the request's head. `deadline_ms` is what is left; `body_bytes` is None when the length
+    is not known.
+
+    {"request_id":"<32
+    hex>","attempt":1,"dservice":"mediagen","method":"GET","target":"/a?b=c","headers":[["accept","*/*"]],"deadline_ms":30000,"body_bytes":0}
+    """
+
+    request_id: str
+    attempt: int
+    dservice: str
+    method: str
+    target: str
+    headers: Headers
+    deadline_ms: int
+    body_bytes: int | None
+
+    def encode(self) -> bytes:
+        return _encode_json(
+            {
+                "request_id": self.request_id,
+                "attempt": self.attempt,
+                "dservice": self.dservice,
+                "method": self.method,
+                "target": self.target,
+                "headers": self.headers,
+                "deadline_ms": self.deadline_ms,
+                "body_bytes": self.body_bytes,
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Open":
+        members = parse_object(payload, "OPEN")
+        method, target = members.get("method"), members.get("target")
+        if type(method) is not str or not 0 < len(method) <= limits.METHOD_MAX_CHARS or not _TOKEN_CHARS(method):
+            raise _wrong("OPEN", "method", "an HTTP method")
+        if type(target) is not str or len(target) > limits.TARGET_MAX_CHARS or not _TARGET(target):
+            raise _wrong("OPEN", "target", f"a path of at most {limits.TARGET_MAX_CHARS} visible ASCII characters")
+        return cls(
+            request_id=_matching(members, "OPEN", "request_id", _REQUEST_ID, "32 hexadecimal digits"),
+            attempt=_integer(members, "OPEN", "attempt", 1, 1_000_000),
+            dservice=_name(members, "OPEN", "dservice"),
+            method=method,
+            target=target,
+            headers=_headers(members, "OPEN"),
+            deadline_ms=_integer(members, "OPEN", "deadline_ms", 0, limits.MESSAGE_INTEGER_MAX),
+            body_bytes=_size_or_none(members, "OPEN"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The response's head. {"status":200,"headers":[["content-type","image/jpeg"]],"body_bytes":null}"""
+
+    status: int
+    headers: Headers
+    body_bytes: int | None
+
+    def encode(self) -> bytes:
+        return _encode_json({"status": self.status, "headers": self.headers, "body_bytes": self.body_bytes}).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Head":
+        members = parse_object(payload, "HEAD")
+        return cls(
+            status=_integer(members, "HEAD", "status", 200, 599),  # interim responses end at the miner
+            headers=_headers(members, "HEAD"),
+            body_bytes=_size_or_none(members, "HEAD"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What the miner says an attempt used; its canonical bytes are what the seal signs. Every integer is a string of
+    digits.
+
+    {"attempt":"1","cpu_ns":"5","dservice":"mediagen","dservice_version":"1","gpu_ns":"0","memory_byte_seconds":"7","miner_id":"min_a","request_bytes":"0",
+    "request_id":"<32 hex>","response_bytes":"2","response_sha256":"<64 hex>","status":"200","wall_ns":"9"}
+    """
+
+    request_id: str
+    attempt: int
+    miner_id: str
+    dservice: str
+    dservice_version: str
+    status: int
+    response_sha256: str
+    response_bytes: int
+    request_bytes: int
+    cpu_ns: int
+    memory_byte_seconds: int
+    wall_ns: int
+    gpu_ns: int = 0
+
+    def members(self) -> dict[str, str]:
+        """The JSON object, members in canonical order."""
+        return {
+            "attempt": str(self.attempt),
+            "cpu_ns": str(self.cpu_ns),
+            "dservice": self.dservice,
+            "dservice_version": self.dservice_version,
+            "gpu_ns": str(self.gpu_ns),
+            "memory_byte_seconds": str(self.memory_byte_seconds),
+            "miner_id": self.miner_id,
+            "request_bytes": str(self.request_bytes),
+            "request_id": self.request_id,
+            "response_bytes": str(self.response_bytes),
+            "response_sha256": self.response_sha256,
+            "status": str(self.status),
+            "wall_ns": str(self.wall_ns),
+        }
+
+    def canonical_bytes(self) -> bytes:
+        """RFC 8785. Member names ascend and every value is plain ASCII without anything to escape (`decode` holds it;
+        a test compares with `canonical.encode`), so these bytes are written down directly: this runs once per request
+        at both ends."""
+        return (
+            f'{{"attempt":"{self.attempt}","cpu_ns":"{self.cpu_ns}","dservice":"{self.dservice}"'
+            f',"dservice_version":"{self.dservice_version}","gpu_ns":"{self.gpu_ns}"'
+            f',"memory_byte_seconds":"{self.memory_byte_seconds}","miner_id":"{self.miner_id}"'
+            f',"request_bytes":"{self.request_bytes}","request_id":"{self.request_id}"'
+            f',"response_bytes":"{self.response_bytes}","response_sha256":"{self.response_sha256}"'
+            f',"status":"{self.status}","wall_ns":"{self.wall_ns}"}}'
+        ).encode("ascii")
+
+    def digest(self) -> bytes:
+        """SHA-256 of the canonical bytes: the leaf's data in the seal's tree."""
+        return sha256(self.canonical_bytes()).digest()
+
+    @classmethod
+    def from_members(cls, members: object) -> "Statement":
+        if type(members) is not dict:
+            raise _wrong("DONE", "statement", "an object")
+        what = "DONE.statement"
+
+        def number(member: str) -> int:
+            value = members.get(member)
+            if type(value) is not str or not _DIGITS(value):
+                raise _wrong(what, member, "a string of decimal digits")
+            return int(value)
+
+        values = cls(
+            request_id=_matching(members, what, "request_id", _REQUEST_ID, "32 hexadecimal digits"),
+            attempt=number("attempt"),
+            miner_id=_name(members, what, "miner_id"),
+            dservice=_name(members, what, "dservice"),
+            dservice_version=_name(members, what, "dservice_version"),
+            status=number("status"),
+            response_sha256=_matching(members, what, "response_sha256", _DIGEST, "64 hexadecimal digits"),
+            response_bytes=number("response_bytes"),
+            request_bytes=number("request_bytes"),
+            cpu_ns=number("cpu_ns"),
+            memory_byte_seconds=number("memory_byte_seconds"),
+            wall_ns=number("wall_ns"),
+            gpu_ns=number("gpu_ns"),
+        )
+        if len(members) != 13:  # an unknown member would be signed by one side and not by the other
+            raise _wrong("DONE", "statement", "an object of exactly the statement's members")
+        return values
+
+
+def metadata_problem(metadata: Mapping[str, str]) -> str:
+    """What is wrong with a DService's metadata, or an empty text."""
+    if len(metadata) > limits.METADATA_MAX_COUNT:
+        return f"more than {limits.METADATA_MAX_COUNT} fields of metadata"
+    if sum(map(len, metadata)) + sum(map(len, metadata.values())) > limits.METADATA_MAX_CHARS:
+        return f"metadata of more than {limits.METADATA_MAX_CHARS} characters"
+    return headers_problem(metadata.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The attempt is finished. {"statement":{…},"metadata":{"pages":"3"}}"""
+
+    statement: Statement
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        metadata = _encode_json(dict(self.metadata)).encode() if self.metadata else b"{}"
+        return b'{"statement":' + self.statement.canonical_bytes() + b',"metadata":' + metadata + b"}"
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Done":
+        members = parse_object(payload, "DONE")
+        metadata = members.get("metadata", {})
+        if type(metadata) is not dict or not all(type(value) is str for value in metadata.values()):
+            raise _wrong("DONE", "metadata", "an object of texts")
+        if metadata and (problem := metadata_problem(metadata)):
+            raise ProtocolError(f"DONE.metadata: {problem}")
+        return cls(Statement.from_members(members.get("statement")), metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The attempt cannot be finished here. {"code":"dservice_crashed","detail":"exit status 1"}"""
+
+    code: str
+    detail: str = ""
+
+    def encode(self) -> bytes:
+        return _encode_json({"code": self.code, "detail": self.detail}).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Fail":
+        members = parse_object(payload, "FAIL")
+        return cls(_code(members, "FAIL"), _text(members, "FAIL", "detail"))
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The attempt is no longer wanted. {"code":"cancelled"}"""
+
+    code: str = "cancelled"
+
+    def encode(self) -> bytes:
+        return _encode_json({"code": self.code}).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Cancel":
+        return cls(_code(parse_object(payload, "CANCEL"), "CANCEL"))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a long request has to say on its way (N-16). {"done_ppm":250000,"text":"page 1 of 4"}"""
+
+    done_ppm: int
+    text: str = ""
+
+    def encode(self) -> bytes:
+        return _encode_json({"done_ppm": self.done_ppm, "text": self.text}).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Progress":
+        members = parse_object(payload, "PROGRESS")
+        return cls(_integer(members, "PROGRESS", "done_ppm", 0, 1_000_000), _text(members, "PROGRESS", "text"))
+
+
+def one_line(text: str) -> str:
+    """Any text as the `detail` of a FAIL or the `reason` of a GOAWAY: printable, and cut to the bound."""
+    cleaned = "".join(char if char.isprintable() else " " for char in text[: limits.TEXT_MAX_CHARS])
+    return cleaned.strip()
