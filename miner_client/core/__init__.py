@@ -1,0 +1,1 @@
+"""The miner's decisions, pure: metering, slots, when to dial again."""

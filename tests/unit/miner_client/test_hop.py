@@ -1,0 +1,156 @@
+"""The hop from the miner to a DService, over real UNIX sockets against a real DService and against hostile ones
+(M-5)."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from miner_client import hop as hop_module
+from miner_client.hop import Hop, HopFailed
+
+NOOP = Path(__file__).resolve().parents[2] / "support/noop_dservice.py"
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
+
+
+@pytest.fixture
+async def noop(tmp_path: Path) -> AsyncIterator[Hop]:
+    path = tmp_path / "dservice.sock"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(NOOP), env={**os.environ, "CGN_SOCKET": str(path)}
+    )
+    while not path.exists():
+        await asyncio.sleep(0.01)
+    hop = Hop(path)
+    yield hop
+    await hop.close()
+    process.terminate()
+    await process.wait()
+
+
+@asynccontextmanager
+async def hostile(tmp_path: Path, answer: bytes, *, close: bool = True) -> AsyncIterator[Hop]:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+            if not close:
+                await reader.read()
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            return
+        finally:
+            writer.close()
+
+    server = await asyncio.start_unix_server(serve, tmp_path / "hostile.sock")
+    hop = Hop(tmp_path / "hostile.sock")
+    try:
+        yield hop
+    finally:
+        await hop.close()
+        server.close()
+
+
+async def parts(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+async def test_many_small_calls_use_one_connection(noop: Hop) -> None:
+    for _ in range(20):
+        response = await noop.request("GET", "/noop/100", [(b"x-one", b"1")], None)
+        assert (response.status, len(await response.whole(1_000))) == (200, 100)
+    assert len(noop._all) == 1
+
+
+async def test_bodies_stream_both_ways_with_and_without_length(noop: Hop) -> None:
+    data = os.urandom(300_000)
+    sent = [data[i : i + 70_000] for i in range(0, len(data), 70_000)]
+    with_length = await noop.request("POST", "/", [], parts(*sent), body_bytes=len(data))
+    assert with_length.body_bytes == len(data)
+    assert await with_length.whole(1 << 20) == data
+    chunked = await noop.request("POST", "/", [], parts(*sent))
+    assert await chunked.whole(1 << 20) == data
+    assert await (await noop.request("POST", "/", [], data)).whole(1 << 20) == data
+    assert len(noop._all) == 1
+
+
+async def test_a_reader_that_does_not_read_stops_the_dservice(noop: Hop) -> None:
+    """Back-pressure: what is buffered stays near its bound while 64 MiB wait at the DService."""
+    response = await noop.request("GET", "/big/64", [], None)
+    await asyncio.sleep(0.2)
+    assert response._connection._buffered <= hop_module.BUFFER_HIGH_BYTES + (1 << 20)
+    assert sum([len(chunk) async for chunk in response.chunks()]) == 64 << 20
+
+
+async def test_an_answer_larger_than_allowed_is_refused(noop: Hop) -> None:
+    with pytest.raises(HopFailed, match="too_large"):
+        await (await noop.request("GET", "/noop/5000", [], None)).whole(4_999)
+
+
+async def test_cancelling_closes_the_connection(noop: Hop) -> None:
+    """N-17: a cancelled request is felt by the DService as a closed connection."""
+    task = asyncio.create_task(noop.request("GET", "/hang", [], None))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.05)
+    assert not noop._all
+
+
+async def test_a_dservice_that_dies_in_the_middle(noop: Hop) -> None:
+    with pytest.raises(HopFailed, match="closed"):
+        await noop.request("GET", "/crash", [], None)
+
+
+async def test_an_answer_shorter_than_promised_is_not_an_answer(noop: Hop) -> None:
+    response = await noop.request("GET", "/half/1000", [], None)
+    with pytest.raises(HopFailed, match="closed"):
+        await response.whole(10_000)
+
+
+async def test_nobody_listens(tmp_path: Path) -> None:
+    with pytest.raises(HopFailed, match="unreachable"):
+        await Hop(tmp_path / "nothing.sock").request("GET", "/", [], None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (b"\x00\xff\x00not http\r\n\r\n", "malformed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "malformed"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "malformed"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000, "too_large"),
+        (b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200 + b"\r\n", "too_large"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "malformed"),
+        (b"", "closed"),
+    ],
+)
+async def test_hostile_heads_are_refused(tmp_path: Path, answer: bytes, code: str) -> None:
+    async with hostile(tmp_path, answer) as hop:
+        with pytest.raises(HopFailed) as failed:
+            await (await hop.request("GET", "/", [], None)).whole(100)
+        assert failed.value.code == code
+
+
+async def test_a_body_without_length_ends_with_the_connection(tmp_path: Path) -> None:
+    """RFC 9112 section 6.3."""
+    async with hostile(tmp_path, b"HTTP/1.1 200 OK\r\n\r\nsome bytes") as hop:
+        response = await hop.request("GET", "/", [], None)
+        assert (response.body_bytes, await response.whole(100)) == (None, b"some bytes")
+
+
+async def test_bytes_after_an_answer_close_the_connection(tmp_path: Path) -> None:
+    async with hostile(
+        tmp_path,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno",
+        close=False,
+    ) as hop:
+        response = await hop.request("GET", "/", [], None)
+        with pytest.raises(HopFailed, match="malformed"):
+            await response.whole(10)
