@@ -1,0 +1,106 @@
+"""What somebody is asked to do: everything the Work Broker ever wants. The driver carries them out in the order
+given.
+"""
+
+from dataclasses import dataclass
+
+from cgn_node.core.pricing import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Open a stream to this miner and send it the request. `resume`: the DApp already has the first bytes of an
+    earlier attempt's response; skip as
+    many of this one's after comparing them, and report `AttemptFailed` where they differ."""
+
+    request: str
+    attempt: int
+    miner: str
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAttempt:
+    """Send CANCEL and forget the stream. The attempt is off the record already. `code`: why."""
+
+    request: str
+    attempt: int
+    miner: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseMiner:
+    """Close this tunnel with a WebSocket close code. The miner is out of the pool already; no `MinerLeft` is needed."""
+
+    miner: str
+    tunnel: int
+    close_code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """Build the row and make it durable, then report `RowStored` or `RowRefused`. At most one per request, ever.
+
+    `usage` is the claim after clipping; `clipped` names what was cut. The fee is by the terms (`terms_version`) in
+    force when the request arrived.
+    """
+
+    request: str
+    attempt: int
+    miner: str
+    tier: str
+    contributor: str
+    usage: Usage
+    clipped: tuple[str, ...]
+    fee_nano_eur: int
+    terms_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The row is durable: the answer may be completed. The request is over."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The request is over without a billed result. Answer with the problem `code` (`cgn_sdk.protocol.errors`), or
+    break the response off if its head has left.
+
+    `constraint`: what excluded every miner ("dservice", "tier", "ownership", "service_level", "capacity", "failed";
+    "" if it was not that). Codes used: unknown_dservice, price_cap, no_miner, overloaded, draining, ledger_full,
+    deadline, quarantined, bad_gateway.
+    """
+
+    request: str
+    code: str
+    constraint: str = ""
+    retry_after_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReportError:
+    """Tell Central (N-11). `kind`: "quarantined", "clipped". `miners`: those concerned, in order; `detail`: codes or
+    field names.
+    """
+
+    kind: str
+    request: str
+    miners: tuple[str, ...]
+    detail: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """Nothing is left after `Drain`: the process may end."""
+
+
+Command = Assign | CancelAttempt | CloseMiner | RecordRow | Release | Refuse | ReportError | Drained
+
+CLOSE_REFUSED = 4403
+CLOSE_LATE = 4408
+CLOSE_REPLACED = 4409
+CLOSE_DRAINING = 4503

@@ -1,0 +1,132 @@
+"""What one request used and what it costs: exact integers, one rounding (N-20, N-21).
+
+Nothing here is a float. Every price is an integer of 1e-9 EUR (`nano_eur`) per unit of use, every use an integer
+count, and the fee is one fraction that is rounded
+**up** to the next 1e-9 EUR once, at the very end. Left to others: who pays and who receives (ledger, payouts), and
+the conversion to CPU tokens.
+
+Units of the white paper: a KMIPS-hour is one thread of 10^9 instructions/s for an hour, a TFLOP-hour 10^12
+operations/s for an hour, a gigabyte is 10^9 bytes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import lcm
+
+NS_PER_HOUR = 3_600 * 10**9
+_CPU_DENOMINATOR = NS_PER_HOUR * 1_000  # cpu_ns x milli-KMIPS to KMIPS-hours
+_GPU_DENOMINATOR = NS_PER_HOUR * 1_000  # gpu_ns x GFLOPS to TFLOP-hours
+_MEMORY_DENOMINATOR = 2**30 * 3_600  # byte-seconds to GiB-hours
+_TRAFFIC_DENOMINATOR = 10**9  # bytes to gigabytes
+_COMMON = lcm(_CPU_DENOMINATOR, _GPU_DENOMINATOR, _MEMORY_DENOMINATOR, _TRAFFIC_DENOMINATOR)
+_CPU_FACTOR = _COMMON // _CPU_DENOMINATOR
+_GPU_FACTOR = _COMMON // _GPU_DENOMINATOR
+_MEMORY_FACTOR = _COMMON // _MEMORY_DENOMINATOR
+_TRAFFIC_FACTOR = _COMMON // _TRAFFIC_DENOMINATOR
+PPM = 1_000_000
+_FEE_DENOMINATOR = _COMMON * PPM
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one attempt used. The miner's statement claims it; `clip` makes it billable."""
+
+    cpu_ns: int = 0
+    memory_byte_seconds: int = 0
+    wall_ns: int = 0
+    gpu_ns: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the node saw of the same attempt itself: from sending OPEN to the last byte of DONE, and the bodies it
+    carried.
+    """
+
+    wall_ns: int
+    request_bytes: int
+    response_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """What a miner's machine can do, from its fitness test (M-2); the bound of what it may claim."""
+
+    threads: int
+    kmips_per_thread_milli: int
+    memory_bytes: int
+    gpus: int = 0
+    gflops_per_gpu: int = 0
+    bandwidth_bytes_per_s: int = 0
+    latency_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Unit prices in force, in nano EUR; as in Central's policy."""
+
+    kmips_hour_nano_eur: int
+    tflop_hour_nano_eur: int
+    gigabyte_nano_eur: int
+    memory_gib_hour_nano_eur: int
+    minimum_nano_eur: int = (
+        1  # the least fee of an answered request: every row moves something, so none is free to flood the ledger with
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The part of Central's policy that the broker decides by. `dservices`: name to the tiers it may run on."""
+
+    version: int
+    dservices: Mapping[str, tuple[str, ...]]
+    prices: Prices
+    tier_factor_ppm: Mapping[str, int]
+
+
+def fee_nano_eur(usage: Usage, fitness: Fitness, prices: Prices, tier_factor_ppm: int) -> int:
+    """The fee of `usage` on a machine of `fitness`, in nano EUR.
+
+    The exact sum of the four products times the tier's factor, rounded up once; at least `prices.minimum_nano_eur`.
+    """
+    numerator = (
+        usage.cpu_ns * fitness.kmips_per_thread_milli * prices.kmips_hour_nano_eur * _CPU_FACTOR
+        + usage.memory_byte_seconds * prices.memory_gib_hour_nano_eur * _MEMORY_FACTOR
+        + (usage.request_bytes + usage.response_bytes) * prices.gigabyte_nano_eur * _TRAFFIC_FACTOR
+    )
+    if usage.gpu_ns:
+        numerator += usage.gpu_ns * fitness.gflops_per_gpu * prices.tflop_hour_nano_eur * _GPU_FACTOR
+    fee = -(-numerator * tier_factor_ppm // _FEE_DENOMINATOR)
+    return fee if fee > prices.minimum_nano_eur else prices.minimum_nano_eur
+
+
+def clip(claimed: Usage, measured: Measured, fitness: Fitness) -> tuple[Usage, tuple[str, ...]]:
+    """The billable part of a claim, and the names of the fields that claimed more than is possible (N-20).
+
+    Impossible is: longer than the node's own wall clock, more CPU than every thread for that time, more memory than
+    the machine has for that time, more GPU time
+    than its GPUs give, more bytes than the node carried. Negative claims count as impossible and become 0.
+    """
+    wall_ns = measured.wall_ns
+    cpu_ns = wall_ns * fitness.threads
+    if (
+        0 <= claimed.wall_ns <= wall_ns
+        and 0 <= claimed.cpu_ns <= cpu_ns
+        and 0 <= claimed.gpu_ns <= wall_ns * fitness.gpus
+        and 0 <= claimed.memory_byte_seconds * 10**9 <= fitness.memory_bytes * wall_ns
+        and 0 <= claimed.request_bytes <= measured.request_bytes
+        and 0 <= claimed.response_bytes <= measured.response_bytes
+    ):
+        return claimed, ()
+    bounds = {
+        "cpu_ns": cpu_ns,
+        "memory_byte_seconds": fitness.memory_bytes * wall_ns // 10**9,
+        "wall_ns": wall_ns,
+        "gpu_ns": wall_ns * fitness.gpus,
+        "request_bytes": measured.request_bytes,
+        "response_bytes": measured.response_bytes,
+    }
+    clipped = {name: max(0, min(getattr(claimed, name), bound)) for name, bound in bounds.items()}
+    return Usage(**clipped), tuple(name for name in bounds if clipped[name] != getattr(claimed, name))
