@@ -59,17 +59,18 @@ def proof(leaves: Sequence[bytes], index: int, hash_: Hash) -> list[bytes]:
     return path(levels(leaves, hash_), index)
 
 
-def verify(  # noqa: PLR0917 - the order of the RFC
-    data: bytes, index: int, count: int, proof: Sequence[bytes], root: bytes, hash_: Hash
-) -> bool:
-    """Returns whether `data` is leaf `index` of a tree of `count` leaves with this root (RFC 9162, section 2.1.3.2)."""
+def root_of_path(data: bytes, index: int, count: int, proof: Sequence[bytes], hash_: Hash) -> bytes | None:
+    """Returns the root that `data` as leaf `index` of `count` leads to, or None when the proof's length is wrong.
+
+    The walk of RFC 9162, section 2.1.3.2.
+    """
     if not 0 <= index < count:
-        return False
+        return None
     node = hash_(b"\x00" + data)
     position, last = index, count - 1
     for sibling in proof:
         if last == 0:
-            return False
+            return None
         if position & 1 or position == last:
             node = hash_(b"\x01" + sibling + node)
             while not position & 1 and position:
@@ -79,4 +80,11 @@ def verify(  # noqa: PLR0917 - the order of the RFC
             node = hash_(b"\x01" + node + sibling)
         position >>= 1
         last >>= 1
-    return last == 0 and node == root
+    return node if last == 0 else None
+
+
+def verify(  # noqa: PLR0917 - the order of the RFC
+    data: bytes, index: int, count: int, proof: Sequence[bytes], root: bytes, hash_: Hash
+) -> bool:
+    """Returns whether `data` is leaf `index` of a tree of `count` leaves with this root."""
+    return root_of_path(data, index, count, proof, hash_) == root

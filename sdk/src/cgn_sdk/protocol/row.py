@@ -31,6 +31,8 @@ SCHEMA_VERSION: Final = "1"
 TIERS: Final = ("1", "2", "3", "4a", "4b")
 PAY_IN_ROLES: Final = ("enterprise", "subsidy")
 PAYOUT_ROLES: Final = ("charity", "contributor", "developer", "operator")
+ROLES: Final = ("enterprise", "contributor", "developer", "operator", "charity", "subsidy")
+"""All roles; the position is the role's number on the chain (P-1)."""
 NANO_PER_UNIT: Final = 1_000_000_000
 
 MAX_AMOUNT: Final = 2**63 - 1
