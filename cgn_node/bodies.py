@@ -1,0 +1,197 @@
+"""Bodies on their way: a request's body that can be read again for another attempt, and a response that is held back
+until it may leave.
+
+Payload bytes pass here and nowhere else; the broker core sees ids, sizes and digests. Neither class knows sockets:
+callers tell them what arrived and ask them what may go on.
+"""
+
+import os
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+from cgn_node import limits
+from cgn_node.http1 import Headers
+
+
+class RequestBody:
+    """A body as it arrives from the DApp, readable from any offset until `close` (N-11: a retry reads it again).
+
+    Small ones stay in memory; from `memory_bytes` on everything is in a temporary file without a name in `folder`.
+    """
+
+    __slots__ = ("_file", "_folder", "_hash", "_memory", "_memory_bytes", "ended", "length")
+
+    def __init__(self, folder: Path, memory_bytes: int = limits.REQUEST_MEMORY_BYTES) -> None:
+        self._folder = folder
+        self._memory_bytes = memory_bytes
+        self._memory = b""
+        self._file: int | None = None
+        self._hash = sha256()
+        self.length = 0
+        """Bytes arrived."""
+        self.ended = False
+        """Whether `length` is the whole body."""
+
+    def append(self, data: bytes) -> None:
+        """Raises OSError when the disk is full; the body is then of no use."""
+        self._hash.update(data)
+        if self._file is None and self.length + len(data) <= self._memory_bytes:
+            self._memory = self._memory + data if self._memory else data
+        else:
+            if self._file is None:
+                self._file = _unnamed_file(self._folder)
+                if self._memory:
+                    _write_at(self._file, self._memory, 0)
+                    self._memory = b""
+            _write_at(self._file, data, self.length)
+        self.length += len(data)
+
+    def end(self) -> None:
+        self.ended = True
+
+    def read(self, offset: int, max_bytes: int) -> bytes:
+        """What has arrived from `offset` on, at most `max_bytes`."""
+        if self._file is not None:
+            return os.pread(self._file, min(max_bytes, self.length - offset), offset)
+        if offset == 0 and max_bytes >= self.length:
+            return self._memory
+        return self._memory[offset : offset + max_bytes]
+
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        self._memory = b""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _unnamed_file(folder: Path) -> int:
+    """A file that is gone when its descriptor is, also after a crash."""
+    try:
+        return os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except (OSError, AttributeError):  # a file system (or a system) without O_TMPFILE
+        descriptor, name = tempfile.mkstemp(dir=folder)
+        os.unlink(name)
+        return descriptor
+
+
+def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view = view[written:]
+        offset += written
+
+
+class ResumeFailed(Exception):
+    """Another attempt does not continue what the DApp has already received: the connection must be cut."""
+
+
+class ResponseBody:
+    """A response between miner and DApp, over all attempts of its request.
+
+    Up to `held_bytes` everything waits here and an attempt that fails leaves no trace. Beyond, the response is
+    *passing*: bytes go on as they come, but the last piece always stays until `finish`, so that nothing complete
+    leaves before its row is durable. When an attempt fails then, the next one must begin with the very bytes that have
+    left (status, length and SHA-256 are compared).
+
+    Order of calls: `attempt_begins`, `head`, `data`... , `whole`, and `finish` when the row is durable.
+    """
+
+    __slots__ = (
+        "_hash",
+        "_held",
+        "_held_bytes",
+        "_held_max",
+        "_left_digest",
+        "_prefix_missing",
+        "body_bytes",
+        "headers",
+        "passed",
+        "status",
+    )
+
+    def __init__(self, held_bytes: int = limits.RESPONSE_HELD_BYTES) -> None:
+        self._held_max = held_bytes
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._hash = sha256()  # over what has left, in this attempt's own bytes
+        self._left_digest = b""
+        self._prefix_missing = 0
+        self.status = 0
+        self.headers: Headers = []
+        self.body_bytes: int | None = None
+        """Declared by the DService; None when unknown."""
+        self.passed = 0
+        """Bytes that have left for the DApp. From the first on, the answer's head has left too."""
+
+    def attempt_begins(self) -> None:
+        """Forgets the attempt before, except for what has left."""
+        if self.passed:
+            if not self._prefix_missing:  # else the attempt before had not even repeated the prefix
+                self._left_digest = self._hash.digest()
+            self._hash = sha256()
+            self._prefix_missing = self.passed
+        self._held = []
+        self._held_bytes = 0
+
+    def head(self, status: int, headers: Headers, body_bytes: int | None) -> None:
+        """Raises ResumeFailed when this is not the answer that the DApp has begun to receive."""
+        if not self.passed:
+            self.status, self.headers, self.body_bytes = status, headers, body_bytes
+        elif status != self.status or body_bytes != self.body_bytes:
+            raise ResumeFailed(f"status {status}, length {body_bytes} instead of {self.status}, {self.body_bytes}")
+
+    def data(self, data: bytes) -> list[bytes]:
+        """The pieces that may leave now. Raises ResumeFailed when the prefix is not what has left."""
+        if self._prefix_missing:
+            data = self._compare_prefix(data)
+        if not data:
+            return []
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if not self.passed and self._held_bytes <= self._held_max:
+            return []
+        passing = self._held[:-1] or self._cut_tail()
+        for piece in passing:
+            self._hash.update(piece)
+            self.passed += len(piece)
+        self._held = self._held[-1:]
+        self._held_bytes = len(self._held[0])
+        return passing
+
+    def _cut_tail(self) -> list[bytes]:
+        """A first piece that is alone longer than what is held: all but its end."""
+        piece = self._held[0]
+        if self.passed or len(piece) <= limits.RESPONSE_TAIL_BYTES:
+            return []
+        self._held = [piece[-limits.RESPONSE_TAIL_BYTES :]]
+        return [piece[: -limits.RESPONSE_TAIL_BYTES]]
+
+    def _compare_prefix(self, data: bytes) -> bytes:
+        """Takes what repeats the bytes that have left; returns what comes behind them."""
+        repeated = data[: self._prefix_missing]
+        self._hash.update(repeated)
+        self._prefix_missing -= len(repeated)
+        if not self._prefix_missing and self._hash.digest() != self._left_digest:
+            self._prefix_missing = self.passed
+            raise ResumeFailed("the response begins with other bytes than those the DApp has")
+        return data[len(repeated) :]
+
+    def whole(self) -> tuple[str, int]:
+        """(SHA-256, bytes) of the response after its last byte. Raises ResumeFailed when it is shorter than what has
+        left."""
+        if self._prefix_missing:
+            raise ResumeFailed(f"the response ends {self._prefix_missing} bytes before what the DApp has")
+        digest = self._hash.copy() if self.passed else sha256()
+        for piece in self._held:
+            digest.update(piece)
+        return digest.hexdigest(), self.passed + self._held_bytes
+
+    def finish(self) -> list[bytes]:
+        """The pieces still held, which may leave once the row is durable."""
+        held, self._held, self._held_bytes = self._held, [], 0
+        return held

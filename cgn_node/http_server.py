@@ -1,0 +1,604 @@
+"""Sockets of the HTTP endpoints: connections, order, deadlines, refusals. One `Exchange` per request, handed to the
+endpoint's `serve`.
+
+An endpoint answers through the exchange, at once or later, without a task of its own: a task, a timer and a stream
+object per request are most of what a general server costs (see `docs/decisions/`). Rules held here for every endpoint:
+
+- nothing of a body is read before the endpoint asks for it (`take_body`), so that a 401 leaves before the body (N-5);
+- bytes behind a request stay unread until its answer is out;
+- every wait has a deadline, watched by one sweep per second over all connections (slowloris, slow bodies, slow
+  readers);
+- every refusal is an RFC 9457 problem document.
+"""
+
+import asyncio
+import json
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any, Protocol
+
+from cgn_node import limits
+from cgn_node.http1 import (
+    NO_BODY_STATUSES,
+    BadMessage,
+    ChunkedDecoder,
+    Headers,
+    RequestHead,
+    bare_line_feed,
+    parse_head,
+    response_head,
+)
+
+PROBLEM = "application/problem+json"
+_LINGER_HEADERS = ("Connection", "close")
+
+
+class Taker(Protocol):
+    """Who takes a request's body and hears of the connection. An exchange without one drops what it hears."""
+
+    def body_received(self, data: bytes) -> None: ...
+    def body_ended(self) -> None: ...
+    def peer_lost(self) -> None:
+        """The DApp is gone or its body broke; the exchange takes nothing more."""
+
+    def writable(self) -> None:
+        """After `write` returned False: the reader has caught up."""
+
+
+class Exchange:
+    """One request and its answer."""
+
+    __slots__ = ("_chunked", "_connection", "_left", "bytes_out", "head", "open", "started", "taker")
+
+    def __init__(self, connection: "HttpConnection", head: RequestHead) -> None:
+        self._connection = connection
+        self.head = head
+        self.taker: Taker | None = None
+        self.started = False
+        """Whether the status line has left."""
+        self.open = True
+        """False once the answer is complete or the connection is gone."""
+        self.bytes_out = 0
+        self._chunked = False
+        self._left: int | None = None
+
+    @property
+    def peer(self) -> str:
+        return self._connection.peer
+
+    def take_body(self, taker: Taker) -> None:
+        """Begins to read the body (and says 100 Continue where asked)."""
+        self.taker = taker
+        self._connection.take_body(self)
+
+    def pause_body(self) -> None:
+        self._connection.pause_body(self)
+
+    def resume_body(self) -> None:
+        self._connection.resume_body(self)
+
+    def answer(self, status: int, headers: Headers, body: bytes | list[bytes] = b"") -> None:
+        """The whole answer at once. `headers` without framing ones. A HEAD request gets the head alone."""
+        if not self.open:
+            return
+        pieces = [body] if isinstance(body, bytes) else body
+        length = sum(map(len, pieces))
+        self._start(status, headers, length)
+        if self.head.method != "HEAD" and status not in NO_BODY_STATUSES and length:
+            self.bytes_out += length
+            self._connection.send(pieces)
+        self._complete()
+
+    def start(self, status: int, headers: Headers, body_bytes: int | None) -> None:
+        """Head of a streamed answer; `body_bytes` None: length unknown (chunked, or up to the connection's end for
+        HTTP/1.0)."""
+        if self.open:
+            self._start(status, headers, body_bytes)
+            self._connection.flush()
+
+    def write(self, data: bytes) -> bool:
+        """Returns False when the reader lags: wait for `writable`."""
+        if not self.open:
+            return True
+        self.bytes_out += len(data)
+        if self._chunked:
+            self._connection.send([b"%x\r\n" % len(data), data, b"\r\n"])
+        else:
+            if self._left is not None:
+                self._left -= len(data)
+                assert self._left >= 0, "more body than the head declared"
+            self._connection.send([data])
+        return self._connection.is_writable
+
+    def end(self) -> None:
+        """After the last `write`."""
+        if not self.open:
+            return
+        assert not self._left, "less body than the head declared"
+        if self._chunked:
+            self._connection.send([b"0\r\n\r\n"])
+        self._complete()
+
+    def abort(self) -> None:
+        """Cuts the connection, so that nobody takes a part for the whole."""
+        if self.open:
+            self._connection.abort()
+
+    def refuse(self, status: int, body: bytes, headers: Headers | None = None) -> None:
+        """A problem document instead of an answer; after a started answer only the cut is left."""
+        if self.started:
+            self.abort()
+        else:
+            self.answer(status, [("Content-Type", PROBLEM), *(headers or [])], body)
+
+    def _start(self, status: int, headers: Headers, length: int | None) -> None:
+        assert not self.started, "an exchange is answered once"
+        self.started = True
+        headers = list(headers)
+        if length is not None:
+            self._left = None if self.head.method == "HEAD" or status in NO_BODY_STATUSES else length
+            if status not in NO_BODY_STATUSES and not (
+                self.head.method == "HEAD" and _names(headers, "content-length")
+            ):
+                headers.append(("Content-Length", str(length)))
+        elif self.head.minor == 1:
+            self._chunked = True
+            headers.append(("Transfer-Encoding", "chunked"))
+        else:
+            self._connection.close_after = True
+        self._connection.begin_answer(self, status, headers)
+
+    def _complete(self) -> None:
+        self.open = False
+        self.taker = None
+        self._connection.answer_complete(self)
+
+
+def _names(headers: Headers, lower: str) -> bool:
+    return any(name.lower() == lower for name, _ in headers)
+
+
+class Endpoint(Protocol):
+    """What serves a listener's requests. Called when a head is complete; may answer at once, or take the body and
+    answer later."""
+
+    def serve(self, exchange: Exchange) -> None: ...
+
+    def problem(self, status: int, detail: str) -> bytes:
+        """A problem document of the endpoint's own making, for what is refused before `serve`."""
+
+
+class HttpListener:
+    """One port. `counters` counts by kind what was cut off or refused at this level."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        tls: ssl.SSLContext | None,
+        connections_max: int = limits.CONNECTIONS_MAX,
+        per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX,
+        head_deadline_s: float = limits.HEAD_DEADLINE_S,
+        idle_s: float = limits.IDLE_CONNECTION_S,
+        progress_window_s: float = limits.PROGRESS_WINDOW_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.endpoint = endpoint
+        self.head_deadline_s = head_deadline_s
+        self.idle_s = idle_s
+        self.progress_window_s = progress_window_s
+        self.counters: Counter[str] = Counter()
+        self.draining = False
+        self.clock = clock
+        self._tls = tls
+        self._connections_max = connections_max
+        self._per_address_max = per_address_max
+        self._connections: set[HttpConnection] = set()
+        self._by_address: Counter[str] = Counter()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._date = ("", 0)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens; returns the port (useful when 0 was asked for)."""
+        loop = asyncio.get_running_loop()
+        secure: dict[str, Any] = {}
+        if self._tls is not None:
+            secure = {
+                "ssl": self._tls,
+                "ssl_handshake_timeout": limits.TLS_HANDSHAKE_S,
+                "ssl_shutdown_timeout": limits.TLS_HANDSHAKE_S,
+            }
+        self._server = await loop.create_server(
+            lambda: HttpConnection(self), host, port, backlog=1024, reuse_address=True, **secure
+        )
+        self._sweeper = loop.call_later(limits.SWEEP_S, self._sweep)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def stop_accepting(self) -> None:
+        """Drain (N-18): no new connection, idle ones close, running requests go on and say `Connection: close`."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.close_if_idle()
+
+    async def close(self) -> None:
+        """Cuts what is left."""
+        self.stop_accepting()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections)
+
+    def admit(self, connection: "HttpConnection") -> bool:
+        if (
+            len(self._connections) >= self._connections_max
+            or self._by_address[connection.peer] >= self._per_address_max
+            or self.draining
+        ):
+            self.counters["connections refused"] += 1
+            return False
+        self._connections.add(connection)
+        self._by_address[connection.peer] += 1
+        return True
+
+    def forget(self, connection: "HttpConnection") -> None:
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._by_address[connection.peer] -= 1
+            if not self._by_address[connection.peer]:
+                del self._by_address[connection.peer]
+
+    def date(self) -> str:
+        now = int(time.time())
+        if self._date[1] != now:
+            self._date = (formatdate(now, usegmt=True), now)
+        return self._date[0]
+
+    def _sweep(self) -> None:
+        now = self.clock()
+        for connection in list(self._connections):
+            connection.check_deadlines(now)
+        self._sweeper = asyncio.get_running_loop().call_later(limits.SWEEP_S, self._sweep)
+
+
+_HEAD, _WAIT, _BODY, _DONE, _LINGER, _CLOSED = range(6)
+"""What a connection does with the next byte: read a head; hold it (body not asked for); give it to the taker; hold it
+(pipelined); drop it (refused, being closed); nothing."""
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection: at most one exchange at a time, further requests wait in the buffer."""
+
+    def __init__(self, listener: HttpListener) -> None:
+        self._listener = listener
+        self._transport: asyncio.Transport | None = None
+        self.peer = ""
+        self.close_after = False
+        self.is_writable = True
+        self._buffer = b""
+        self._scanned = 0
+        self._state = _HEAD
+        self._exchange: Exchange | None = None
+        self._body_left = 0
+        self._chunks: ChunkedDecoder | None = None
+        self._body_total = 0
+        self._body_paused = False
+        self._reading = True
+        self._parsing = False
+        self._out: list[bytes] = []
+        self._since = 0.0  # of the state that has a deadline
+        self._moved = 0  # bytes of progress since `_window`
+        self._window = 0.0
+        self._unread = 0  # bytes a lagging reader had not taken at `_unread_since`
+        self._unread_since = 0.0
+
+    # --- asyncio's side ----------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peername = transport.get_extra_info("peername")
+        self.peer = peername[0] if isinstance(peername, tuple) else "local"
+        self._since = self._window = self._listener.clock()
+        if not self._listener.admit(self):
+            self._state = _CLOSED
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_HIGH_BYTES)
+
+    def data_received(self, data: bytes) -> None:
+        if self._state == _BODY and not self._buffer:
+            self._read_body(data)
+            return
+        if self._state == _LINGER:
+            self._moved += len(data)
+            if self._moved > limits.LINGER_MAX_BYTES:
+                self.abort()
+            return
+        if self._state == _CLOSED:
+            return
+        if not self._buffer and self._state == _HEAD:
+            self._since = self._listener.clock()
+        self._buffer = self._buffer + data if self._buffer else data
+        if self._state == _HEAD:
+            self._read_heads()
+        elif len(self._buffer) > limits.PIPELINED_MAX_BYTES:
+            self._set_reading(False)
+
+    def eof_received(self) -> None:
+        """A half-closed connection counts as gone: most clients that close look like this first, and their work must
+        stop (N-17)."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._listener.forget(self)
+        self._state = _CLOSED
+        self._buffer = b""
+        self._drop_exchange()
+
+    def pause_writing(self) -> None:
+        self.is_writable = False
+        assert self._transport is not None
+        self._unread, self._unread_since = self._transport.get_write_buffer_size(), self._listener.clock()
+
+    def resume_writing(self) -> None:
+        self.is_writable = True
+        if self._exchange is not None and self._exchange.taker is not None:
+            self._exchange.taker.writable()
+
+    # --- heads ----------
+
+    def _read_heads(self) -> None:
+        if self._parsing:
+            return  # an answer given inside `serve` ends up here; the loop below goes on by itself
+        self._parsing = True
+        try:
+            while self._state == _HEAD and self._buffer:
+                if not self._read_head():
+                    break
+        except BadMessage as problem:
+            self.refuse_connection(problem.status, problem.detail)
+        finally:
+            self._parsing = False
+
+    def _read_head(self) -> bool:
+        buffer = self._buffer
+        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        if end < 0 or end > limits.HEAD_MAX_BYTES:
+            if len(buffer) > limits.HEAD_MAX_BYTES:
+                raise BadMessage(431, f"The request's head is longer than {limits.HEAD_MAX_BYTES} bytes.")
+            if bare_line_feed(buffer[max(0, self._scanned - 1) :]):
+                raise BadMessage(400, "Lines of a request's head end with CR LF.")
+            self._scanned = len(buffer)
+            return False
+        self._scanned = 0
+        start = 2 if buffer.startswith(b"\r\n") else 0  # one empty line before a request is forgiven (RFC 9112 2.2)
+        head = parse_head(buffer[start : end + 4])
+        self._buffer = buffer[end + 4 :]
+        if head.body_bytes is not None and head.body_bytes > limits.BODY_MAX_BYTES:
+            raise BadMessage(413, f"A request's body may have {limits.BODY_MAX_BYTES} bytes.")
+        exchange = self._exchange = Exchange(self, head)
+        self.close_after = not head.keep_alive or self._listener.draining
+        self._chunks = ChunkedDecoder() if head.body_bytes is None else None
+        self._body_left = head.body_bytes or 0
+        self._body_total = 0
+        self._state = _DONE if head.body_bytes == 0 else _WAIT
+        self._listener.endpoint.serve(exchange)
+        return True
+
+    # --- bodies ----------
+
+    def take_body(self, exchange: Exchange) -> None:
+        if exchange is not self._exchange or self._state not in (_WAIT, _DONE):
+            return
+        if self._state == _DONE:
+            assert exchange.taker is not None
+            exchange.taker.body_ended()
+            return
+        if exchange.head.expects_continue and not self._buffer and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._state = _BODY
+        self._window, self._moved = self._listener.clock(), 0
+        self._feed_buffered()
+
+    def pause_body(self, exchange: Exchange) -> None:
+        if exchange is self._exchange and self._state == _BODY:
+            self._body_paused = True
+            self._set_reading(False)
+
+    def resume_body(self, exchange: Exchange) -> None:
+        if exchange is self._exchange and self._state == _BODY and self._body_paused:
+            self._body_paused = False
+            self._window, self._moved = self._listener.clock(), 0
+            self._set_reading(True)
+            self._feed_buffered()
+
+    def _feed_buffered(self) -> None:
+        if self._buffer:
+            data, self._buffer = self._buffer, b""
+            self._read_body(data)
+
+    def _read_body(self, data: bytes) -> None:
+        exchange = self._exchange
+        assert exchange is not None
+        self._moved += len(data)
+        try:
+            if self._chunks is not None:
+                pieces, rest = self._chunks.feed(data)
+                ended = self._chunks.ended
+            else:
+                left = self._body_left
+                pieces, rest = ([data], b"") if len(data) <= left else ([data[:left]], data[left:])
+                self._body_left -= len(pieces[0])
+                ended = self._body_left == 0
+            self._body_total += sum(map(len, pieces))
+            if self._body_total > limits.BODY_MAX_BYTES:
+                raise BadMessage(413, f"A request's body may have {limits.BODY_MAX_BYTES} bytes.")
+        except BadMessage as problem:
+            self.refuse_connection(problem.status, problem.detail)
+            return
+        for piece in pieces:
+            if exchange.taker is not None:
+                exchange.taker.body_received(piece)
+        if ended and self._state == _BODY:
+            self._state = _DONE
+            self._buffer = rest
+            self._set_reading(True)
+            if exchange.taker is not None:
+                exchange.taker.body_ended()
+
+    # --- answers ----------
+
+    def begin_answer(self, exchange: Exchange, status: int, headers: Headers) -> None:
+        if self._state in (_WAIT, _BODY):
+            self.close_after = True  # what is unread of the body is not worth reading to save a connection
+        headers.append(("Date", self._listener.date()))
+        self.close_after = self.close_after or self._listener.draining
+        if self.close_after:
+            headers.append(_LINGER_HEADERS)
+        self._out.append(response_head(status, headers))
+
+    def send(self, pieces: list[bytes]) -> None:
+        self._out += pieces
+        self.flush()
+
+    def flush(self) -> None:
+        if self._transport is not None and self._out:
+            out, self._out = self._out, []
+            if len(out) == 1:
+                self._transport.write(out[0])
+            else:
+                self._transport.writelines(out)
+
+    def answer_complete(self, exchange: Exchange) -> None:
+        self.flush()
+        self._exchange = None
+        self._chunks = None
+        now = self._listener.clock()
+        if self.close_after:
+            if self._state in (_WAIT, _BODY):
+                self._linger()
+            else:
+                self._close()
+            return
+        self._state = _HEAD
+        self._since = now
+        self._set_reading(True)
+        if self._buffer:
+            self._read_heads()
+
+    def refuse_connection(self, status: int, detail: str) -> None:
+        """For what cannot be read on: a problem document if nothing has been said yet, then the end."""
+        self._listener.counters[f"refused {status}"] += 1
+        exchange, self._exchange = self._exchange, None
+        if self._state in (_LINGER, _CLOSED):
+            return
+        if exchange is not None and exchange.started:
+            self.abort()
+            _tell_lost(exchange)
+            return
+        body = self._listener.endpoint.problem(status, detail)
+        headers = [
+            ("Content-Type", PROBLEM),
+            ("Content-Length", str(len(body))),
+            ("Date", self._listener.date()),
+            _LINGER_HEADERS,
+        ]
+        if self._transport is not None:
+            self._transport.write(response_head(status, headers) + body)
+        self._linger()
+        if exchange is not None:
+            _tell_lost(exchange)
+
+    def _linger(self) -> None:
+        """Reads and drops for a moment before closing: closing with unread bytes would reset the connection, and the
+        answer with it."""
+        self._state, self._since, self._moved, self._buffer = _LINGER, self._listener.clock(), 0, b""
+        self._body_paused = False
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._set_reading(True)
+
+    # --- ends ----------
+
+    def close_if_idle(self) -> None:
+        if self._state == _HEAD and not self._buffer:
+            self._close()
+
+    def _close(self) -> None:
+        self._state = _CLOSED
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._state = _CLOSED
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _drop_exchange(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            _tell_lost(exchange)
+
+    def _set_reading(self, wanted: bool) -> None:
+        if self._transport is None or wanted == self._reading or self._transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def check_deadlines(self, now: float) -> None:
+        """Called by the listener's sweep."""
+        listener = self._listener
+        if self._state == _HEAD:
+            if self._buffer:
+                if now - self._since > listener.head_deadline_s:
+                    self.refuse_connection(
+                        408, f"The request's head did not arrive within {listener.head_deadline_s:g} s."
+                    )
+            elif now - self._since > listener.idle_s:
+                self._close()
+        elif self._state == _LINGER:
+            if now - self._since > limits.LINGER_MAX_S:
+                self._close()
+        elif self._state == _BODY and not self._body_paused and now - self._window > listener.progress_window_s:
+            if self._moved < limits.PROGRESS_MIN_BYTES_PER_S * listener.progress_window_s:
+                self.refuse_connection(
+                    408, f"The body arrives slower than {limits.PROGRESS_MIN_BYTES_PER_S} bytes a second."
+                )
+            self._window, self._moved = now, 0
+        if not self.is_writable and self._is_reader_stuck(now):
+            listener.counters["slow readers cut"] += 1
+            self.abort()
+
+    def _is_reader_stuck(self, now: float) -> bool:
+        """Whether a lagging reader has taken less than the least rate over a window."""
+        window = self._listener.progress_window_s
+        if self._transport is None or now - self._unread_since <= window:
+            return False
+        waiting = self._transport.get_write_buffer_size()
+        taken, self._unread, self._unread_since = self._unread - waiting, waiting, now
+        return taken < limits.PROGRESS_MIN_BYTES_PER_S * window
+
+
+def _tell_lost(exchange: Exchange) -> None:
+    exchange.open = False
+    taker, exchange.taker = exchange.taker, None
+    if taker is not None:
+        taker.peer_lost()
+
+
+def json_body(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

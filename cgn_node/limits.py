@@ -1,0 +1,162 @@
+"""Every bound of the node that only the node decides, with its unit and its reason. What both ends of a tunnel or link
+must agree on is in `cgn_sdk.protocol.limits`."""
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# --- HTTP edge (N-6) ----------
+
+HEAD_MAX_BYTES = 32 * KIB
+"""Request line and headers together; browsers and proxies stay under 16 KiB, cookies included. More: 431."""
+
+HEADERS_MAX_COUNT = 100
+"""As in nginx and Apache; bounds the work of one head. More: 431."""
+
+TARGET_MAX_BYTES = 8 * KIB
+"""Path and query; MRLs are a few hundred bytes. More: 414."""
+
+CHUNK_LINE_MAX_BYTES = 4 * KIB
+"""One chunk-size or trailer line."""
+
+CHUNK_EXTRA_MAX_BYTES = 16 * KIB
+"""All chunk extensions and trailers of one body: they carry nothing we pass on, so they may not cost much either."""
+
+BODY_MAX_BYTES = 2 * 1024 * MIB
+"""Request and response body each (N-2, 2 GB). More: 413, or the attempt fails."""
+
+SMALL_REQUEST_MAX_BYTES = 64 * KIB
+"""Bodies of the node's own routes (`POST /session`)."""
+
+HEAD_DEADLINE_S = 10
+"""From a connection's (or the previous answer's) first byte to the empty line: slowloris is cut off here. Then 408."""
+
+IDLE_CONNECTION_S = 75
+"""A kept-alive connection without a request, as nginx has it. Then it is closed."""
+
+TLS_HANDSHAKE_S = 10
+"""TLS handshake and, at the end, TLS closure."""
+
+PROGRESS_WINDOW_S = 30
+PROGRESS_MIN_BYTES_PER_S = 256
+"""A body that arrives (or is read) slower than this over a whole window is cut off with 408: at this rate 64 KiB take
+four minutes."""
+
+LINGER_MAX_BYTES = 256 * KIB
+LINGER_MAX_S = 2
+"""After a refusal that left a body unread: what is still read and dropped, so that the refusal is not lost to a TCP
+reset."""
+
+PIPELINED_MAX_BYTES = 64 * KIB
+"""Bytes behind an unanswered request that are held; beyond, the connection is not read until the answer is out."""
+
+CONNECTIONS_MAX = 8_192
+"""Per listener; an idle TLS connection takes about 35 KiB, so this is 280 MiB at most. More: closed at once."""
+
+CONNECTIONS_PER_ADDRESS_MAX = 1_024
+"""One address may not take all connections; large enough for a data centre's proxy."""
+
+WRITE_BUFFER_HIGH_BYTES = 256 * KIB
+"""Bytes waiting for a slow reader before the source is told to stop."""
+
+# --- Bodies (N-2, N-11) ----------
+
+REQUEST_MEMORY_BYTES = 64 * KIB
+"""Of one request's body kept in memory; what is longer goes to an unlinked temporary file, for replay on another
+miner."""
+
+REQUEST_AHEAD_BYTES = 1 * MIB
+"""How far the DApp's upload may run ahead of the miner's reading before the connection is not read."""
+
+RESPONSE_HELD_BYTES = 1 * MIB
+"""A response up to this length is held until its row is durable and leaves with its cost in the headers; a longer one
+streams. A setting."""
+
+RESPONSE_TAIL_BYTES = 1
+"""The end of a streamed response that waits for the row: without it no client takes the response for complete."""
+
+# --- Admission (N-5, N-6) ----------
+
+SESSION_TTL_S = 3_600
+"""A session key's life; renewal is one call, and a stolen key ends by itself."""
+
+SESSIONS_MAX = 200_000
+"""In memory, about 1 KiB each. More: 503 until some expire."""
+
+SESSIONS_PER_ACCOUNT_MAX = 1_000
+"""One enterprise with many programs; more: 429."""
+
+SESSION_OPENING_MAX = 64
+"""Questions to Central about keys at once: each costs Central 0.1 to 0.5 s of Argon2id. More: 503 with Retry-After."""
+
+FAILED_KEYS_PER_MINUTE = 10
+"""Wrong API keys (or session keys) from one address before 429."""
+
+FAILED_KEYS_PER_ACCOUNT_PER_MINUTE = 30
+"""Wrong API keys for one account; counts only against addresses that themselves failed, so that nobody locks another
+one out."""
+
+FAILURE_TABLE_MAX = 50_000
+"""Addresses and accounts remembered for the two bounds above; the oldest goes first."""
+
+CONCURRENCY_DEFAULT = 256
+"""Requests of one account at once when Central names no other figure. More: 429."""
+
+CONCURRENCY_PER_ADDRESS_MAX = 2_048
+"""Requests from one address at once, over all accounts."""
+
+# --- Miners and Central ----------
+
+MINERS_MAX = 10_000
+"""Tunnels of one node."""
+
+MINER_HELLO_S = 10
+"""From the WebSocket's opening to HELLO. Then 4408."""
+
+MINER_VERIFY_S = 10
+"""Central's answer about a miner; Argon2id takes up to 0.5 s, a queue of them longer."""
+
+CENTRAL_ASK_S = 5
+"""Any other question to Central. Then it counts as unknown."""
+
+CENTRAL_LINKS_MAX = 8
+"""Instances of Central linked at once."""
+
+CENTRAL_ASKS_MAX = 256
+"""Questions in flight over all links."""
+
+MINER_WRITE_BUFFER_BYTES = 1 * MIB
+"""Bytes waiting in one miner's socket before its streams' DATA is held back."""
+
+MINER_STALL_S = 60
+"""A miner that has taken an attempt and sends nothing at all for this long while the DApp is reading is cut off from
+it."""
+
+MINER_STRIKES_MAX = 3
+"""Broken seals or protocol violations of one miner within its ban time before it is refused at the door."""
+
+# --- Recording (N-24) ----------
+
+META_FIELDS_MAX_BYTES = 4 * KIB
+"""All `CGN-Meta-*` fields of one request."""
+
+RECEIPTS_KEPT = 100_000
+"""Receipts whose row is remembered in memory for a quick answer; older ones come from the store."""
+
+# --- Process ----------
+
+SWEEP_S = 1.0
+"""One timer looks at every connection; a timer each would cost 3 to 5 microseconds per request."""
+
+DRAIN_S = 60
+"""After SIGTERM, for what runs to end; then connections are cut."""
+
+MALLOC_TRIM_BYTES = 256 * MIB
+MALLOC_TOP_PAD_BYTES = 16 * MIB
+MALLOC_MMAP_BYTES = 32 * MIB
+"""glibc gives freed memory back to the kernel at 128 KiB by default; 64 KiB bodies then spend most of their time on
+page faults (measured: 67 against 37 microseconds each)."""
+
+assert RESPONSE_TAIL_BYTES >= 1
+assert SMALL_REQUEST_MAX_BYTES <= REQUEST_MEMORY_BYTES <= REQUEST_AHEAD_BYTES
+assert HEAD_DEADLINE_S < IDLE_CONNECTION_S
+assert TARGET_MAX_BYTES < HEAD_MAX_BYTES

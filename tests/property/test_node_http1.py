@@ -1,0 +1,92 @@
+"""What our parser accepts, an independent one (llhttp, through httptools) accepts too and reads alike (N-6)."""
+
+import httptools
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from cgn_node.http1 import BadMessage, ChunkedDecoder, parse_head
+
+TOKENS = st.sampled_from(["Host", "Content-Length", "Transfer-Encoding", "Connection", "X", "x-y", "Expect", "TE"])
+VALUES = st.sampled_from(
+    ["h", "", "5", "0", "05", "chunked", "close", "keep-alive", "a, b", "+5", "5,5", "gzip, chunked", " padded\t"]
+)
+ENDS = st.sampled_from(["\r\n"] * 8 + ["\n", "\r", "\r\n ", "\x00\r\n"])
+COLONS = st.sampled_from([":", ": "] * 4 + [" :", ":\t", "\x0b:"])
+LINES = st.builds(lambda n, c, v, e: n + c + v + e, TOKENS, COLONS, VALUES, ENDS)
+FIRST = st.sampled_from(["GET / HTTP/1.1\r\n", "POST /a?b HTTP/1.1\r\n", "POST /a HTTP/1.0\r\n", "GET  / HTTP/1.1\r\n"])
+HEADS = st.builds(
+    lambda first, lines: (first + "".join(lines) + "\r\n").encode("latin-1"), FIRST, st.lists(LINES, max_size=5)
+)
+
+
+class Reading:
+    """What llhttp makes of a request."""
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+        self.ended = False
+        self.in_body = False
+        self.messages = 0
+
+    def on_message_begin(self) -> None:
+        self.messages += 1
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.in_body:
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.in_body = True
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.ended = True
+
+
+@given(HEADS)
+@example(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+@settings(max_examples=400, deadline=None)
+def test_heads(data: bytes) -> None:
+    try:
+        ours = parse_head(data)
+    except BadMessage:
+        return
+    theirs = Reading()
+    parser = httptools.HttpRequestParser(theirs)
+    parser.feed_data(data)
+    assert parser.get_method().decode() == ours.method
+    assert [(n.decode("latin-1"), v.decode("latin-1").strip(" \t")) for n, v in theirs.headers if v] == [
+        (n, v) for n, v in ours.headers if v
+    ]
+    assert theirs.ended == (ours.body_bytes == 0)
+    assert parser.should_keep_alive() == ours.keep_alive or not theirs.ended
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"3\r\nabc\r\n", b"0a\r\n0123456789\r\n", b"1;x=y\r\nz\r\n", b"1\r\n", b"\n", b"2\r\nq"]),
+        max_size=6,
+    ),
+    st.sampled_from([b"0\r\n\r\n", b"0\r\nA: b\r\n\r\n", b"0\r\n", b"0\n\n", b""]),
+)
+@settings(max_examples=400, deadline=None)
+def test_chunked_bodies(chunks: list[bytes], end: bytes) -> None:
+    wire = b"".join(chunks) + end
+    decoder = ChunkedDecoder()
+    try:
+        pieces, rest = decoder.feed(wire)
+    except BadMessage:
+        return
+    theirs = Reading()
+    parser = httptools.HttpRequestParser(theirs)
+    wire = wire[: len(wire) - len(rest)]
+    try:
+        parser.feed_data(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + wire)
+    except httptools.HttpParserError:
+        assert not decoder.ended  # ours refuses an unfinished line when it ends
+    else:
+        assert theirs.ended == decoder.ended
+    assert theirs.body == b"".join(pieces)

@@ -1,0 +1,215 @@
+"""HTTP/1.1 requests out of bytes: what is read, and every ambiguous form refused (N-6; RFC 9112; ASVS 4.2)."""
+
+import pytest
+
+from cgn_node import limits
+from cgn_node.http1 import BadMessage, ChunkedDecoder, bare_line_feed, end_to_end, is_header, parse_head, response_head
+
+
+def head(*lines: str, first: str = "POST /a?b=c HTTP/1.1", host: str | None = "h") -> bytes:
+    hosts = [f"Host: {host}"] if host is not None else []
+    return "".join(f"{line}\r\n" for line in [first, *hosts, *lines, ""]).encode("latin-1")
+
+
+def refused(data: bytes) -> int:
+    with pytest.raises(BadMessage) as caught:
+        parse_head(data)
+    return caught.value.status
+
+
+def test_a_plain_request_is_read_as_sent() -> None:
+    got = parse_head(head("Content-Length: 5", "X-A:  b c \t", "Accept: x", "accept: y"))
+    assert (got.method, got.target, got.path, got.body_bytes) == ("POST", "/a?b=c", "/a", 5)
+    assert got.headers == [("Host", "h"), ("Content-Length", "5"), ("X-A", "b c"), ("Accept", "x"), ("accept", "y")]
+    assert got.fields["accept"] == "x, y"
+    assert got.keep_alive
+    assert not got.expects_continue
+
+
+@pytest.mark.parametrize(
+    ("lines", "minor", "kept"),
+    [
+        ([], 1, True),
+        (["Connection: close"], 1, False),
+        (["Connection: x, Close"], 1, False),
+        ([], 0, False),
+        (["Connection: keep-alive"], 0, True),
+    ],
+)
+def test_keep_alive_follows_version_and_connection_header(lines: list[str], minor: int, kept: bool) -> None:
+    assert parse_head(head(*lines, first=f"GET / HTTP/1.{minor}")).keep_alive is kept
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Content-Length: 5", "Transfer-Encoding: chunked"],  # CL.TE
+        ["Transfer-Encoding: chunked", "Content-Length: 5"],  # TE.CL
+        ["Transfer-Encoding: chunked", "Transfer-Encoding: identity"],  # TE.TE
+        ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"],
+        ["Content-Length: 5", "Content-Length: 5"],
+        ["Content-Length: 5", "Content-Length: 6"],
+        ["Content-Length: 5, 5"],
+        ["Content-Length: +5"],
+        ["Content-Length: -0"],
+        ["Content-Length: 0x5"],
+        ["Content-Length: 5 5"],
+        ["Content-Length: "],
+        ["Content-Length: \u00b2"],
+        ["Content-Length: 1_0"],
+        ["Content-Length: 9999999999999999"],
+        ["Content-Length : 5"],
+        ["Transfer-Encoding : chunked"],
+        [" Transfer-Encoding: chunked"],  # obs-fold
+        ["X: a", "\tfolded"],
+        ["X: a\x00b"],
+        ["X: a\rb"],
+        ["X: a\nContent-Length: 3"],
+        ["X\u00e9: a"],
+        [": nameless"],
+        ["no colon"],
+        ["Host: second"],
+        ["Authorization: a", "Authorization: b"],
+    ],
+)
+def test_forms_that_two_programs_could_read_differently_are_refused(lines: list[str]) -> None:
+    assert refused(head(*lines)) == 400
+
+
+@pytest.mark.parametrize(
+    "coding", ["gzip, chunked", "chunked, identity", "xchunked", "identity", "chunked;q=1", "\x0bchunked"]
+)
+def test_other_transfer_codings_are_not_served(coding: str) -> None:
+    assert refused(head(f"Transfer-Encoding: {coding}")) in (400, 501)
+
+
+def test_transfer_encoding_of_http_1_0_is_refused() -> None:
+    assert refused(head("Transfer-Encoding: chunked", first="POST / HTTP/1.0")) == 400
+
+
+@pytest.mark.parametrize(
+    ("first", "status"),
+    [
+        ("GET  / HTTP/1.1", 400),
+        ("GET / HTTP/1.1 ", 400),
+        (" GET / HTTP/1.1", 400),
+        ("GET\t/ HTTP/1.1", 400),
+        ("GET /a b HTTP/1.1", 400),
+        ("GET /a#b HTTP/1.1", 400),
+        ("GET /\u00e9 HTTP/1.1", 400),
+        ("GET /", 400),
+        ("GET / http/1.1", 400),
+        ("G(T / HTTP/1.1", 400),
+        ("GET a HTTP/1.1", 400),
+        ("GET ftp://h/ HTTP/1.1", 400),
+        ("CONNECT h:443 HTTP/1.1", 501),
+        ("GET / HTTP/2.0", 505),
+        ("GET / HTTP/1.2", 505),
+        ("GET / HTTP/0.9", 505),
+        ("PRI * HTTP/2.0", 505),
+        ("GET /" + "a" * limits.TARGET_MAX_BYTES + " HTTP/1.1", 414),
+    ],
+)
+def test_request_lines_that_are_refused(first: str, status: int) -> None:
+    assert refused(head(first=first)) == status
+
+
+def test_absolute_targets_become_paths() -> None:
+    """RFC 9112 3.2.2: a server must accept the absolute form."""
+    assert parse_head(head(first="GET http://h.example/a?b HTTP/1.1")).target == "/a?b"
+    assert parse_head(head(first="GET http://h.example?b HTTP/1.1")).target == "/?b"
+    assert parse_head(head(first="OPTIONS * HTTP/1.1")).target == "*"
+
+
+def test_a_host_is_needed_once_and_well_formed() -> None:
+    assert refused(head(host=None)) == 400
+    assert refused(head(host="a b")) == 400
+    assert refused(head(host="a/b")) == 400
+    assert parse_head(head(host="[::1]:8080")).fields["host"] == "[::1]:8080"
+    assert parse_head(head(host=None, first="GET / HTTP/1.0")).minor == 0
+
+
+def test_expectations() -> None:
+    assert parse_head(head("Expect: 100-Continue")).expects_continue
+    assert not parse_head(head("Expect: 100-continue", first="POST / HTTP/1.0")).expects_continue
+    assert refused(head("Expect: a pony")) == 417
+
+
+def test_too_many_headers() -> None:
+    assert refused(head(*["a: b"] * limits.HEADERS_MAX_COUNT)) == 431
+
+
+def test_a_bare_line_feed_is_seen_early() -> None:
+    assert bare_line_feed(b"GET / HTTP/1.1\nHost: h\n\n")
+    assert bare_line_feed(b"\n")
+    assert not bare_line_feed(b"GET / HTTP/1.1\r\nHost: h\r\n")
+
+
+def test_only_end_to_end_headers_travel_on() -> None:
+    """RFC 9110 7.6.1: hop-by-hop headers and those named by Connection stay here."""
+    got = parse_head(
+        head(
+            "Connection: X-Mine, close",
+            "x-mine: 1",
+            "Keep-Alive: 3",
+            "TE: trailers",
+            "Upgrade: h2c",
+            "Content-Length: 3",
+            "Y: 2",
+        )
+    )
+    assert end_to_end(got, frozenset({"host"})) == [("Y", "2")]
+
+
+def test_response_heads_cannot_be_split() -> None:
+    assert response_head(204, [("A", "b")]) == b"HTTP/1.1 204 No Content\r\nA: b\r\n\r\n"
+    assert response_head(599, []) == b"HTTP/1.1 599 \r\n\r\n"
+    assert is_header("A-b", "x\ty")
+    assert not is_header("A", "x\r\nB: c")
+    assert not is_header("A:", "x")
+    assert not is_header("", "x")
+
+
+def test_chunks_in_any_slicing() -> None:
+    wire = b"3\r\nabc\r\n0a;x=y\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\nnext"
+    for size in range(1, len(wire) + 1):
+        decoder, got, rest = ChunkedDecoder(), b"", b""
+        for at in range(0, len(wire), size):
+            if decoder.ended:
+                rest += wire[at : at + size]
+                continue
+            pieces, rest = decoder.feed(wire[at : at + size])
+            got += b"".join(pieces)
+        assert (got, rest, decoder.ended) == (b"abc0123456789", b"next", True)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"3\nabc\r\n",
+        b"3\r\nabcd\r\n",
+        b"3\r\nabc\n0\r\n\r\n",
+        b"+3\r\nabc",
+        b"0x3\r\nabc",
+        b" 3\r\nabc",
+        b"3 \r\nabc",
+        b"-1\r\n",
+        b"\r\n",
+        b"g\r\n",
+        b"3;a\nb\r\nabc",
+        b"fffffffffffffffff\r\n",
+        b"0\r\nbad trailer\r\n\r\n",
+        b"0\r\nX : y\r\n\r\n",
+        b"1" * 5000,
+    ],
+)
+def test_chunks_that_are_refused(wire: bytes) -> None:
+    with pytest.raises(BadMessage):
+        ChunkedDecoder().feed(wire)
+
+
+def test_endless_extensions_and_trailers_are_refused() -> None:
+    with pytest.raises(BadMessage):
+        ChunkedDecoder().feed((b"1;" + b"x" * 2000 + b"\r\na\r\n") * 20)
+    with pytest.raises(BadMessage):
+        ChunkedDecoder().feed(b"0\r\n" + b"a: b\r\n" * 20_000)
