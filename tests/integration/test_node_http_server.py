@@ -230,7 +230,7 @@ async def test_slowloris_is_cut_off_with_408() -> None:
 
     async def drip(port: int) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for byte in get("/", "X: " + "y" * 400):
+        for byte in get("/", "X: " + "y" * 400):  # eight seconds
             if writer.is_closing() or reader._buffer:  # type: ignore[attr-defined]
                 break
             writer.write(bytes([byte]))
