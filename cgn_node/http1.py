@@ -24,7 +24,7 @@ _HEADER_LINES = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n
 _HEADER_LINE = re.compile(rb"(" + _TOKEN + rb"++):[\t ]*+([\t\x20-\x7e\x80-\xff]*+)\r\n")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[\t ]*+;[\t\x20-\x7e]*+)?")
 _HOST = re.compile(r"[0-9A-Za-z.\-_~%:\[\]]{0,261}")
-_BARE_LF = re.compile(rb"(?:^|[^\r])\n")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 HOP_BY_HOP = frozenset(
     {
@@ -186,10 +186,10 @@ def _origin_form(method: str, target: str) -> str:
     return rest if rest.startswith("/") else "/" + rest
 
 
-def bare_line_feed(partial: bytes) -> bool:
-    """Whether an unfinished head holds a line feed without its carriage return: then it will never end as this server
-    reads it."""
-    return _BARE_LF.search(partial) is not None
+def bare_line_feed(partial: bytes, start: int = 0) -> bool:
+    """Whether an unfinished head, from `start` on, holds a line feed without its carriage return: then it will never
+    end as this server reads it."""
+    return _BARE_LF.search(partial, start) is not None
 
 
 class ChunkedDecoder:

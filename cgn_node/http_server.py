@@ -377,7 +377,7 @@ class HttpConnection(asyncio.Protocol):
         if end < 0 or end > limits.HEAD_MAX_BYTES:
             if len(buffer) > limits.HEAD_MAX_BYTES:
                 raise BadMessage(431, f"The request's head is longer than {limits.HEAD_MAX_BYTES} bytes.")
-            if bare_line_feed(buffer[max(0, self._scanned - 2) :]):
+            if bare_line_feed(buffer, self._scanned):
                 raise BadMessage(400, "Lines of a request's head end with CR LF.")
             self._scanned = len(buffer)
             return False
