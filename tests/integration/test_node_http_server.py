@@ -235,9 +235,11 @@ async def test_slowloris_is_cut_off_with_408() -> None:
                 break
             writer.write(bytes([byte]))
             await asyncio.sleep(0.02)
+        got = b""
         with suppress(ConnectionError):
-            return await reader.read()
-        return b""
+            got = await reader.read()
+        writer.close()
+        return got
 
     async with serving(head_deadline_s=0.5) as (listener, _, port):
         answers = await asyncio.gather(*(drip(port) for _ in range(50)))
