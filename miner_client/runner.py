@@ -1,0 +1,136 @@
+"""The port behind which a DService runs: a Docker container, or a child process in the local sandbox (M-3, M-4).
+
+A runner starts one DService, tells where its socket is, reads its CPU clock and memory, and ends it. It does not
+restart it, does not send it work and knows nothing of tunnels. Every runner passes tests/conformance/test_runner.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+SOCKET_NAME: Final = "dservice.sock"
+EGRESS_NAME: Final = "egress.sock"
+HEALTH_TARGET: Final = "/_cgn/health"
+START_TIMEOUT_S: Final = 30.0
+"""A DService that is not healthy by then will not be: image unpacked, interpreter and libraries loaded."""
+HEALTH_EVERY_S: Final = 0.02
+"""Between two looks while it starts; a look costs under a millisecond."""
+STOP_GRACE_S: Final = 5.0
+"""Between the wish to stop and the kill; work in flight was drained before."""
+
+
+@dataclass(frozen=True, slots=True)
+class DServiceSettings:
+    """How one DService runs on this machine. With an `image` it runs under Docker, and `command` replaces the
+    image's own; without one, `command` runs as a process."""
+
+    name: str
+    version: str
+    image: str = ""
+    command: tuple[str, ...] = ()
+    memory_bytes: int = 1 << 30
+    cpus_milli: int = 1_000
+    """Thousandths of a CPU; enforced by Docker only."""
+    pids: int = 128
+    temporary_bytes: int = 64 << 20
+    """Size of /tmp, the only place it can write to."""
+    egress: tuple[str, ...] = ()
+    """Where its outbound requests may go: `public`, or `host:port`. Empty: nowhere."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.image and not self.command:
+            raise ValueError(f"DService {self.name}: give an image (Docker) or a command (process)")
+
+
+class RunnerFailed(Exception):
+    """The DService did not start. `code`: `no_engine`, `no_image`, `not_healthy` or `ended`."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class Runner(Protocol):
+    """One DService on this machine."""
+
+    socket_path: Path
+
+    @property
+    def kind(self) -> Literal["docker", "process"]: ...
+
+    async def start(self) -> None:
+        """Returns when the DService answers its health check. Raises RunnerFailed; nothing is left running then."""
+
+    async def stop(self) -> None:
+        """Ends it: asks, waits STOP_GRACE_S, kills. Leaves no process, container or socket. May be called twice."""
+
+    async def wait_ended(self) -> None:
+        """Returns when it has ended, for whatever reason."""
+
+    @property
+    def alive(self) -> bool: ...
+
+    def cpu_ns(self) -> int:
+        """CPU time used by all its processes since it started; never goes back. Costs a few microseconds."""
+
+    def memory_bytes(self) -> int:
+        """What its processes hold now."""
+
+
+async def wait_healthy(socket_path: Path, ended: Callable[[], bool], *, timeout_s: float = START_TIMEOUT_S) -> None:
+    """Ask the DService's health until it answers 200. Raises RunnerFailed."""
+    from miner_client.hop import Hop, HopFailed
+
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    hop = Hop(socket_path)
+    problem = "its socket did not appear"
+    try:
+        while asyncio.get_running_loop().time() < deadline:
+            if ended():
+                raise RunnerFailed("ended", "the DService ended while it was starting")
+            if socket_path.exists():
+                try:
+                    async with asyncio.timeout(2):
+                        response = await hop.request("GET", HEALTH_TARGET, [], None)
+                        await response.whole(64 * 1024)
+                    if response.status == 200:
+                        return
+                    problem = f"its health check answers {response.status}"
+                except (HopFailed, TimeoutError) as error:
+                    problem = f"its health check fails ({error})"
+            await asyncio.sleep(HEALTH_EVERY_S)
+    finally:
+        await hop.close()
+    raise RunnerFailed("not_healthy", f"{problem} within {timeout_s:.0f} s")
+
+
+def make_runner(settings: DServiceSettings, folder: Path, *, log: Path | None = None) -> Runner:
+    """The runner that fits the settings. `folder` is this DService's own, its sockets appear in it."""
+    if settings.image:
+        from miner_client.docker_runner import DockerRunner
+
+        return DockerRunner(settings, folder)
+    from miner_client.process_runner import ProcessRunner
+
+    return ProcessRunner(settings, folder, log=log)
+
+
+def docker_present() -> bool:
+    """Whether a Docker Engine answers here."""
+    try:
+        import docker
+
+        client = docker.from_env(timeout=5)
+        try:
+            client.ping()
+        finally:
+            client.close()
+    except Exception:
+        return False
+    return True
