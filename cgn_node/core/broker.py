@@ -1,46 +1,86 @@
-"""The Work Broker (N-7 to N-11, N-17, N-18): a pure machine that matches requests to miners. This is the interface;
-the machine follows."""
+"""The Work Broker (N-7 to N-11, N-17, N-18): a pure machine that gives requests to miners.
 
-from collections.abc import Mapping
+Events in, commands out; no clock, randomness, waiting, I/O or logging. Deliberately elsewhere: payload bytes and
+credit (the driver), sessions and admission (the work endpoint), who pays whom (ledger). Not here yet, and what they
+will
+hang on: racing (N-12) makes the attempt on record a small set, each with its number; affinity (N-13) is one more
+thing a lane's choice looks at first.
+
+Rules that the tests and the simulation hold it to:
+
+* an attempt is on record from `Assign` until it finishes, fails or is cancelled; a report counts only when request,
+  attempt and miner are the ones on record;
+* the slot is reserved in the step that picks it, and freed in the step that takes the attempt off the record;
+* no request waits while a slot is free that it would take;
+* at most one `RecordRow` per request, for the attempt whose result is used; what is cancelled or fails is not billed;
+* every accepted request ends in exactly one `Release`, `Refuse` or `ClientGone`.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+from typing import Any
 
-from cgn_node.core.commands import Command
+from cgn_sdk.protocol.errors import CLOSE_DRAINING, CLOSE_REFUSED, CLOSE_REPLACED, CLOSE_TOO_LATE
+
+from cgn_node.core import events, limits
+from cgn_node.core.commands import (
+    Assign,
+    CancelAttempt,
+    CloseMiner,
+    Command,
+    Drained,
+    RecordRow,
+    Refuse,
+    Release,
+    ReportError,
+)
 from cgn_node.core.events import Event
+from cgn_node.core.lanes import ASSIGNED, OVER, RECORDING, RUNNING, WAITING, Account, Lane, Request
+from cgn_node.core.pools import Miner, Offer, Pool, fitness_fault
+from cgn_node.core.pricing import Terms, clip, fee_nano_eur
+
+_DEADLINE_SLACK = 1_024
+_OWNED_TIER = "1"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What one node may tune; the bounds of all of it are in `limits`."""
+    """What one node may tune; reasons are in `limits`."""
 
-    acknowledge_ms: int = 2_000
-    quarantine_miners: int = 5
-    tier_queue_depth: int = 20_000
-    account_queue_depth: int = 5_000
-    grace_ms: int = 10_000
-    fastest_wait_ms: int = 2_000
+    acknowledge_ms: int = limits.ACKNOWLEDGE_MS
+    quarantine_miners: int = limits.QUARANTINE_MINERS
+    tier_queue_depth: int = limits.TIER_QUEUE_DEPTH
+    account_queue_depth: int = limits.ACCOUNT_QUEUE_DEPTH
+    grace_ms: int = limits.GRACE_MS
+    fastest_wait_ms: int = limits.FASTEST_WAIT_MS
 
 
 @dataclass(frozen=True, slots=True)
 class PoolStatistics:
-    """One DService in one tier, now."""
+    """One DService in one tier (and of one owner in tier 1), now. `waiting`: requests that accept it."""
 
     dservice: str
     tier: str
+    owner: str
     miners: int
     slots: int
     free_slots: int
     waiting: int
+    service_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """An immutable snapshot. `counters` grow only."""
+    """An immutable snapshot. `queue_depth` is by the request's preferred tier; `counters` grow only."""
 
     miners: int
     requests: int
     waiting: int
     recording: int
     draining: bool
+    queue_depth: Mapping[str, int]
     pools: tuple[PoolStatistics, ...]
     counters: Mapping[str, int] = field(default_factory=dict)
 
@@ -49,22 +89,665 @@ class Broker:
     """`handle` is to be called from one place only, with a time that never goes back."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        raise NotImplementedError
+        self._settings = settings or Settings()
+        self._now = 0
+        self._terms: Terms | None = None
+        self._miners: dict[str, Miner] = {}
+        self._pools: dict[tuple[str, str, str], Pool] = {}
+        self._offered: Counter[tuple[str, str]] = Counter()  # (DService, tier) -> miners
+        self._lanes: dict[tuple[Any, ...], Lane] = {}
+        self._accounts: dict[str, Account] = {}
+        self._requests: dict[str, Request] = {}
+        self._depth: Counter[str] = Counter()
+        self._waiting = 0
+        self._recording = 0
+        self._arrivals = 0
+        self._virtual = 0  # start tag of the latest request to be assigned
+        self._acks: deque[tuple[int, Request, int]] = deque()
+        self._deadlines: list[tuple[int, int, Request]] = []
+        self._timers: list[tuple[int, int, Request]] = []
+        self._timer_count = 0
+        self._draining = False
+        self._drained = False
+        self._counters: Counter[str] = Counter()
+        self._handlers: dict[type, Callable[[Any, list[Command]], None]] = {
+            events.PolicyChanged: self._on_policy,
+            events.MinerJoined: self._on_joined,
+            events.MinerLeft: self._on_left,
+            events.SlotsChanged: self._on_slots,
+            events.RequestArrived: self._on_arrived,
+            events.BodySpent: self._on_body_spent,
+            events.Acknowledged: self._on_acknowledged,
+            events.ResponseStarted: self._on_acknowledged,
+            events.ResponsePassedOn: self._on_passed_on,
+            events.AttemptFinished: self._on_finished,
+            events.AttemptFailed: self._on_failed,
+            events.RowStored: self._on_stored,
+            events.RowRefused: self._on_row_refused,
+            events.ClientGone: self._on_client_gone,
+            events.Drain: self._on_drain,
+            events.Tick: self._on_tick,
+        }
+
+    # ------------------------------------------------------------------------------------------------ the four doors
 
     def handle(self, event: Event, now_ms: int) -> list[Command]:
-        raise NotImplementedError
+        """One thing happened at `now_ms` (monotonic); returns what to do about it, in order."""
+        assert now_ms >= self._now, "time went back"
+        self._now = now_ms
+        out: list[Command] = []
+        self._handlers[type(event)](event, out)
+        if self._draining:
+            self._let_go(out)
+        return out
 
     def next_deadline(self) -> int | None:
         """When `Tick` is wanted, in the driver's monotonic milliseconds; None: not at all."""
-        raise NotImplementedError
+        acks, deadlines, timers = self._acks, self._deadlines, self._timers
+        while acks and not _awaits_ack(acks[0]):
+            acks.popleft()
+        while timers and timers[0][2].state != WAITING:
+            heappop(timers)
+        # Deadlines of requests that have ended stay in the heap: a tick too many now and then is cheaper than a pop
+        # each.
+        due = [queue[0][0] for queue in (acks, deadlines, timers) if queue]
+        return min(due) if due else None
 
     def knows(self, request: str) -> bool:
         """Whether the id is live: a second `RequestArrived` for it is an error of the driver."""
-        raise NotImplementedError
+        return request in self._requests
 
     def statistics(self) -> Statistics:
-        raise NotImplementedError
+        pools = tuple(
+            PoolStatistics(
+                dservice=pool.dservice,
+                tier=pool.tier,
+                owner=pool.owner,
+                miners=len(pool.members),
+                slots=pool.slots,
+                free_slots=sum(max(0, offer.miner.slots - offer.miner.busy) for offer in pool.members.values()),
+                waiting=sum(len(lane.retries) + lane.waiting_fresh for lane in pool.waiting),
+                service_us=pool.service_us,
+            )
+            for pool in self._pools.values()
+        )
+        return Statistics(
+            miners=len(self._miners),
+            requests=len(self._requests),
+            waiting=self._waiting,
+            recording=self._recording,
+            draining=self._draining,
+            queue_depth={tier: depth for tier, depth in sorted(self._depth.items()) if depth},
+            pools=pools,
+            counters=dict(sorted(self._counters.items())),
+        )
+
+    # ------------------------------------------------------------------------------------------------ policy, miners
+
+    def _on_policy(self, event: events.PolicyChanged, out: list[Command]) -> None:
+        if self._terms is not None and event.terms.version <= self._terms.version:
+            return
+        self._terms = event.terms
+        for lane in self._lanes.values():
+            lane.use(self._pools_for(lane))
+        for miner in list(self._miners.values()):
+            self._match(miner, out)
+        self._look_after([lane for lane in self._lanes.values() if lane.retries or lane.waiting_fresh])
+
+    def _on_joined(self, event: events.MinerJoined, out: list[Command]) -> None:
+        before = self._miners.get(event.miner)
+        if before is not None and before.tunnel >= event.tunnel:
+            return
+        if before is not None:
+            out.append(CloseMiner(before.id, before.tunnel, CLOSE_REPLACED, "the same miner connected again"))
+            self._lose(before, "replaced", out)
+        fault = fitness_fault(event)
+        if fault:
+            out.append(CloseMiner(event.miner, event.tunnel, CLOSE_REFUSED, fault))
+            return
+        miner = Miner(event)
+        self._miners[miner.id] = miner
+        for dservice in dict.fromkeys(event.dservices):
+            self._offered[dservice, miner.tier] += 1
+            miner.join(self._pool(dservice, miner.tier, miner.owner))
+        self._match(miner, out)
+
+    def _on_left(self, event: events.MinerLeft, out: list[Command]) -> None:
+        miner = self._miners.get(event.miner)
+        if miner is not None and miner.tunnel == event.tunnel:
+            self._lose(miner, "disconnected", out)
+
+    def _on_slots(self, event: events.SlotsChanged, out: list[Command]) -> None:
+        miner = self._miners.get(event.miner)
+        if miner is not None and miner.tunnel == event.tunnel:
+            miner.change_slots(event.slots)
+            self._match(miner, out)
+
+    def _lose(self, miner: Miner, code: str, out: list[Command]) -> None:
+        """The miner is gone: its requests are tried elsewhere, in their old order (N-10)."""
+        del self._miners[miner.id]
+        miner.leave()
+        for dservice in miner.offers:
+            self._offered[dservice, miner.tier] -= 1
+        for request in sorted(miner.running, key=_key):
+            request.offer = None
+            self._try_again(request, miner.id, code, out)
+        miner.running.clear()
+        self._look_after([lane for offer in miner.offers.values() for lane in offer.pool.waiting])
+
+    def _pool(self, dservice: str, tier: str, owner: str) -> Pool:
+        pool = self._pools.get((dservice, tier, owner))
+        if pool is None:
+            pool = self._pools[dservice, tier, owner] = Pool(dservice, tier, owner)
+        return pool
+
+    # ------------------------------------------------------------------------------------------------ arrival
+
+    def _on_arrived(self, event: events.RequestArrived, out: list[Command]) -> None:
+        assert event.request not in self._requests, "the driver asks knows() first"
+        terms = self._terms
+        if self._draining or terms is None:
+            out.append(Refuse(event.request, "draining" if self._draining else "central_unreachable"))
+            return
+        if event.dservice not in terms.dservices:
+            out.append(Refuse(event.request, "unknown_dservice", "dservice"))
+            return
+        if event.max_fee_nano_eur is not None and event.max_fee_nano_eur < terms.prices.minimum_nano_eur:
+            out.append(Refuse(event.request, "price_cap", "max_fee"))
+            return
+        owner = event.account if _OWNED_TIER in event.tiers else ""
+        lane = self._lanes.get((event.dservice, event.tiers, owner, event.level, event.match))
+        if lane is None:
+            lane = self._open_lane(event, owner)
+        offer = None if lane.waiting_fresh else self._choose(lane, None)
+        account = self._accounts.get(event.account)
+        if offer is None:
+            refusal = self._refuse_to_queue(event, lane, account)
+            if refusal is not None:
+                out.append(refusal)
+                return
+        if account is None:
+            account = self._accounts[event.account] = Account(event.account)
+        tag = account.finish if account.finish > self._virtual else self._virtual
+        account.finish = tag + 1
+        account.live += 1
+        lane.live += 1
+        self._arrivals += 1
+        request = Request(event, account, lane, (tag, self._arrivals), self._now)
+        self._requests[event.request] = request
+        deadlines = self._deadlines
+        heappush(deadlines, (request.deadline_ms, self._arrivals, request))
+        if len(deadlines) > 2 * len(self._requests) + _DEADLINE_SLACK:
+            self._deadlines = [entry for entry in deadlines if entry[2].state < RECORDING]
+            heapify(self._deadlines)
+        if offer is None:
+            self._enqueue(request)
+        else:
+            self._assign(request, offer, out)
+
+    def _open_lane(self, event: events.RequestArrived, owner: str) -> Lane:
+        if len(self._lanes) >= limits.LANES:
+            self._forget_idle()
+        lane = Lane(event.dservice, event.tiers, owner, event.level, event.match == "fastest")
+        lane.use(self._pools_for(lane))
+        self._lanes[event.dservice, event.tiers, owner, event.level, event.match] = lane
+        return lane
+
+    def _pools_for(self, lane: Lane) -> tuple[Pool, ...]:
+        """In order of preference; only tiers that the DService may run on and that have a price."""
+        assert self._terms is not None
+        terms = self._terms
+        allowed = terms.dservices.get(lane.dservice, ())
+        return tuple(
+            self._pool(lane.dservice, tier, lane.owner if tier == _OWNED_TIER else "")
+            for tier in dict.fromkeys(lane.tiers)
+            if tier in allowed and tier in terms.tier_factor_ppm
+        )
+
+    def _forget_idle(self) -> None:
+        self._lanes = {key: lane for key, lane in self._lanes.items() if lane.live}
+        used = {id(pool) for lane in self._lanes.values() for pool in lane.pools}
+        self._pools = {key: pool for key, pool in self._pools.items() if pool.members or id(pool) in used}
+
+    def _refuse_to_queue(self, event: events.RequestArrived, lane: Lane, account: Account | None) -> Refuse | None:
+        if not lane.has_candidate(()):
+            return Refuse(event.request, "no_miner", self._excluding(lane), limits.RETRY_AFTER_MIN_MS)
+        depth = self._depth[event.tiers[0]]
+        of_account = account.waiting if account is not None else 0
+        if depth < self._settings.tier_queue_depth and of_account < self._settings.account_queue_depth:
+            return None
+        slots = sum(pool.slots for pool in lane.pools) or 1
+        service_us = max(pool.service_us for pool in lane.pools) or limits.PRIOR_SERVICE_US
+        wait_ms = max(depth, of_account) * service_us // (1_000 * slots)
+        wait_ms = max(limits.RETRY_AFTER_MIN_MS, min(wait_ms, limits.RETRY_AFTER_MAX_MS))
+        whose = "tier_queue" if depth >= self._settings.tier_queue_depth else "account_queue"
+        return Refuse(event.request, "overloaded", whose, wait_ms)
+
+    def _excluding(self, lane: Lane) -> str:
+        """The one constraint that excludes every connected miner."""
+        offered = [tier for (dservice, tier), miners in self._offered.items() if dservice == lane.dservice and miners]
+        if not offered:
+            return "dservice"
+        if any(pool.members for pool in lane.pools):
+            return "service_level"
+        return "ownership" if _OWNED_TIER in lane.tiers and _OWNED_TIER in offered else "tier"
+
+    # ------------------------------------------------------------------------------------------------ matching
+
+    def _choose(self, lane: Lane, request: Request | None) -> Offer | None:
+        """The best free miner for a request of this lane, which has failed on some already; None: let it wait."""
+        if lane.fastest:
+            return self._choose_fastest(lane, request)
+        if lane.level is None and (request is None or not request.failed):
+            for pool in lane.pools:
+                if pool.free.mask:
+                    return pool.free.first()
+            return None
+        failed = request.failed if request is not None else ()
+        for pool in lane.pools:
+            for offer in pool.free:
+                if offer.miner.id not in failed and lane.fits(offer):
+                    return offer
+        return None
+
+    def _choose_fastest(self, lane: Lane, request: Request | None) -> Offer | None:
+        """Of all accepted tiers the miner that finishes first, be it that it must finish something else before; then
+        the request is held back for it, for a little while (N-8)."""
+        failed = request.failed if request is not None else ()
+        best: Offer | None = None
+        best_us = 0
+        for pool in lane.pools:
+            for offer in pool.free:
+                if offer.miner.id not in failed and lane.fits(offer):
+                    expected_us = offer.expected_us()
+                    if best is None or expected_us < best_us:
+                        best, best_us = offer, expected_us
+                    break
+        if best is None:
+            return None
+        if request is not None and self._now >= request.arrived_ms + self._settings.fastest_wait_ms:
+            return best
+        ahead = len(lane.retries) + lane.waiting_fresh
+        looked = 0
+        for pool in lane.pools:
+            for offer in pool.full:
+                looked += 1
+                expected_us = offer.expected_us()
+                if looked > limits.FASTEST_LOOK or expected_us >= best_us:
+                    break
+                if offer.miner.id in failed or not lane.fits(offer) or not offer.miner.running:
+                    continue
+                oldest = next(iter(offer.miner.running))
+                free_in_us = max(0, offer.service_us - (self._now - oldest.assigned_ms) * 1_000)
+                free_in_us += ahead * offer.service_us // max(1, offer.miner.slots)
+                if free_in_us + expected_us < best_us and free_in_us < self._settings.fastest_wait_ms * 1_000:
+                    return None
+        return best
+
+    def _assign(self, request: Request, offer: Offer, out: list[Command]) -> None:
+        """Puts a new attempt on record and reserves its slot."""
+        offer.miner.take(request)
+        request.offer = offer
+        request.attempt += 1
+        request.state = ASSIGNED
+        request.assigned_ms = self._now
+        assert self._terms is not None
+        request.terms = self._terms
+        tag = request.key[0]
+        self._virtual = max(self._virtual, tag)
+        acks = self._acks
+        while acks and not _awaits_ack(acks[0]):
+            acks.popleft()
+        acks.append((self._now + self._settings.acknowledge_ms, request, request.attempt))
+        out.append(Assign(request.id, request.attempt, offer.miner.id, request.passed_on))
+
+    def _enqueue(self, request: Request) -> None:
+        request.state = WAITING
+        request.lane.push(request)
+        request.account.waiting += 1
+        self._depth[request.lane.tiers[0]] += 1
+        self._waiting += 1
+        if request.lane.fastest:
+            self._set_timer(request.arrived_ms + self._settings.fastest_wait_ms, request)
+
+    def _dequeue(self, request: Request, state: int) -> None:
+        request.state = state
+        request.lane.remove(request)
+        request.account.waiting -= 1
+        self._depth[request.lane.tiers[0]] -= 1
+        self._waiting -= 1
+
+    def _match(self, miner: Miner, out: list[Command]) -> None:
+        """Fills the miner's free slots with what has waited longest among what it fits (N-9)."""
+        held_back: list[Lane] = []
+        while self._waiting and miner.busy < miner.slots:
+            first: Request | None = None
+            for offer in miner.offers.values():
+                for lane in offer.pool.waiting:
+                    if lane in held_back or not lane.fits(offer):
+                        continue
+                    head = lane.head_for(miner.id)
+                    if head is not None and (first is None or head.key < first.key):
+                        first = head
+            if first is None:
+                return
+            chosen: Offer | None = miner.offers[first.lane.dservice]
+            if first.lane.fastest:
+                chosen = self._choose_fastest(first.lane, first)
+            if chosen is None:
+                held_back.append(first.lane)
+            else:
+                self._dequeue(first, ASSIGNED)
+                self._assign(first, chosen, out)
+
+    def _release(self, request: Request) -> Miner:
+        """Takes the attempt off the record and frees its slot. The caller matches the miner when it is done."""
+        offer = request.offer
+        assert offer is not None
+        offer.miner.give_back(request)
+        request.offer = None
+        return offer.miner
+
+    # ------------------------------------------------------------------------------------------------ reports
+
+    def _on_record(self, event: Any) -> Request | None:
+        request = self._requests.get(event.request)
+        if request is None or request.offer is None or request.attempt != event.attempt:
+            self._counters["reports_off_record"] += 1
+            return None
+        if request.offer.miner.id != event.miner:
+            self._counters["reports_off_record"] += 1
+            return None
+        return request
+
+    def _on_acknowledged(self, event: events.Acknowledged | events.ResponseStarted, out: list[Command]) -> None:
+        request = self._on_record(event)
+        if request is not None:
+            request.state = RUNNING
+
+    def _on_passed_on(self, event: events.ResponsePassedOn, out: list[Command]) -> None:
+        request = self._on_record(event)
+        if request is not None:
+            request.state = RUNNING
+            request.passed_on = True
+
+    def _on_body_spent(self, event: events.BodySpent, out: list[Command]) -> None:
+        request = self._requests.get(event.request)
+        if request is not None:
+            request.replayable = False
+
+    def _on_finished(self, event: events.AttemptFinished, out: list[Command]) -> None:
+        request = self._on_record(event)
+        if request is None:
+            return
+        offer = request.offer
+        assert offer is not None
+        offer.learn(event.measured.wall_ns // 1_000)
+        miner = self._release(request)
+        usage, clipped = clip(event.claimed, event.measured, miner.fitness)
+        terms = request.terms
+        assert terms is not None
+        fee = fee_nano_eur(usage, miner.fitness, terms.prices, terms.tier_factor_ppm[miner.tier])
+        if clipped:
+            self._counters["claims_clipped"] += 1
+            out.append(ReportError("clipped", request.id, (miner.id,), clipped))
+        if request.max_fee_nano_eur is not None and fee > request.max_fee_nano_eur:
+            self._refuse(request, "price_cap", "max_fee", out)
+        else:
+            request.state = RECORDING
+            self._recording += 1
+            out.append(
+                RecordRow(
+                    request.id,
+                    event.attempt,
+                    miner.id,
+                    miner.tier,
+                    miner.contributor,
+                    usage,
+                    clipped,
+                    fee,
+                    terms.version,
+                )
+            )
+        if self._waiting:
+            self._match(miner, out)
+
+    def _on_failed(self, event: events.AttemptFailed, out: list[Command]) -> None:
+        request = self._on_record(event)
+        if request is None:
+            return
+        assert request.offer is not None
+        request.offer.failures += 1
+        miner = self._release(request)
+        self._try_again(request, miner.id, event.code, out)
+        self._match(miner, out)
+
+    def _try_again(self, request: Request, miner_id: str, code: str, out: list[Command]) -> None:
+        """After a failed attempt: another miner, now or from the head of the queue; or the end (N-11)."""
+        request.failed += (miner_id,)
+        request.codes += (code,)
+        self._counters["attempts_failed"] += 1
+        if len(request.failed) >= self._settings.quarantine_miners:
+            self._quarantine(request, out)
+        elif self._now >= request.deadline_ms:
+            self._refuse(request, "deadline", "", out)
+        elif not request.replayable:
+            self._refuse(request, "bad_gateway", "not_replayable", out)
+        elif request.passed_on and not request.resumable:
+            self._refuse(request, "bad_gateway", "not_resumable", out)
+        else:
+            offer = self._choose(request.lane, request)
+            if offer is not None:
+                self._assign(request, offer, out)
+            else:
+                self._enqueue(request)
+                self._start_grace(request)
+
+    def _quarantine(self, request: Request, out: list[Command]) -> None:
+        """The request is the likely cause: its miners are not blamed."""
+        for miner_id in request.failed:
+            miner = self._miners.get(miner_id)
+            offer = miner.offers.get(request.lane.dservice) if miner is not None else None
+            if offer is not None and offer.failures:
+                offer.failures -= 1
+                offer.place(turn=False)
+        out.append(ReportError("quarantined", request.id, request.failed, request.codes))
+        self._refuse(request, "quarantined", "", out)
+
+    # ------------------------------------------------------------------------------------------------ ends
+
+    def _end(self, request: Request) -> None:
+        request.state = OVER
+        del self._requests[request.id]
+        request.lane.live -= 1
+        account = request.account
+        account.live -= 1
+        if not account.live:
+            del self._accounts[account.id]
+
+    def _refuse(self, request: Request, code: str, constraint: str, out: list[Command]) -> None:
+        self._end(request)
+        self._counters["refused_" + code] += 1
+        out.append(Refuse(request.id, code, constraint))
+
+    def _on_stored(self, event: events.RowStored, out: list[Command]) -> None:
+        request = self._requests.get(event.request)
+        if request is not None and request.state == RECORDING:
+            self._recording -= 1
+            self._end(request)
+            self._counters["answered"] += 1
+            out.append(Release(request.id))
+
+    def _on_row_refused(self, event: events.RowRefused, out: list[Command]) -> None:
+        request = self._requests.get(event.request)
+        if request is not None and request.state == RECORDING:
+            self._recording -= 1
+            self._refuse(request, "ledger_full", "", out)
+
+    def _on_client_gone(self, event: events.ClientGone, out: list[Command]) -> None:
+        """Before the result: cancelled, not billed. After it: the row is on its way and the work was done (N-17)."""
+        request = self._requests.get(event.request)
+        if request is None or request.state == RECORDING:
+            return
+        self._counters["cancelled"] += 1
+        miner = self._stop(request, "cancelled", out)
+        self._end(request)
+        if miner is not None:
+            self._match(miner, out)
+
+    def _stop(self, request: Request, code: str, out: list[Command]) -> Miner | None:
+        """Takes the request out of its queue or off its miner; returns that miner."""
+        if request.offer is None:
+            self._dequeue(request, OVER)
+            return None
+        attempt, miner = request.attempt, self._release(request)
+        out.append(CancelAttempt(request.id, attempt, miner.id, code))
+        return miner
+
+    # ------------------------------------------------------------------------------------------------ time
+
+    def _on_tick(self, event: events.Tick, out: list[Command]) -> None:
+        now = self._now
+        acks, deadlines, timers = self._acks, self._deadlines, self._timers
+        freed: dict[str, Miner] = {}
+        while deadlines and (deadlines[0][0] <= now or deadlines[0][2].state >= RECORDING):
+            request = heappop(deadlines)[2]
+            if request.state < RECORDING:
+                miner = self._stop(request, "deadline", out)
+                self._refuse(request, "deadline", "", out)
+                if miner is not None:
+                    freed[miner.id] = miner
+        while acks and (acks[0][0] <= now or not _awaits_ack(acks[0])):
+            entry = acks.popleft()
+            if _awaits_ack(entry):
+                offer = entry[1].offer
+                assert offer is not None
+                self._counters["miners_silent"] += 1
+                out.append(CloseMiner(offer.miner.id, offer.miner.tunnel, CLOSE_TOO_LATE, "no acknowledgement"))
+                self._lose(offer.miner, "not_acknowledged", out)
+        for miner in freed.values():
+            if self._miners.get(miner.id) is miner:
+                self._match(miner, out)
+        while timers and timers[0][0] <= now:
+            self._reconsider(heappop(timers)[2], out)
+
+    def _set_timer(self, at_ms: int, request: Request) -> None:
+        self._timer_count += 1
+        heappush(self._timers, (at_ms, self._timer_count, request))
+
+    def _look_after(self, lanes: list[Lane]) -> None:
+        """Starts the grace of every waiting request that no connected miner can do any more."""
+        for lane in dict.fromkeys(lanes):
+            for request in lane.retries:
+                self._start_grace(request)
+            if lane.waiting_fresh and not lane.has_candidate(()):
+                for _, request in sorted(lane.fresh):
+                    if request.state == WAITING and not request.attempt:
+                        self._start_grace(request)
+
+    def _start_grace(self, request: Request) -> None:
+        if not request.starving and not request.lane.has_candidate(request.failed):
+            request.starving = True
+            self._set_timer(self._now + self._settings.grace_ms, request)
+
+    def _reconsider(self, target: Request, out: list[Command]) -> None:
+        """A timer of a request came: its time to be held back is over, or its grace."""
+        if target.state != WAITING:
+            return
+        offer = self._choose(target.lane, target)
+        if offer is not None:
+            self._dequeue(target, ASSIGNED)
+            self._assign(target, offer, out)
+        elif target.starving:
+            target.starving = False
+            if not target.lane.has_candidate(target.failed):
+                self._dequeue(target, OVER)
+                code, why = ("bad_gateway", "failed") if target.failed else ("no_miner", self._excluding(target.lane))
+                self._refuse(target, code, why, out)
+
+    # ------------------------------------------------------------------------------------------------ drain
+
+    def _on_drain(self, event: events.Drain, out: list[Command]) -> None:
+        self._draining = True
+
+    def _let_go(self, out: list[Command]) -> None:
+        """While draining, after each event. Miners stay as long as any request may need one of them for another try."""
+        if len(self._requests) > self._recording:
+            return
+        for miner in list(self._miners.values()):
+            out.append(CloseMiner(miner.id, miner.tunnel, CLOSE_DRAINING, "the node is about to stop"))
+            self._lose(miner, "draining", out)
+        if not self._requests and not self._drained:
+            self._drained = True
+            out.append(Drained())
+
+    # ------------------------------------------------------------------------------------------------ invariants
 
     def check(self) -> None:
         """Asserts every invariant (costly: for tests and the simulation)."""
-        raise NotImplementedError
+        self._check_requests()
+        self._check_miners()
+        self._check_lanes()
+
+    def _check_requests(self) -> None:
+        states = Counter(request.state for request in self._requests.values())
+        assert set(states) <= {WAITING, ASSIGNED, RUNNING, RECORDING}
+        assert states[WAITING] == self._waiting == sum(self._depth.values())
+        assert states[RECORDING] == self._recording
+        acks = {(request.id, attempt) for _, request, attempt in self._acks}
+        deadlines = {entry[2].id for entry in self._deadlines if entry[2].state < RECORDING}
+        timers = {request.id for _, _, request in self._timers}
+        for request in self._requests.values():
+            on_record = request.state in (ASSIGNED, RUNNING)
+            assert on_record == (request.offer is not None)
+            if request.offer is not None:
+                miner = request.offer.miner
+                assert self._miners[miner.id] is miner
+                assert request in miner.running
+                assert miner.id not in request.failed
+            assert request.state != ASSIGNED or (request.id, request.attempt) in acks
+            assert request.state == RECORDING or request.id in deadlines
+            assert len(set(request.failed)) == len(request.failed) == len(request.codes)
+            if request.state == WAITING and not request.lane.has_candidate(request.failed):
+                assert request.starving
+                assert request.id in timers, "nothing would ever wake this request"
+        for account in self._accounts.values():
+            mine = [request for request in self._requests.values() if request.account is account]
+            assert account.live == len(mine) > 0
+            assert account.waiting == sum(request.state == WAITING for request in mine)
+
+    def _check_miners(self) -> None:
+        for miner in self._miners.values():
+            assert miner.busy == len(miner.running)
+            assert all(request.offer is not None and request.offer.miner is miner for request in miner.running)
+            for dservice, offer in miner.offers.items():
+                assert offer.pool.members[miner.id] is offer
+                assert offer.pool.dservice == dservice
+                ranking = offer.pool.free if miner.busy < miner.slots else offer.pool.full
+                assert offer.ranking is ranking
+                assert offer in ranking.ranks[offer.rank]
+        for pool in self._pools.values():
+            assert sum(offer.miner.slots for offer in pool.members.values()) == pool.slots
+            assert len(list(pool.free)) + len(list(pool.full)) == len(pool.members)
+
+    def _check_lanes(self) -> None:
+        live = Counter(id(request.lane) for request in self._requests.values())
+        for lane in self._lanes.values():
+            waiting = [entry[1] for entry in lane.fresh if entry[1].state == WAITING and not entry[1].attempt]
+            assert len(waiting) == lane.waiting_fresh
+            assert lane.retries == sorted(lane.retries, key=_key)
+            assert lane.live == live[id(lane)]
+            for pool in lane.pools:
+                assert (lane in pool.waiting) == bool(waiting or lane.retries)
+            if not lane.fastest:
+                for request in waiting + lane.retries:
+                    assert self._choose(lane, request) is None, "it waits although a slot is free"
+
+
+def _key(request: Request) -> tuple[int, int]:
+    return request.key
+
+
+def _awaits_ack(entry: tuple[int, Request, int]) -> bool:
+    request = entry[1]
+    return request.state == ASSIGNED and request.attempt == entry[2]

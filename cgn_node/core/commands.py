@@ -70,9 +70,10 @@ class Refuse:
     """The request is over without a billed result. Answer with the problem `code` (`cgn_sdk.protocol.errors`), or
     break the response off if its head has left.
 
-    `constraint`: what excluded every miner ("dservice", "tier", "ownership", "service_level", "capacity", "failed";
-    "" if it was not that). Codes used: unknown_dservice, price_cap, no_miner, overloaded, draining, ledger_full,
-    deadline, quarantined, bad_gateway.
+    `constraint`: for no_miner what excludes every miner (dservice, tier, ownership, service_level), for overloaded
+    whose bound (tier_queue, account_queue), for bad_gateway why it is not tried again (failed, not_replayable,
+    not_resumable), for price_cap max_fee. Other codes: unknown_dservice, draining, central_unreachable, ledger_full,
+    deadline, quarantined.
     """
 
     request: str
@@ -99,8 +100,3 @@ class Drained:
 
 
 Command = Assign | CancelAttempt | CloseMiner | RecordRow | Release | Refuse | ReportError | Drained
-
-CLOSE_REFUSED = 4403
-CLOSE_LATE = 4408
-CLOSE_REPLACED = 4409
-CLOSE_DRAINING = 4503

@@ -29,7 +29,7 @@ class ServiceLevel:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChanged:
-    """New prices, factors and DServices are in force for requests that arrive from now on. An older version changes
+    """New prices, factors and DServices are in force for attempts assigned from now on. An older version changes
     nothing.
     """
 

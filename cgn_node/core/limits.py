@@ -1,0 +1,62 @@
+"""Every bound of the broker core, with its unit and its reason. What both ends of a wire must agree on is in
+`cgn_sdk.protocol.limits` instead."""
+
+from typing import Final
+
+ACKNOWLEDGE_MS: Final = 2_000
+"""N-10's default: far above a round trip round the globe (0.4 s), far below what a person waits."""
+
+QUARANTINE_MINERS: Final = 5
+"""N-11's default: a request that fails on this many distinct miners is itself the likely cause."""
+
+TIER_QUEUE_DEPTH: Final = 20_000
+"""Requests waiting in one tier's queue: about 6 s of work at the 3,300 requests/s one node answers, 20 MB of state."""
+
+ACCOUNT_QUEUE_DEPTH: Final = 5_000
+"""Of these, one account's: no account alone can fill a queue."""
+
+GRACE_MS: Final = 10_000
+"""How long an accepted request waits when no fitting miner is left: a lost tunnel is dialled again within seconds."""
+
+FASTEST_WAIT_MS: Final = 2_000
+"""The "little" of N-8's `fastest`: how long a request may be held back from a free miner for a better one."""
+
+FASTEST_LOOK: Final = 16
+"""Busy miners looked at per decision of `fastest`, best first: keeps a decision under some 20 microseconds."""
+
+SLOTS: Final = 4_096
+"""Slots of one miner: streams of one tunnel that a node keeps state for."""
+
+DSERVICES: Final = 256
+"""DServices of one miner: a slot that is taken or freed is ranked once in each."""
+
+THREADS: Final = 4_096
+KMIPS_PER_THREAD_MILLI: Final = 1_000_000
+MEMORY_BYTES: Final = 2**46
+GPUS: Final = 64
+GFLOPS_PER_GPU: Final = 10_000_000
+"""What one machine can have (10^12 instructions/s a thread, 64 TiB, 10 PFLOPS a GPU): fitness bounds what may be
+claimed and paid, so fitness itself needs a bound."""
+
+LANES: Final = 10_000
+"""Kinds of request remembered (DService, tiers, service level, policy, and account where tier 1 is accepted); idle
+ones are forgotten beyond this, so that invented service levels cannot fill memory."""
+
+RETRY_AFTER_MIN_MS: Final = 1_000
+RETRY_AFTER_MAX_MS: Final = 60_000
+"""A hint below a second invites a storm, one above a minute loses the client."""
+
+PRIOR_SERVICE_US: Final = 50_000
+"""Expected service time of a DService nobody has measured yet."""
+
+SERVICE_CEILING_US: Final = 2**40
+"""Twelve days; keeps ranks within their range."""
+
+FAILURE_SHIFT: Final = 6
+"""A miner that keeps failing a DService is ranked as if 2, 4, … up to 2^6 times slower, and recovers with one
+success.
+"""
+
+assert ACCOUNT_QUEUE_DEPTH <= TIER_QUEUE_DEPTH
+assert ACKNOWLEDGE_MS < GRACE_MS
+assert RETRY_AFTER_MIN_MS < RETRY_AFTER_MAX_MS

@@ -1,0 +1,221 @@
+"""Miners and how they are found: one pool per DService, tier and (tier 1) owner, with its miners ranked by expected
+completion time, so that picking one takes no scan.
+
+Ranks are quarter octaves of microseconds: miners within 19 % of each other count as equal and take turns. All
+iteration is in order of insertion, never of a hash, so the same events give the same choices.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cgn_node.core import limits
+from cgn_node.core.events import MinerJoined, ServiceLevel
+
+if TYPE_CHECKING:
+    from cgn_node.core.lanes import Lane, Request
+
+
+class Ranking:
+    """Offers by rank, the best first; within a rank in turns. `mask` has a bit for each rank that is not empty."""
+
+    __slots__ = ("mask", "ranks")
+
+    def __init__(self) -> None:
+        self.mask = 0
+        self.ranks: list[OrderedDict[Offer, None]] = []
+
+    def add(self, offer: "Offer", rank: int) -> None:
+        while len(self.ranks) <= rank:
+            self.ranks.append(OrderedDict())
+        self.ranks[rank][offer] = None
+        self.mask |= 1 << rank
+        offer.ranking = self
+        offer.rank = rank
+
+    def remove(self, offer: "Offer") -> None:
+        members = self.ranks[offer.rank]
+        del members[offer]
+        if not members:
+            self.mask ^= 1 << offer.rank
+        offer.ranking = None
+
+    def first(self) -> "Offer | None":
+        mask = self.mask
+        return next(iter(self.ranks[(mask & -mask).bit_length() - 1])) if mask else None
+
+    def __iter__(self) -> Iterator["Offer"]:
+        mask = self.mask
+        while mask:
+            lowest = mask & -mask
+            yield from self.ranks[lowest.bit_length() - 1]
+            mask ^= lowest
+
+
+class Pool:
+    """The miners of one DService in one tier (of one owner in tier 1), and the lanes that wait for them."""
+
+    __slots__ = ("dservice", "free", "full", "members", "owner", "service_us", "slots", "tier", "waiting")
+
+    def __init__(self, dservice: str, tier: str, owner: str) -> None:
+        self.dservice = dservice
+        self.tier = tier
+        self.owner = owner
+        self.members: dict[str, Offer] = {}
+        self.free = Ranking()
+        self.full = Ranking()
+        self.slots = 0
+        self.service_us = 0  # mean over the pool, 0 before the first result
+        self.waiting: dict[Lane, None] = {}
+
+
+class Offer:
+    """One DService on one miner, and how long a request to it is expected to take."""
+
+    __slots__ = ("failures", "measured", "miner", "pool", "rank", "ranking", "service_us")
+
+    def __init__(self, miner: "Miner", pool: Pool) -> None:
+        self.miner = miner
+        self.pool = pool
+        self.service_us = pool.service_us or limits.PRIOR_SERVICE_US
+        self.measured = False
+        self.failures = 0  # in a row
+        self.rank = 0
+        self.ranking: Ranking | None = None
+
+    def learn(self, service_us: int) -> None:
+        """One more measured service time: exponentially weighted, the newest an eighth; the first stands alone."""
+        service_us = max(1, min(service_us, limits.SERVICE_CEILING_US >> limits.FAILURE_SHIFT + 2))
+        self.service_us = (self.service_us * 7 + service_us) >> 3 if self.measured else service_us
+        self.measured = True
+        self.failures = 0
+        pool = self.pool
+        pool.service_us = (pool.service_us * 15 + service_us) >> 4 if pool.service_us else service_us
+
+    def expected_us(self) -> int:
+        """Of a request assigned now: network, and service time that grows up to twice with the miner's load."""
+        miner = self.miner
+        service_us = self.service_us
+        if miner.busy < miner.slots:
+            service_us += service_us * miner.busy // miner.slots
+        if self.failures:
+            service_us <<= min(self.failures, limits.FAILURE_SHIFT)
+        return miner.latency_us + service_us
+
+    def place(self, turn: bool) -> None:
+        """Puts the offer where it belongs after its miner's load or its own figures changed; `turn`: and last among
+        equals."""
+        expected_us = self.expected_us() | 16
+        bits = expected_us.bit_length()
+        rank = (bits << 2) | ((expected_us >> (bits - 3)) & 3)
+        miner = self.miner
+        ranking = self.pool.free if miner.busy < miner.slots else self.pool.full
+        at = self.ranking
+        if at is ranking and self.rank == rank:
+            if turn:
+                at.ranks[rank].move_to_end(self)
+            return
+        if at is not None:
+            at.remove(self)
+        ranking.add(self, rank)
+
+
+class Miner:
+    """One connected miner. `running` holds its requests in the order they were assigned."""
+
+    __slots__ = (
+        "busy",
+        "contributor",
+        "fitness",
+        "id",
+        "latency_us",
+        "offers",
+        "owner",
+        "running",
+        "slots",
+        "tier",
+        "tunnel",
+    )
+
+    def __init__(self, joined: MinerJoined) -> None:
+        self.id = joined.miner
+        self.tunnel = joined.tunnel
+        self.tier = joined.tier
+        self.contributor = joined.contributor
+        self.owner = (joined.enterprise or "") if joined.tier == "1" else ""
+        self.fitness = joined.fitness
+        self.latency_us = joined.fitness.latency_us
+        self.slots = max(0, min(joined.slots, limits.SLOTS))
+        self.busy = 0
+        self.running: dict[Request, None] = {}
+        self.offers: dict[str, Offer] = {}
+
+    def __repr__(self) -> str:
+        return f"<Miner {self.id} tier {self.tier} {self.busy}/{self.slots}>"
+
+    def join(self, pool: Pool) -> None:
+        offer = self.offers[pool.dservice] = Offer(self, pool)
+        pool.members[self.id] = offer
+        pool.slots += self.slots
+        offer.place(turn=False)
+
+    def leave(self) -> None:
+        for offer in self.offers.values():
+            del offer.pool.members[self.id]
+            offer.pool.slots -= self.slots
+            if offer.ranking is not None:
+                offer.ranking.remove(offer)
+
+    def change_slots(self, slots: int) -> None:
+        slots = max(0, min(slots, limits.SLOTS))
+        for offer in self.offers.values():
+            offer.pool.slots += slots - self.slots
+        self.slots = slots
+        self.place()
+
+    def place(self) -> None:
+        for offer in self.offers.values():
+            offer.place(turn=False)
+
+    def take(self, request: "Request") -> None:
+        """Reserves a slot."""
+        self.busy += 1
+        self.running[request] = None
+        for offer in self.offers.values():
+            offer.place(turn=True)
+
+    def give_back(self, request: "Request") -> None:
+        """Frees the request's slot."""
+        del self.running[request]
+        self.busy -= 1
+        for offer in self.offers.values():
+            offer.place(turn=False)
+
+    def reaches(self, level: ServiceLevel) -> bool:
+        fitness = self.fitness
+        return (
+            fitness.threads >= level.threads
+            and fitness.kmips_per_thread_milli >= level.kmips_per_thread_milli
+            and fitness.bandwidth_bytes_per_s >= level.bandwidth_bytes_per_s
+        )
+
+
+def fitness_fault(joined: MinerJoined) -> str:
+    """Why this miner cannot be taken, or ""."""
+    fitness = joined.fitness
+    if joined.runner != "docker" and joined.tier != "1":
+        return "outside tier 1 the runner must be docker"
+    if not 0 < len(joined.dservices) <= limits.DSERVICES:
+        return f"a miner offers 1 to {limits.DSERVICES} DServices"
+    bounds = (
+        ("threads", fitness.threads, 1, limits.THREADS),
+        ("kmips_per_thread_milli", fitness.kmips_per_thread_milli, 1, limits.KMIPS_PER_THREAD_MILLI),
+        ("memory_bytes", fitness.memory_bytes, 1, limits.MEMORY_BYTES),
+        ("gpus", fitness.gpus, 0, limits.GPUS),
+        ("gflops_per_gpu", fitness.gflops_per_gpu, 0, limits.GFLOPS_PER_GPU),
+        ("latency_us", fitness.latency_us, 0, limits.SERVICE_CEILING_US),
+    )
+    for name, value, low, high in bounds:
+        if not low <= value <= high:
+            return f"{name} must be between {low} and {high}"
+    return ""
