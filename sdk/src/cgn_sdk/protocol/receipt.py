@@ -22,6 +22,7 @@ from typing import Any, Final, TypeAlias
 from cgn_sdk.protocol import merkle
 from cgn_sdk.protocol.canonical import CanonicalError, encode
 from cgn_sdk.protocol.row import ROLES, Finding, Keccak, part_hash, row_hash, verify_row
+from cgn_sdk.protocol.settlement import entity_on_chain
 
 VerifySignature: TypeAlias = Callable[[bytes, str, bytes, bytes], bool]
 """(public key, what, data, signature) -> whether it holds; `cgn_sdk.signing.verify`."""
@@ -117,7 +118,7 @@ class Anchor:
     """Address of the contract that logged the event, 0x and 40 hexadecimal digits, lower case."""
     batch_id: bytes
     entity: bytes
-    """Keccak-256 of the entity's public id."""
+    """As in the event: the 16 bytes of the entity's public id, then zeros (protocol.settlement)."""
     role: int
     account: str
     amount_nano_cpu: int
@@ -356,7 +357,7 @@ def _anchor_findings(receipt: Receipt, anchor: Anchor, hash_: bytes, trust: Trus
         findings.append(Finding("anchor_chain", "anchor.chain_id", f"is {anchor.chain_id}, trusted: {trust.chain_id}"))
     if trust.contract and anchor.contract != trust.contract:
         findings.append(Finding("anchor_contract", "anchor.contract", f"{anchor.contract} is not {trust.contract}"))
-    findings += _entity_findings(receipt, anchor, keccak)
+    findings += _entity_findings(receipt, anchor)
     inclusion = receipt.inclusion
     if inclusion is None:
         return [*findings, Finding("inclusion_missing", "inclusion", "the receipt has no place in a settled batch yet")]
@@ -370,7 +371,14 @@ def _anchor_findings(receipt: Receipt, anchor: Anchor, hash_: bytes, trust: Trus
     return findings
 
 
-def _entity_findings(receipt: Receipt, anchor: Anchor, keccak: Keccak) -> list[Finding]:
+def _is_entity(public_id: str, entity: bytes) -> bool:
+    try:
+        return entity_on_chain(public_id) == entity
+    except ValueError:
+        return False
+
+
+def _entity_findings(receipt: Receipt, anchor: Anchor) -> list[Finding]:
     if not 0 <= anchor.role < len(ROLES):
         return [Finding("anchor_role", "anchor.role", f"{anchor.role} is no role")]
     role = ROLES[anchor.role]
@@ -381,7 +389,7 @@ def _entity_findings(receipt: Receipt, anchor: Anchor, keccak: Keccak) -> list[F
         if type(entry) is dict
         and entry.get("role") == role
         and type(entry.get("id")) is str
-        and keccak(entry["id"].encode()) == anchor.entity
+        and _is_entity(entry["id"], anchor.entity)
     ]
     if not amounts:
         return [Finding("anchor_entity", "anchor.entity", f"is no {role} of this row")]

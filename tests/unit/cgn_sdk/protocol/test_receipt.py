@@ -11,6 +11,7 @@ from cgn_sdk import signing
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import merkle, receipt, row
 from cgn_sdk.protocol.receipt import Anchor, Inclusion, Receipt, ReceiptError, Trust, TrustedMiner, verify_receipt
+from cgn_sdk.protocol.settlement import entity_on_chain
 
 NODE = signing.Signer(b"n" * 32)
 MINER = signing.Signer(b"m" * 32)
@@ -82,7 +83,7 @@ def build(make_row: Callable[..., row.Row], metrics: dict[str, Any] | None = Non
         chain_id=31337,
         contract="0x" + "c" * 40,
         batch_id=b"b" * 32,
-        entity=keccak_256(mine.public["enterprise_id"].encode()),
+        entity=entity_on_chain(mine.public["enterprise_id"]),
         role=0,
         account="0x" + "a" * 40,
         amount_nano_cpu=11 * int(mine.public["usage_fee_nano_cpu"]),

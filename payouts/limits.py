@@ -1,0 +1,65 @@
+"""Every bound of a payout run, with unit and reason. Relations between bounds are asserted at the end."""
+
+GAS_PER_TRANSACTION = 2**24
+"""Gas. EIP-7825: no transaction may ask for more."""
+
+PAYEES_PER_TRANSACTION = 250
+"""Payees in one transaction. A payee that never held the token costs about 30,000 gas, so 250 stay below half of
+the limit even if gas prices of storage rise, and a transaction that fails blocks no more than 250."""
+
+COLLECTIONS_PER_TRANSACTION = 100
+"""Payers in one transaction: releasing what was reserved costs more than a payment."""
+
+GAS_MARGIN_PERCENT = 25
+"""Added to the chain's own estimate: between estimate and block a payee's balance may have become empty."""
+
+RPC_TIMEOUT_S = 15
+"""Seconds for one call to the chain endpoint; after that the outcome is unknown and is looked up."""
+
+POLL_INTERVAL_S = 0.2
+"""Seconds between two looks for a receipt when the chain is fast; the driver waits longer on a slow one."""
+
+POLL_INTERVAL_MAX_S = 4.0
+"""Seconds between two looks at most: a third of Ethereum's block time."""
+
+SETTLE_TIMEOUT_S = 1800
+"""Seconds that one transaction may take from first broadcast to final. Then the run stops and says so; the next
+run goes on with the same bytes."""
+
+STUCK_AFTER_S = 120
+"""Seconds (ten blocks) without a receipt before the same payload is offered again with the same nonce and a higher
+fee. All versions are kept: exactly one can be mined."""
+
+OFFER_AGAIN_S = 5
+"""Seconds after a broadcast before a transaction that the endpoint does not know is offered again, the same bytes."""
+
+IN_FLIGHT_MAX = 64
+"""Transactions under way at once: pools drop long queues of one sender, and a gap holds up all behind it."""
+
+FEE_BUMP_PERCENT = 13
+"""A replacement must offer at least 10 per cent more (common rule of transaction pools, 12.5 with some)."""
+
+REPLACEMENTS_MAX = 8
+"""Replacements of one transaction: 13 per cent eight times is 2.7 times the first fee."""
+
+ATTEMPTS_MAX = 3
+"""New transactions (new nonce) for the same step after an earlier one was mined without effect. The contract settles a
+batch once, so a further attempt can never pay twice; it can only spend gas for nothing."""
+
+TOP_UPS_MAX = 2
+"""Top-ups per payer and run (P-7: a second failure to reserve tops up again; then the payer is flagged)."""
+
+CONFIRMATIONS_MAX = 1_000
+"""Blocks. Ethereum finalises within about 64; more is a mistake in the settings."""
+
+ROWS_PER_READ = 2_000
+"""Rows read from the store at once: a few megabytes in memory."""
+
+LOG_BLOCKS_PER_CALL = 5_000
+"""Blocks per request for events: many endpoints refuse more."""
+
+ROWS_PER_RUN = 2_000_000
+"""Rows of one run: they are held in memory (about 1 KiB each). More are taken by the next run."""
+
+assert 64_000 * PAYEES_PER_TRANSACTION < GAS_PER_TRANSACTION
+assert POLL_INTERVAL_S < POLL_INTERVAL_MAX_S < RPC_TIMEOUT_S < STUCK_AFTER_S < SETTLE_TIMEOUT_S
