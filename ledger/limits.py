@@ -1,0 +1,51 @@
+"""Bounds of the ledger, each with its unit and its reason. What a row may hold is protocol (cgn_sdk.protocol.row)."""
+
+from typing import Final
+
+APPEND_MAX_ROWS: Final = 50_000
+"""Rows of one `append`: about 150 MB as Python objects. A shipper sends far fewer; a test or an import splits."""
+
+READ_MAX_ROWS: Final = 10_000
+"""Rows one `read` answers: about 30 MB. Readers page."""
+
+MARK_MAX_ROWS: Final = 1_000_000
+"""Row ids of one `mark`: one entity's batch. Adapters write it in portions; a portion is all or nothing."""
+
+PORTION_ROWS: Final = 2_000
+"""Rows a store handles in one step (one statement group, one bulk request): past it the rate no longer grows."""
+
+PORTION_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of one bulk request; Elasticsearch refuses beyond 100 MB and recommends about this."""
+
+GROUP_MAX_OPERATIONS: Final = 10_000
+"""Operations taken into one transaction of the embedded store: a commit stays below a second."""
+
+BUSY_WAIT_MS: Final = 10_000
+"""How long the embedded store waits for another process that writes to the same file."""
+
+SPOOL_RECORD_MAX_BYTES: Final = 512 * 1024
+"""One row as JSON: public columns, five private parts at their limits, and some room."""
+
+SPOOL_SEGMENT_BYTES: Final = 16 * 1024 * 1024
+"""A segment is cut off whole once its rows are in the store; this is what stays on disk at least."""
+
+SPOOL_MAX_BYTES: Final = 4 * 1024 * 1024 * 1024
+"""Default bound of the spool: a day of 20 rows/s, or 20 minutes at 1,000 rows/s, of a store that is away."""
+
+SPOOL_GROUP_BYTES: Final = 4 * 1024 * 1024
+"""Bytes written before one fdatasync: at 1 GB/s about 4 ms that the first row of a group waits for the last."""
+
+SHIP_ROWS: Final = 2_000
+"""Rows the shipper gives the store at once."""
+
+SHIP_RETRY_MS: Final = (50, 15_000)
+"""First and longest wait between attempts while the store is away."""
+
+ELASTICSEARCH_TIMEOUT_S: Final = 30.0
+"""A request without answer for this long is unknown: it is looked up before anything is decided."""
+
+ELASTICSEARCH_RETRIES: Final = 8
+"""Attempts while the server says that it is too busy (429), the wait doubling from 50 ms: 12 s in all."""
+
+assert PORTION_ROWS <= APPEND_MAX_ROWS
+assert SPOOL_RECORD_MAX_BYTES < SPOOL_GROUP_BYTES < SPOOL_SEGMENT_BYTES < SPOOL_MAX_BYTES

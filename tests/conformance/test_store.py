@@ -1,0 +1,343 @@
+"""One body of tests for both ledger stores (L-3, L-4, L-6, L-7, P-10). Each test gets an empty ledger."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.row import MAX_AMOUNT, PayIn, Payout, Row, RowError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ledger import open_store
+from ledger.port import BatchRecord, Conflict, Store, StoredRow, Total
+
+MakeRow = Callable[..., Row]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("elasticsearch", marks=pytest.mark.engine("elasticsearch"))])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+        return
+    prefix = f"test-{random.SystemRandom().getrandbits(48):012x}"
+    server = request.getfixturevalue("elasticsearch_url")
+    yield f"{server}/{prefix}"
+    from ledger.elasticsearch_store import remove_indices
+
+    await remove_indices(f"{server}/{prefix}")
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    opened = await open_store(url)
+    yield opened
+    await opened.close()
+
+
+async def everything(store: Store) -> list[StoredRow]:
+    found: list[StoredRow] = []
+    while page := await store.read(found[-1].ingest if found else 0, 7):
+        found += page
+    return found
+
+
+async def test_an_empty_ledger(store: Store) -> None:
+    assert await store.head() == 0
+    assert await store.read(0, 10) == []
+    assert await store.totals(1, 10) == []
+    assert await store.get("0" * 32) is None
+    assert await store.payment_state("0" * 32) == []
+    assert await store.get_batches() == []
+    assert await store.get_batch(bytes(32)) is None
+    assert await store.batch_of("0" * 32, "operator", "p" + "a" * 26) is None
+    assert [row async for row in store.entity_rows("operator", "p" + "a" * 26, 1, 10)] == []
+    assert [row async for row in store.batch_rows(bytes(32))] == []
+
+
+async def test_rows_come_back_as_they_were_in_order_and_numbered(store: Store, make_row: MakeRow) -> None:
+    rows = [make_row(n, parts={"custom": {"user": f"Zoë {n}"}, "service": {"n": n}}) for n in (5, 3, 9, 1)]
+    await store.append(rows[:3])
+    await store.append(rows[3:])
+    stored = await everything(store)
+    assert [row.ingest for row in stored] == [1, 2, 3, 4]
+    assert [row.verified(keccak_256) for row in stored] == rows
+    assert stored[0].public == dict(rows[0].public)
+    assert stored[0].private["parts"]["custom"] == {"user": "Zoë 5"}
+    assert await store.head() == 4
+    got = await store.get(rows[2].row_id)
+    assert got is not None
+    assert got.verified(keccak_256) == rows[2]
+    assert got.ingest == 3
+
+
+async def test_reading_pages(store: Store, make_row: MakeRow) -> None:
+    await store.append([make_row(n) for n in range(1, 8)])
+    assert [row.ingest for row in await store.read(2, 3)] == [3, 4, 5]
+    assert [row.ingest for row in await store.read(6, 100)] == [7]
+    assert await store.read(7, 100) == []
+    assert await store.read(0, 0) == []
+    with pytest.raises(ValueError, match="at once"):
+        await store.read(0, 10**9)
+
+
+async def test_a_duplicate_is_one_row(store: Store, make_row: MakeRow) -> None:
+    """L-4: within one call, in a later one, and beside new ones."""
+    one, two, three = make_row(1), make_row(2), make_row(3)
+    await store.append([one, two, one])
+    await store.append([two, three, one])
+    await store.append([three])
+    assert [row.row_id for row in await everything(store)] == [one.row_id, two.row_id, three.row_id]
+    assert sum(total.row_count for total in await store.totals(1, 10)) == 3 * 4
+
+
+@pytest.mark.parametrize("change", [{"fee_nano_eur": 2_000}, {"event_time_ns": 1_500_000_000_000_000_000}])
+async def test_a_row_id_with_another_hash_is_refused_and_nothing_stored(
+    store: Store, make_row: MakeRow, change: dict
+) -> None:
+    """The second case falls into another time partition."""
+    await store.append([make_row(1)])
+    with pytest.raises(Conflict):
+        await store.append([make_row(2), make_row(1, **change), make_row(3)])
+    assert [row.row_id for row in await everything(store)] == [make_row(1).row_id]
+    with pytest.raises(Conflict):
+        await store.append([make_row(4), make_row(4, **change)])
+    assert await store.head() == 1
+
+
+async def test_a_row_whose_money_or_hash_is_wrong_is_not_stored(store: Store, make_row: MakeRow) -> None:
+    """L-1: enforced when stored, whoever made the object."""
+    sound = make_row(1)
+    wrong_money = replace(sound, public={**sound.public, "usage_fee_nano_cpu": "1"})
+    wrong_hash = replace(sound, row_hash=bytes(32))
+    for wrong in (wrong_money, wrong_hash):
+        with pytest.raises(RowError):
+            await store.append([make_row(2), wrong])
+    assert await store.head() == 0
+
+
+async def test_it_is_all_there_after_opening_again(store: Store, url: str, make_row: MakeRow) -> None:
+    await store.append([make_row(n) for n in range(1, 6)])
+    await store.close()
+    again = await open_store(url)
+    try:
+        assert await again.head() == 5
+        await again.append([make_row(5), make_row(6)])
+        assert [row.ingest for row in await everything(again)] == [1, 2, 3, 4, 5, 6]
+    finally:
+        await again.close()
+
+
+async def test_two_writers_share_one_numbering(store: Store, url: str, make_row: MakeRow) -> None:
+    """Numbers without gaps or repeats although two open stores append at once, some rows by both."""
+    other = await open_store(url)
+    try:
+        mine = [store.append([make_row(n) for n in range(first, first + 6)]) for first in range(1, 50, 4)]
+        others = [other.append([make_row(n) for n in range(first, first + 6)]) for first in range(3, 50, 4)]
+        await asyncio.gather(*mine, *others)
+        stored = await everything(store)
+        assert [row.ingest for row in stored] == list(range(1, len(stored) + 1))
+        assert len({row.row_id for row in stored}) == len(stored) == 54
+        assert [row.row_hash for row in stored] == [row.row_hash for row in await everything(other)]
+    finally:
+        await other.close()
+
+
+def expected_totals(rows: list[Row]) -> list[Total]:
+    """The same sums, in the plainest way there is."""
+    sums: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        for entry in [*row.public["pay_in"], *row.public["payouts"]]:
+            of = sums.setdefault((entry["role"], entry["id"]), [0, 0, 0])
+            of[0] += 1
+            of[1] += int(entry["amount_nano_cpu"])
+            of[2] += int(entry.get("amount_nano_eur", "0"))
+    return [Total(*key, *values) for key, values in sorted(sums.items())]
+
+
+async def test_totals_are_exact_past_2_to_the_53_and_63(store: Store, make_row: MakeRow) -> None:
+    """L-7: a double would lose the last digits, a 64-bit sum would overflow."""
+    rows = [make_row(n, fee_nano_eur=MAX_AMOUNT - n, rate=10**9, enterprise=f"e{n % 2}") for n in range(1, 8)]
+    await store.append(rows)
+    totals = await store.totals(1, 7)
+    assert totals == expected_totals(rows)
+    assert max(total.amount_nano_cpu for total in totals) > 2**63
+    assert await store.totals(2, 3) == expected_totals(rows[1:3])
+    assert await store.totals(8, 9) == []
+
+
+async def test_one_entity_in_two_roles_counts_apart(store: Store, make_row: MakeRow) -> None:
+    row = make_row(1, contributor="same", operator="same")
+    await store.append([row])
+    assert await store.totals(1, 1) == expected_totals([row])
+
+
+async def test_entity_rows(store: Store, make_row: MakeRow) -> None:
+    rows = [make_row(n, contributor=f"c{n % 3}", fee_nano_eur=n * 100) for n in range(1, 11)]
+    await store.append(rows)
+    wanted = rows[0].public["contributor_id"]
+    found = [row async for row in store.entity_rows("contributor", wanted, 2, 10)]
+    mine = [(n + 1, row) for n, row in enumerate(rows) if row.public["contributor_id"] == wanted and n >= 1]
+    assert [(row.ingest, row.row_id, row.row_hash) for row in found] == [(n, r.row_id, r.row_hash) for n, r in mine]
+    assert [row.amount_nano_cpu for row in found] == [
+        int(next(e["amount_nano_cpu"] for e in r.public["payouts"] if e["role"] == "contributor")) for _, r in mine
+    ]
+    assert [row async for row in store.entity_rows("developer", wanted, 1, 10)] == []
+
+
+def batch_for(row: Row, role: str, number: int = 1, **changes: Any) -> BatchRecord:
+    return BatchRecord(
+        batch_id=keccak_256(b"%d %b" % (number, role.encode())),
+        chain_id=2**200 + 1,
+        token="0x" + "1" * 40,
+        period="2026-11-21",
+        role=role,
+        public_id=row.public[f"{role}_id"],
+        account="0x" + "2" * 40,
+        first_ingest=1,
+        last_ingest=3,
+        previous=bytes(32),
+        row_count=3,
+        amount_nano_cpu=2**80 + 1,
+        xor=b"x" * 32,
+        merkle_root=b"m" * 32,
+    )._replace(**changes)
+
+
+async def test_payment_state_from_pending_to_paid(store: Store, make_row: MakeRow) -> None:
+    """P-10: per row and entity, with batch and transaction; again changes nothing."""
+    rows = [make_row(n) for n in range(1, 5)]
+    await store.append(rows)
+    assert {(p.role, p.state, p.batch_id, p.tx_id) for p in await store.payment_state(rows[0].row_id)} == {
+        (role, "pending", b"", "") for role in ("enterprise", "contributor", "developer", "operator")
+    }
+    collection, payout = batch_for(rows[0], "enterprise"), batch_for(rows[0], "contributor")
+    for batch, state in ((collection, "collected"), (payout, "paid")):
+        await store.put_batch(batch)
+        if state == "paid":
+            await store.mark(batch.role, batch.public_id, [row.row_id for row in rows], state="carried")
+        for _ in range(2):
+            ids = [row.row_id for row in rows[:3]]
+            await store.mark(batch.role, batch.public_id, ids, state=state, batch_id=batch.batch_id, tx_id="0xabc")
+    states = {p.role: p for p in await store.payment_state(rows[0].row_id)}
+    assert list(states) == ["enterprise", "contributor", "developer", "operator"]
+    assert states["enterprise"][3:] == ("collected", collection.batch_id, "0xabc")
+    assert states["contributor"][3:] == ("paid", payout.batch_id, "0xabc")
+    assert states["contributor"].amount_nano_cpu == 14_000
+    assert states["developer"].state == "pending"
+    last = {p.role: p.state for p in await store.payment_state(rows[3].row_id)}
+    assert (last["enterprise"], last["contributor"]) == ("pending", "carried")
+    found = await store.batch_of(rows[0].row_id, "contributor", payout.public_id)
+    assert found == payout
+    assert await store.batch_of(rows[3].row_id, "contributor", payout.public_id) is None
+    assert await store.batch_of(rows[0].row_id, "developer", rows[0].public["developer_id"]) is None
+    in_batch = [row async for row in store.batch_rows(payout.batch_id)]
+    assert [(row.ingest, row.row_id, row.row_hash, row.amount_nano_cpu) for row in in_batch] == [
+        (n + 1, row.row_id, row.row_hash, 14_000) for n, row in enumerate(rows[:3])
+    ]
+
+
+async def test_a_settled_row_stays_in_its_batch(store: Store, make_row: MakeRow) -> None:
+    rows = [make_row(n) for n in range(1, 4)]
+    await store.append(rows)
+    one, two = batch_for(rows[0], "operator", 1), batch_for(rows[0], "operator", 2)
+    ids = [row.row_id for row in rows]
+    await store.mark("operator", one.public_id, ids[:1], state="paid", batch_id=one.batch_id, tx_id="0x1")
+    with pytest.raises(Conflict, match="already paid"):
+        await store.mark("operator", one.public_id, ids, state="paid", batch_id=two.batch_id, tx_id="0x2")
+    assert [p.state for p in await store.payment_state(ids[1]) if p.role == "operator"] == ["pending"]
+    with pytest.raises(Conflict, match="already paid"):
+        await store.mark("operator", one.public_id, ids[:1], state="pending")
+    await store.mark("operator", one.public_id, ids[:1], state="paid", batch_id=one.batch_id, tx_id="0x3")
+    state = next(p for p in await store.payment_state(ids[0]) if p.role == "operator")
+    assert (state.batch_id, state.tx_id) == (one.batch_id, "0x3"), "a replaced transaction may be noted"
+
+
+@pytest.mark.parametrize(
+    ("role", "state", "batch_id"),
+    [
+        ("operator", "collected", b"b" * 32),
+        ("enterprise", "paid", b"b" * 32),
+        ("enterprise", "carried", b""),
+        ("operator", "paid", b""),
+        ("operator", "carried", b"b" * 32),
+        ("operator", "paid", b"short"),
+        ("operator", "done", b""),
+    ],
+)
+async def test_a_state_that_makes_no_sense_is_refused(
+    store: Store, make_row: MakeRow, role: str, state: str, batch_id: bytes
+) -> None:
+    row = make_row(1)
+    await store.append([row])
+    with pytest.raises(Conflict):
+        await store.mark(role, row.public[f"{role}_id"], [row.row_id], state=state, batch_id=batch_id)
+
+
+async def test_only_rows_of_the_entity_are_marked(store: Store, make_row: MakeRow) -> None:
+    row = make_row(1)
+    await store.append([row])
+    for public_id, row_id in (("p" + "z" * 26, row.row_id), (row.public["operator_id"], "9" * 32)):
+        with pytest.raises(Conflict, match="not there"):
+            await store.mark("operator", public_id, [row.row_id, row_id], state="carried")
+    assert {p.state for p in await store.payment_state(row.row_id)} == {"pending"}
+
+
+async def test_batches_are_written_once(store: Store, make_row: MakeRow) -> None:
+    row = make_row(1)
+    batches = [batch_for(row, role, n) for role in ("operator", "developer") for n in range(3)]
+    for batch in batches:
+        await store.put_batch(batch)
+        await store.put_batch(batch)
+    for change in ({"amount_nano_cpu": 5}, {"row_count": 4}, {"previous": b"p" * 32}, {"chain_id": 1}):
+        with pytest.raises(Conflict):
+            await store.put_batch(batches[0]._replace(**change))
+    assert await store.get_batch(batches[0].batch_id) == batches[0]
+    ordered = sorted(batches, key=lambda batch: batch.batch_id)
+    assert await store.get_batches() == ordered
+    assert await store.get_batches(limit=2) == ordered[:2]
+    assert await store.get_batches(after=ordered[1].batch_id, limit=2) == ordered[2:4]
+    mine = [batch for batch in ordered if batch.role == "operator"]
+    assert await store.get_batches(role="operator", public_id=mine[0].public_id) == mine
+    assert await store.get_batches(role="operator", public_id="p" + "z" * 26) == []
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+async def test_totals_of_any_range_are_the_plain_sums(make_row: MakeRow, data: st.DataObject) -> None:
+    """L-7 as a property. (On the embedded store; the other one sums in the same Python.)"""
+    fees = st.integers(0, MAX_AMOUNT) | st.integers(0, 5)
+    parties = st.sampled_from(["a", "b", "c"])
+    count = data.draw(st.integers(1, 12))
+    rows = [
+        make_row(
+            n, fee_nano_eur=data.draw(fees), rate=10**9, enterprise=data.draw(parties), operator=data.draw(parties)
+        )
+        for n in range(1, count + 1)
+    ]
+    first, last = data.draw(st.integers(1, count)), data.draw(st.integers(1, count))
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = await open_store(f"sqlite:///{folder}/ledger.db")
+        try:
+            await store.append(rows)
+            assert await store.totals(first, last) == expected_totals(rows[first - 1 : last])
+        finally:
+            await store.close()
+
+
+async def test_a_subsidised_row(store: Store, make_row: MakeRow) -> None:
+    plain = make_row(1)
+    fee = int(plain.public["usage_fee_nano_cpu"])
+    enterprise = plain.public["enterprise_id"]
+    row = make_row(1, pay_in=[PayIn("subsidy", enterprise, fee - 1), PayIn("enterprise", enterprise, 1)])
+    charity = [Payout("charity", enterprise, 1_000, fee)]
+    other = make_row(2, payouts=charity)
+    await store.append([row, other])
+    assert await store.totals(1, 2) == expected_totals([row, other])
+    assert [p.role for p in await store.payment_state(row.row_id)][:2] == ["enterprise", "subsidy"]
