@@ -13,7 +13,7 @@ Rules that the tests and the simulation hold it to:
 * the slot is reserved in the step that picks it, and freed in the step that takes the attempt off the record;
 * no request waits while a slot is free that it would take;
 * at most one `RecordRow` per request, for the attempt whose result is used; what is cancelled or fails is not billed;
-* every accepted request ends in exactly one `Release`, `Refuse` or `ClientGone`.
+* every accepted request ends in exactly one `Release` or `Refuse`.
 """
 
 from collections import Counter, deque
@@ -273,7 +273,7 @@ class Broker:
         account.live += 1
         lane.live += 1
         self._arrivals += 1
-        request = Request(event, account, lane, (tag, self._arrivals), self._now)
+        request = Request(event, account, lane, (tag, self._arrivals), terms=terms, now_ms=self._now)
         self._requests[event.request] = request
         deadlines = self._deadlines
         heappush(deadlines, (request.deadline_ms, self._arrivals, request))
@@ -295,14 +295,16 @@ class Broker:
 
     def _pools_for(self, lane: Lane) -> tuple[Pool, ...]:
         """In order of preference; only tiers that the DService may run on and that have a price."""
-        assert self._terms is not None
         terms = self._terms
+        assert terms is not None
         allowed = terms.dservices.get(lane.dservice, ())
-        return tuple(
-            self._pool(lane.dservice, tier, lane.owner if tier == _OWNED_TIER else "")
-            for tier in dict.fromkeys(lane.tiers)
-            if tier in allowed and tier in terms.tier_factor_ppm
-        )
+        pools = []
+        for tier in dict.fromkeys(lane.tiers):
+            if tier in allowed and tier in terms.tier_factor_ppm:
+                pool = self._pool(lane.dservice, tier, lane.owner if tier == _OWNED_TIER else "")
+                pool.tier_factor_ppm = terms.tier_factor_ppm[tier]
+                pools.append(pool)
+        return tuple(pools)
 
     def _forget_idle(self) -> None:
         self._lanes = {key: lane for key, lane in self._lanes.items() if lane.live}
@@ -391,8 +393,6 @@ class Broker:
         request.attempt += 1
         request.state = ASSIGNED
         request.assigned_ms = self._now
-        assert self._terms is not None
-        request.terms = self._terms
         tag = request.key[0]
         self._virtual = max(self._virtual, tag)
         acks = self._acks
@@ -486,8 +486,10 @@ class Broker:
         miner = self._release(request)
         usage, clipped = clip(event.claimed, event.measured, miner.fitness)
         terms = request.terms
-        assert terms is not None
-        fee = fee_nano_eur(usage, miner.fitness, terms.prices, terms.tier_factor_ppm[miner.tier])
+        factor_ppm = terms.tier_factor_ppm.get(miner.tier)
+        if factor_ppm is None:  # the tier was opened after the request arrived
+            factor_ppm = offer.pool.tier_factor_ppm
+        fee = fee_nano_eur(usage, miner.fitness, terms.prices, factor_ppm)
         if clipped:
             self._counters["claims_clipped"] += 1
             out.append(ReportError("clipped", request.id, (miner.id,), clipped))
@@ -589,9 +591,8 @@ class Broker:
         request = self._requests.get(event.request)
         if request is None or request.state == RECORDING:
             return
-        self._counters["cancelled"] += 1
         miner = self._stop(request, "cancelled", out)
-        self._end(request)
+        self._refuse(request, "cancelled", "", out)
         if miner is not None:
             self._match(miner, out)
 

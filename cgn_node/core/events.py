@@ -29,7 +29,7 @@ class ServiceLevel:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChanged:
-    """New prices, factors and DServices are in force for attempts assigned from now on. An older version changes
+    """New prices, factors and DServices are in force for requests that arrive from now on. An older version changes
     nothing.
     """
 
@@ -166,7 +166,9 @@ class RowRefused:
 
 @dataclass(frozen=True, slots=True)
 class ClientGone:
-    """The DApp has disconnected and did not ask to collect the result later (N-17)."""
+    """The DApp has disconnected and did not ask to collect the result later (N-17).
+
+    Before the result: `Refuse` with "cancelled" ends it. After it: the row is on its way, and `Release` ends it."""
 
     request: str
 

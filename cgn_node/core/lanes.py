@@ -56,13 +56,20 @@ class Request:
     )
 
     def __init__(
-        self, arrived: RequestArrived, account: Account, lane: "Lane", key: tuple[int, int], now_ms: int
+        self,
+        arrived: RequestArrived,
+        account: Account,
+        lane: "Lane",
+        key: tuple[int, int],
+        *,
+        terms: Terms,
+        now_ms: int,
     ) -> None:
         self.id = arrived.request
         self.account = account
         self.lane = lane
         self.key = key
-        self.terms: Terms | None = None  # in force when the attempt on record was assigned
+        self.terms = terms
         self.arrived_ms = now_ms
         self.deadline_ms = now_ms + arrived.deadline_ms
         self.max_fee_nano_eur = arrived.max_fee_nano_eur

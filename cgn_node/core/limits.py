@@ -3,8 +3,10 @@
 
 from typing import Final
 
-ACKNOWLEDGE_MS: Final = 2_000
-"""N-10's default: far above a round trip round the globe (0.4 s), far below what a person waits."""
+from cgn_sdk.protocol import limits as wire
+
+ACKNOWLEDGE_MS: Final = wire.ACKNOWLEDGE_TIMEOUT_MS
+"""N-10's default, 2 s: far above a round trip round the globe (0.4 s), far below what a person waits."""
 
 QUARANTINE_MINERS: Final = 5
 """N-11's default: a request that fails on this many distinct miners is itself the likely cause."""
@@ -24,10 +26,10 @@ FASTEST_WAIT_MS: Final = 2_000
 FASTEST_LOOK: Final = 16
 """Busy miners looked at per decision of `fastest`, best first: keeps a decision under some 20 microseconds."""
 
-SLOTS: Final = 4_096
+SLOTS: Final = wire.SLOTS_MAX
 """Slots of one miner: streams of one tunnel that a node keeps state for."""
 
-DSERVICES: Final = 256
+DSERVICES: Final = wire.DSERVICES_MAX_COUNT
 """DServices of one miner: a slot that is taken or freed is ranked once in each."""
 
 THREADS: Final = 4_096

@@ -55,7 +55,18 @@ class Ranking:
 class Pool:
     """The miners of one DService in one tier (of one owner in tier 1), and the lanes that wait for them."""
 
-    __slots__ = ("dservice", "free", "full", "members", "owner", "service_us", "slots", "tier", "waiting")
+    __slots__ = (
+        "dservice",
+        "free",
+        "full",
+        "members",
+        "owner",
+        "service_us",
+        "slots",
+        "tier",
+        "tier_factor_ppm",
+        "waiting",
+    )
 
     def __init__(self, dservice: str, tier: str, owner: str) -> None:
         self.dservice = dservice
@@ -65,6 +76,7 @@ class Pool:
         self.free = Ranking()
         self.full = Ranking()
         self.slots = 0
+        self.tier_factor_ppm = 0  # the latest known
         self.service_us = 0  # mean over the pool, 0 before the first result
         self.waiting: dict[Lane, None] = {}
 

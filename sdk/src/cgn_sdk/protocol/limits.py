@@ -76,6 +76,20 @@ KEEPALIVE_DEFAULT_MS = 20_000
 BODY_MAX_BYTES = 2 * 1024**3
 """One request or response body (N-2)."""
 
+# --- `CGN-*` headers of a work request ---
+
+DEADLINE_MAX_MS = 24 * 3_600_000
+"""A day: longer work is collected later (N-16), not waited for."""
+FEE_MAX_NANO_EUR = 10**18
+"""A cap on one request's fee: a thousand million EUR, so that sums of a day stay far inside 128 bits."""
+MIN_THREADS_MAX = 4_096
+MIN_KMIPS_MILLI_MAX = 1_000_000
+MIN_BANDWIDTH_MAX_BYTES_S = 10**12
+"""Service levels no machine has are mistakes: 4,096 threads, 10^12 instructions/s each, 8 Tbit/s."""
+REQUEST_META_MAX_COUNT = 32
+REQUEST_META_MAX_CHARS = 4_096
+"""An enterprise's own fields in one row, names and values: "up to a few KB" of the ledger's specification."""
+
 assert FRAME_PAYLOAD_MAX_BYTES <= 0xFFFF, "the length field has 16 bits"
 assert MESSAGE_MAX_BYTES >= 2 * FRAME_MAX_BYTES + SEAL_FRAME_MAX_BYTES, "a message holds a frame, a DONE and its SEAL"
 assert CREDIT_RETURN_BYTES * 2 <= INITIAL_CREDIT_BYTES <= CREDIT_MAX_BYTES, "a stream never starves for a portion"

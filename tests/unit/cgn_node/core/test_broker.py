@@ -345,8 +345,12 @@ def test_client_gone(bench: Bench) -> None:
     bench.arrive("r1")
     bench.arrive("r2")
     bench.arrive("r3")
-    assert bench.tell(ClientGone("r2")) == []
-    assert bench.tell(ClientGone("r1")) == [CancelAttempt("r1", 1, "m1", "cancelled"), Assign("r3", 1, "m1")]
+    assert bench.tell(ClientGone("r2")) == [Refuse("r2", "cancelled")]
+    assert bench.tell(ClientGone("r1")) == [
+        CancelAttempt("r1", 1, "m1", "cancelled"),
+        Refuse("r1", "cancelled"),
+        Assign("r3", 1, "m1"),
+    ]
     assert bench.finish("r1", 1, "m1") == []
     [row] = bench.finish("r3", 1, "m1")
     assert isinstance(row, RecordRow)
