@@ -9,7 +9,9 @@ Rules:
 - a secret (`Secret`) never stands in the file: the file names another (`name_file = "path"`), or the environment
   holds it;
 - relative paths in the file count from the folder of the file;
-- an unknown key is a mistake, not a comment.
+- an unknown key is a mistake, not a comment;
+- a field of type `dict[str, D]` with a settings dataclass D (made by `named_sections`) holds one table per name,
+  from the file alone: the environment cannot name what it does not know.
 """
 
 import difflib
@@ -86,6 +88,11 @@ def setting(
 def section(cls: type[S], *, about: str) -> S:
     """A field that holds another settings dataclass: a TOML table."""
     return field(default_factory=cls, metadata={"about": about})
+
+
+def named_sections(*, about: str) -> Any:
+    """A field of type `dict[str, D]`: one table `[field.<name>]` per entry, each a settings dataclass D."""
+    return field(default_factory=dict, metadata={"about": about})
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +215,12 @@ class _Mistake(Exception):
 
 
 def _value(item: "Field[Any]", kind: Any, name: str, values: Mapping[str, Any], source: _Source) -> tuple[bool, Any]:
+    if (named := _named(kind)) is not None:
+        table = values.get(item.name, {})
+        if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
+            raise _Mistake(f"{source.place(name)}: {name} must be tables [{name}.<name>]")
+        entries = {key: _build(named, entry, f"{name}.{key}", source) for key, entry in table.items()}
+        return True, entries
     if is_dataclass(kind):
         table = values.get(item.name, {})
         if not isinstance(table, dict):
@@ -298,6 +311,14 @@ def _checked(value: Any, kind: Any, item: "Field[Any]", place: str, folder: Path
     return tuple(value) if base is tuple else float(value) if base is float else value
 
 
+def _named(kind: Any) -> type[Any] | None:
+    """The dataclass D of a field of type `dict[str, D]`."""
+    if typing.get_origin(kind) is not dict:
+        return None
+    entry: type[Any] = typing.get_args(kind)[1]
+    return entry if is_dataclass(entry) else None
+
+
 def _base(kind: Any) -> Any:
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
@@ -333,6 +354,8 @@ def _variables(cls: type[Any], at: str, source: _Source) -> list[str]:
     for item in fields(cls):
         name = f"{at}.{item.name}" if at else item.name
         kind = _types(cls)[item.name]
+        if _named(kind) is not None:
+            continue
         if is_dataclass(kind):
             names += _variables(cast(type[Any], kind), name, source)
         else:
@@ -348,6 +371,11 @@ def _reference(cls: type[Any], at: str) -> list[str]:
     hints = _types(cls)
     for item in fields(cls):
         kind = hints[item.name]
+        if (named := _named(kind)) is not None:
+            name = f"{at}.{item.name}" if at else item.name
+            tables += ["", f"# {item.metadata.get('about', '')}", f"# [{name}.<name>]"]
+            tables += [line if line.startswith("#") else f"# {line}" for line in _reference(named, name) if line]
+            continue
         if is_dataclass(kind):
             name = f"{at}.{item.name}" if at else item.name
             tables += ["", f"# {item.metadata.get('about', '')}", f"[{name}]"]

@@ -93,6 +93,7 @@ class _Connection(asyncio.Protocol):
         self._failure: HopFailed | None = None
         self._in_use = False
         self._reading = True
+        self._sender: asyncio.Task[None] | None = None
 
     # asyncio.Protocol
 
@@ -184,20 +185,18 @@ class _Connection(asyncio.Protocol):
         self._in_use = True
         self._bodiless = bodiless
         self._head = asyncio.get_running_loop().create_future()
-        sender: asyncio.Task[None] | None = None
         if isinstance(body, bytes):
             self._transport.write(head + body)
         else:
             self._transport.write(head)
             if body is not None:
-                sender = asyncio.get_running_loop().create_task(self._send_body(body, b"\r\ncontent-length:" in head))
-                self._hop.keep(sender)
+                body_task = self._send_body(body, b"\r\ncontent-length:" in head)
+                self._sender = asyncio.get_running_loop().create_task(body_task)
+                self._hop.keep(self._sender)
         try:
             await self._head
         except BaseException:
             self.close()
-            if sender is not None:
-                sender.cancel()
             raise
         if self._bodiless:
             self._complete = True
@@ -246,7 +245,9 @@ class _Connection(asyncio.Protocol):
     def _release(self) -> None:
         if not self._in_use:
             return
-        keep = not self.closed and self._parser.should_keep_alive()
+        # An answer that came before the request was read to its end leaves a connection that cannot be used again.
+        is_sent = self._sender is None or self._sender.done()
+        keep = is_sent and not self.closed and self._parser.should_keep_alive()
         self._in_use = False
         if keep:
             self._reset()
@@ -270,6 +271,8 @@ class _Connection(asyncio.Protocol):
             self._wake.set_result(None)
 
     def close(self) -> None:
+        if self._sender is not None:
+            self._sender.cancel()
         if not self.closed:
             self.closed = True
             self._transport.abort()

@@ -134,3 +134,18 @@ def docker_present() -> bool:
     except Exception:
         return False
     return True
+
+
+def image_present(image: str) -> bool:
+    """Whether the engine has this image. Raises what the engine raises when there is none."""
+    import docker
+    from docker import errors
+
+    client = docker.from_env(timeout=5)
+    try:
+        client.images.get(image)
+    except errors.ImageNotFound:
+        return False
+    finally:
+        client.close()
+    return True

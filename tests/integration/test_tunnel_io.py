@@ -18,12 +18,11 @@ from cgn_sdk.protocol.messages import (
     Open,
     Seal,
     Statement,
-    Welcome,
 )
-from cgn_sdk.protocol.tunnel import Cancelled, DataReceived, Event, Finished, Opened, Tunnel
+from cgn_sdk.protocol.tunnel import Cancelled, DataReceived, Event, Opened, Tunnel
 from cgn_sdk.tunnel_io import CONNECTION_OPTIONS, BodyReader, Closed, StreamGone, TunnelLink
+from false_node import FalseNode, false_node
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import ServerConnection, serve
 
 HELLO = Hello(
     "con_a", "min_a", "k", (DServiceOffer("noop", "1"),), "process", Capabilities(2, 9000, 2**30), 4, "ab" * 32
@@ -90,49 +89,12 @@ async def _pieces(size: int) -> AsyncIterator[bytes]:
         size -= 100_000
 
 
-class FalseNode:
-    """Accepts one miner and lets a test call it."""
-
-    def __init__(self) -> None:
-        self.ready = asyncio.Event()
-        self.bodies: dict[int, BodyReader] = {}
-        self.finished: dict[int, asyncio.Future[Done]] = {}
-        self.closed: asyncio.Future[Closed] = asyncio.get_running_loop().create_future()
-        self.options: dict[str, int] = {}
-
-    async def serve(self, connection: ServerConnection) -> None:
-        self.link = TunnelLink(connection, Tunnel("node"), self.on_event, **self.options)
-        self.closed.set_result(await self.link.run())
-
-    def on_event(self, event: Event) -> None:
-        if isinstance(event, Hello):
-            self.link.tunnel.send_welcome(Welcome("pa", "1", event.dservices, 20_000, "nod_a"))
-            self.ready.set()
-        elif isinstance(event, DataReceived) and event.stream in self.bodies:
-            self.bodies[event.stream].feed(event.data, event.end)
-        elif isinstance(event, Finished):
-            self.finished[event.stream].set_result(event.message)
-
-    def open(self, target: str, *, end: bool = True) -> int:
-        stream = self.link.tunnel.open(an_open(target), end=end)
-        self.bodies[stream] = BodyReader(self.link, stream)
-        self.finished[stream] = asyncio.get_running_loop().create_future()
-        self.link.flush()
-        return stream
-
-    async def call(self, target: str) -> bytes:
-        stream = self.open(target)
-        body = b"".join([part async for part in self.bodies[stream]])
-        await self.finished[stream]
-        return body
-
-
 @contextlib.asynccontextmanager
 async def a_tunnel(port: int) -> AsyncIterator[tuple[FalseNode, FalseMiner, "asyncio.Task[Closed]"]]:
-    node, miner = FalseNode(), FalseMiner()
-    async with serve(node.serve, "127.0.0.1", port, subprotocols=[PROTOCOL], **CONNECTION_OPTIONS):
+    miner = FalseMiner()
+    async with false_node(port) as node:
         running = asyncio.create_task(miner.run(f"ws://127.0.0.1:{port}/tunnel"))
-        await node.ready.wait()
+        await node.arrived.wait()
         yield node, miner, running
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -148,33 +110,33 @@ async def test_calls_pass_beside_a_large_reply_and_a_reader_that_never_reads(fre
             assert len(await node.call("/1024")) == 1024
             took.append((time.perf_counter() - began) * 1000)
         assert len(await large) == 64 * MEBIBYTE
-        assert node.bodies[stuck].received_bytes == limits.INITIAL_CREDIT_BYTES
+        assert stuck.body.received_bytes == limits.INITIAL_CREDIT_BYTES
         took.sort()
         print(
             f"{len(took)} calls of 1 KiB: p50 {took[len(took) // 2]:.2f} ms, p99 {took[len(took) * 99 // 100]:.2f} ms"
         )
-        node.link.tunnel.cancel(stuck, Cancel())
+        node.link.tunnel.cancel(stuck.stream, Cancel())
         node.link.flush()
         assert len(await node.call("/1")) == 1
-        assert miner.cancelled == [stuck]
+        assert miner.cancelled == [stuck.stream]
 
 
 async def test_a_request_body_is_echoed_with_back_pressure(free_port: Callable[[], int]) -> None:
     async with a_tunnel(free_port()) as (node, _, _):
-        stream = node.open("/echo", end=False)
+        call = node.open("/echo", body=None)
         size = 3 * MEBIBYTE + 17
-        sending = asyncio.create_task(node.link.send_body(stream, _pieces(size)))
+        sending = asyncio.create_task(node.link.send_body(call.stream, _pieces(size)))
         await asyncio.sleep(0.1)
         assert not sending.done()  # nobody reads the echo, so the miner does not read the request
-        assert len(b"".join([part async for part in node.bodies[stream]])) == size
+        assert len(b"".join([part async for part in call.body])) == size
         assert await sending == size
-        assert (await node.finished[stream]).statement.response_bytes == size
+        assert (await call.done).statement.response_bytes == size
 
 
 async def test_the_end_of_a_stream_wakes_its_writer(free_port: Callable[[], int]) -> None:
     async with a_tunnel(free_port()) as (node, _, _):
-        stream = node.open("/echo", end=False)
-        sending = asyncio.create_task(node.link.send_body(stream, _pieces(MEBIBYTE)))
+        call = node.open("/echo", body=None)
+        sending = asyncio.create_task(node.link.send_body(call.stream, _pieces(MEBIBYTE)))
         await asyncio.sleep(0.05)
         node.link.close(4503, "draining")
         with pytest.raises(StreamGone):
@@ -195,18 +157,20 @@ async def test_the_end_of_a_stream_wakes_its_writer(free_port: Callable[[], int]
 async def test_a_peer_that_breaks_the_rules_is_closed_with_a_code(
     free_port: Callable[[], int], message: bytes | str | None, code: int, reason: str
 ) -> None:
-    node, port = FalseNode(), free_port()
-    node.options = {"greeting_timeout_ms": 100}
+    port = free_port()
     before = len(asyncio.all_tasks())
-    async with serve(node.serve, "127.0.0.1", port, subprotocols=[PROTOCOL], **CONNECTION_OPTIONS):
+    async with false_node(port, link_options={"greeting_timeout_ms": 100}) as node:
         async with connect(f"ws://127.0.0.1:{port}/tunnel", subprotocols=[PROTOCOL]) as connection:
             if message is not None:
                 await connection.send(message)
             await connection.wait_closed()
             assert connection.close_code == code
             assert reason in (connection.close_reason or "")
-        closed = await node.closed
-        assert closed.code in (code, 1006)  # the library itself closes what is too large, and then knows no code
+        await node.left.wait()
+        assert node.closed[0].code in (
+            code,
+            1006,
+        )  # the library itself closes what is too large, and then knows no code
     await asyncio.sleep(0)
     assert len(asyncio.all_tasks()) == before
 
@@ -214,5 +178,6 @@ async def test_a_peer_that_breaks_the_rules_is_closed_with_a_code(
 async def test_a_peer_that_vanishes_ends_the_tunnel(free_port: Callable[[], int]) -> None:
     async with a_tunnel(free_port()) as (node, miner, running):
         miner.link._connection.transport.abort()
-        assert (await node.closed).code == 1006
+        await node.left.wait()
+        assert node.closed[0].code == 1006
         assert (await running).code == 1006

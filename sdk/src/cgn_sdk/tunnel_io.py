@@ -263,6 +263,11 @@ class BodyReader:
             self._failure = failure
             self._wake()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is here: `read` gives it at once."""
+        return self._ended
+
     async def read(self) -> bytes:
         """The next bytes as they are there; empty at the end."""
         while not self._chunks:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cgn_chassis.settings import Secret, SettingsError, load, reference, section, setting
+from cgn_chassis.settings import Secret, SettingsError, load, named_sections, reference, section, setting
 
 
 @dataclass(frozen=True)
@@ -112,3 +112,23 @@ def test_the_reference_loads_as_the_defaults(tmp_path: Path) -> None:
     assert "[cache]" in text
     path = write(tmp_path, text.replace("# folder =        (must be given)", 'folder = "d"'))
     assert load(Example, path, prefix="EX_", environ={}) == Example(folder=tmp_path / "d")
+
+
+@dataclass(frozen=True)
+class Garden:
+    plots: dict[str, Cache] = named_sections(about="What grows where.")
+
+
+def test_named_sections_hold_one_table_per_name(tmp_path: Path) -> None:
+    read = load(Garden, write(tmp_path, "[plots.north]\nsize = 5\n[plots.south]\n"), prefix="EX_", environ={})
+    assert read.plots == {"north": Cache(size=5), "south": Cache()}
+    assert load(Garden, None, prefix="EX_", environ={}).plots == {}
+    assert "# [plots.<name>]" in reference(Garden)
+
+
+def test_mistakes_in_named_sections_have_their_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(Garden, write(tmp_path, "[plots.north]\nsiz = 5\n"), prefix="EX_", environ={})
+    assert "example.toml:2: no setting plots.north.siz; did you mean size?" in caught.value.mistakes[0]
+    with pytest.raises(SettingsError, match=r"plots must be tables \[plots.<name>\]"):
+        load(Garden, write(tmp_path, "plots = 5\n"), prefix="EX_", environ={})

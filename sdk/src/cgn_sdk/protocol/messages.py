@@ -11,12 +11,12 @@ Each class shows one example of its payload; tests/vectors/tunnel_frames.json ho
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from cgn_sdk.protocol import limits
+from cgn_sdk.protocol import limits, merkle
 from cgn_sdk.protocol.errors import CODES, ProtocolError
 
 PROTOCOL: Final = "cgn.tunnel.1"
@@ -60,6 +60,11 @@ def parse_object(payload: bytes, what: str) -> dict[str, Any]:
 
 def _wrong(what: str, member: str, wanted: str) -> ProtocolError:
     return ProtocolError(f"{what}.{member} must be {wanted}")
+
+
+def is_name(text: str) -> bool:
+    """Whether this can be the name or version of a DService, an id or a code."""
+    return len(text) <= limits.NAME_MAX_CHARS and _NAME(text) is not None
 
 
 def _text(members: dict[str, Any], what: str, member: str, max_chars: int = limits.TEXT_MAX_CHARS) -> str:
@@ -570,3 +575,32 @@ def one_line(text: str) -> str:
     """Any text as the `detail` of a FAIL or the `reason` of a GOAWAY: printable, and cut to the bound."""
     cleaned = "".join(char if char.isprintable() else " " for char in text[: limits.TEXT_MAX_CHARS])
     return cleaned.strip()
+
+
+# --- The seal (SEAL frame) ---
+
+SEAL_PREFIX: Final = b"cgn/seal/1\x00"
+
+
+def _sha256(data: bytes) -> bytes:
+    return sha256(data).digest()
+
+
+def seal_bytes(digests: Sequence[bytes]) -> bytes:
+    """What the miner's Ed25519 key signs: the prefix, and the Merkle root (RFC 6962 shape, SHA-256) whose leaves are
+    the statements' digests in the order of their DONE frames."""
+    return SEAL_PREFIX + merkle.root(digests, _sha256)
+
+
+def seal_proof(digests: Sequence[bytes], index: int) -> list[bytes]:
+    """The inclusion proof of one statement: siblings, lowest first."""
+    return merkle.proof(digests, index, _sha256)
+
+
+def is_sealed(statement: Statement, index: int, count: int, proof: Sequence[bytes], signed: bytes) -> bool:
+    """Whether the statement is leaf `index` of `count` under the bytes that a seal signed. The signature over
+    `signed` is checked by the caller."""
+    if not signed.startswith(SEAL_PREFIX):
+        return False
+    root = signed[len(SEAL_PREFIX) :]
+    return merkle.verify(statement.digest(), index, count, proof, root, _sha256)

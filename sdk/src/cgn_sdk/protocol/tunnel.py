@@ -310,13 +310,15 @@ class Tunnel:
         assert self.side == "node" or state.headed, "a response begins with its head"
         if not size and not end:
             return
+        state.end_queued = end
+        if not size and state.chunks:
+            return  # the end goes with what is queued
         if not state.chunks:
             self._ready.append(stream)
         state.send_credit -= size
         state.queued_bytes += size
         self._data_bytes += size
         state.chunks.append(data if size <= FRAME_PAYLOAD_MAX_BYTES else memoryview(data))  # cut without copying
-        state.end_queued = end
 
     def writable(self, stream: int) -> int:
         """Bytes that `data` takes now; 0 for a stream that has ended."""

@@ -1,0 +1,143 @@
+"""`cgn miner run --config miner.toml`: one command joins the network (M-1). Builds everything for this process;
+nothing else does."""
+
+import argparse
+import asyncio
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cgn_chassis import logs, process
+from cgn_chassis.settings import SettingsError, reference
+from miner_client import limits
+from miner_client.settings import PREFIX, MinerSettings, read
+
+if TYPE_CHECKING:
+    from miner_client.client import Client
+    from miner_client.dservice import DService
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry of `cgn miner`. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="cgn miner", description="Run DServices for the Compute Generation Network.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="join the network and work until stopped")
+    run.add_argument("--config", type=Path, help="settings file (miner.toml)")
+    run.add_argument("--check", action="store_true", help="check settings, engine, images and keys, and stop")
+    commands.add_parser("settings", help="print every setting with its default")
+    chosen = parser.parse_args(arguments)
+    if chosen.command == "settings":
+        print(f"# Any of these can stand in the environment as {PREFIX}<NAME>.\n" + reference(MinerSettings), end="")
+        return process.EXIT_OK
+    try:
+        settings = read(chosen.config)
+    except SettingsError as error:
+        print("\n".join(error.mistakes), file=sys.stderr)
+        return process.EXIT_USAGE
+    logs.configure(level=settings.log_level, hide=[r"cgn_[a-z0-9]{12}_[A-Za-z0-9_-]{43}"])
+    if chosen.check:
+        return _check(settings)
+    return process.run(lambda life: _run(life, settings), name="miner")
+
+
+async def _run(life: process.Life, settings: MinerSettings) -> int | None:
+    from cgn_chassis import keys, tls
+    from miner_client import fitness
+    from miner_client.client import Client, Identity
+    from miner_client.core import slots as slots_
+    from miner_client.dservice import DService
+
+    key = keys.load_or_create(settings.signing_key)
+    context = tls.client_context(settings.authority) if settings.node.startswith("wss:") else None
+    capabilities = fitness.measure(settings.share_ppm, settings.kmips_per_thread_milli)
+    runner_settings = settings.runner_settings()
+    per_request = max(one.memory_bytes for one in runner_settings.values()) // 8
+    total = settings.slots or slots_.from_share(
+        capabilities.threads, capabilities.memory_bytes, 1_000_000, max(1, per_request)
+    )
+    with _runtime_folder(settings) as folder:
+        dservices = {name: DService(one, folder / name, settings.logs) for name, one in runner_settings.items()}
+        slots = slots_.Slots(total)
+        client = Client(
+            settings.node,
+            context,
+            Identity(settings.account_id, settings.miner_id, settings.api_key.reveal(), key),
+            capabilities=capabilities,
+            dservices=dservices,
+            slots=slots,
+            on_welcome=lambda welcome: life.ready(
+                node=welcome.node_id, tier=welcome.tier, slots=slots.total, dservices=sorted(dservices)
+            ),
+        )
+        running = [asyncio.create_task(one.run(), name=f"dservice {name}") for name, one in dservices.items()]
+        working = asyncio.create_task(_work_when_ready(client, dservices), name="client")
+        stopping = asyncio.create_task(life.wait_stop(), name="stop")
+        try:
+            await asyncio.wait([*running, working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                await client.drain(limits.DRAIN_MS / 1000)
+            for task in (*running, working):
+                if task.done() and not task.cancelled():
+                    task.result()  # what ends by itself has failed: the process says so and is started again
+        finally:
+            for task in (working, stopping, *running):
+                task.cancel()
+            await asyncio.gather(working, stopping, *running, return_exceptions=True)
+    return None
+
+
+async def _work_when_ready(client: "Client", dservices: "dict[str, DService]") -> None:
+    """A miner dials only when what it offers is healthy."""
+    for dservice in dservices.values():
+        while not await dservice.wait_ready(60):
+            pass
+    await client.run()
+
+
+@contextlib.contextmanager
+def _runtime_folder(settings: MinerSettings) -> Iterator[Path]:
+    """The folder of sockets, private to this user; a temporary one disappears at the end."""
+    if settings.runtime is not None:
+        settings.runtime.mkdir(mode=0o711, parents=True, exist_ok=True)
+        yield settings.runtime
+        return
+    folder = Path(tempfile.mkdtemp(prefix="cgn-"))  # mode 0700
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check(settings: MinerSettings) -> int:
+    """Says line by line what is there and what is not."""
+    from cgn_chassis import keys
+    from miner_client import runner
+
+    problems = []
+    try:
+        keys.load_or_create(settings.signing_key)
+    except (OSError, ValueError) as error:
+        problems.append(f"signing_key: {error}")
+    for name, one in settings.runner_settings().items():
+        if one.image:
+            if not runner.docker_present():
+                problems.append(f"dservices.{name}: no Docker Engine answers")
+            elif not runner.image_present(one.image):
+                problems.append(f"dservices.{name}: the image {one.image} is not on this machine")
+        elif shutil.which(one.command[0]) is None:
+            problems.append(f"dservices.{name}: there is no program {one.command[0]}")
+        else:
+            print(f"dservices.{name}: runs as a child process, for the local sandbox only", file=sys.stderr)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print(f"ready to join {settings.node} as {settings.miner_id} with {', '.join(settings.dservices)}")
+    return process.EXIT_USAGE if problems else process.EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""The miner's side of the tunnel: dials out, greets, works, and dials again (M-1).
+
+One tunnel at a time. When it ends, what ran in it is over (the node has given it to another miner); when the node says
+GOAWAY, what runs finishes first. `drain` is our own wish to stop.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ssl import SSLContext
+
+from cgn_sdk.protocol import errors
+from cgn_sdk.protocol.messages import (
+    PROTOCOL,
+    Capabilities,
+    DServiceOffer,
+    GoAway,
+    Hello,
+    Seal,
+    Welcome,
+    seal_bytes,
+)
+from cgn_sdk.protocol.messages import Slots as SlotsMessage
+from cgn_sdk.protocol.tunnel import Event, Tunnel
+from cgn_sdk.tunnel_io import CONNECTION_OPTIONS, Closed, TunnelLink
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidHandshake, InvalidURI
+from websockets.typing import Subprotocol
+
+from cgn_chassis import logs
+from cgn_chassis.keys import public_bytes
+from miner_client import limits
+from miner_client.core.backoff import Backoff, Failures
+from miner_client.core.slots import Slots
+from miner_client.dservice import DService
+from miner_client.work import Work
+
+_log = logs.get("miner.client")
+_BACKOFF = Backoff(limits.DIAL_FIRST_MS, limits.DIAL_MOST_MS)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this miner is to the node."""
+
+    account_id: str
+    miner_id: str
+    api_key: str
+    signing_key: Ed25519PrivateKey
+
+    def __repr__(self) -> str:
+        return f"Identity({self.miner_id})"
+
+
+class Client:
+    """Keeps one tunnel to a node."""
+
+    def __init__(
+        self,
+        address: str,
+        tls: SSLContext | None,
+        identity: Identity,
+        *,
+        capabilities: Capabilities,
+        dservices: Mapping[str, DService],
+        slots: Slots,
+        on_welcome: Callable[[Welcome], None] = lambda welcome: None,
+    ) -> None:
+        self._address = address
+        self._tls = tls
+        self._identity = identity
+        self._capabilities = capabilities
+        self._dservices = dservices
+        self._slots = slots
+        self._on_welcome = on_welcome
+        self._link: TunnelLink | None = None
+        self._work: Work | None = None
+        self._idle = asyncio.Event()
+        self._is_leaving = False
+        self._welcomed_at_ns = 0
+
+    @property
+    def in_flight(self) -> int:
+        return self._work.in_flight if self._work is not None else 0
+
+    async def run(self) -> None:
+        """Dials and works until cancelled, or until `drain` has finished."""
+        failures = Failures(limits.DIAL_STABLE_MS)
+        while not self._is_leaving:
+            began = time.monotonic_ns()
+            refused = False
+            try:
+                closed = await self._one_tunnel(self._address)
+                refused = closed.code in (errors.CLOSE_NOT_AUTHENTICATED, errors.CLOSE_REFUSED)
+                problem = f"closed with {int(closed.code)} {closed.reason}".strip()
+            except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
+                problem = f"{type(error).__name__}: {error}"
+            if self._is_leaving:
+                return
+            count = failures.ended((time.monotonic_ns() - began) // 1_000_000)
+            wait_ms = limits.REFUSED_WAIT_MS if refused else _BACKOFF.wait_ms(count, random.random())  # noqa: S311
+            (_log.error if refused else _log.warning)(
+                "tunnel.ended", node=self._address, problem=problem, again_in_ms=wait_ms
+            )
+            await asyncio.sleep(wait_ms / 1000)
+
+    async def drain(self, timeout_s: float) -> None:
+        """Takes no new work, finishes what runs, and closes the tunnel."""
+        self._is_leaving = True
+        self._slots.is_open = False
+        link, work = self._link, self._work
+        if link is None or work is None or link.is_closed:
+            return
+        link.tunnel.send_slots(SlotsMessage(0))
+        link.tunnel.send_goaway(GoAway("draining", "the miner is about to stop"))
+        link.flush()
+        await self._finish(link, work, timeout_s)
+        link.close(errors.CLOSE_NORMAL, "drained")
+
+    async def _finish(self, link: TunnelLink, work: Work, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not link.is_closed and (work.in_flight or link.tunnel.has_data_to_send):
+                    self._idle.clear()
+                    if work.in_flight:
+                        await self._idle.wait()
+                    await asyncio.sleep(0.01)  # what was queued last leaves
+        except TimeoutError:
+            _log.warning("drain.overdue", in_flight=work.in_flight)
+
+    # --- One tunnel ---
+
+    async def _one_tunnel(self, address: str) -> Closed:
+        connecting = connect(
+            address,
+            ssl=self._tls,
+            subprotocols=[Subprotocol(PROTOCOL)],
+            open_timeout=limits.DIAL_TIMEOUT_MS / 1000,
+            proxy=None,
+            **CONNECTION_OPTIONS,
+        )
+        async with connecting as connection:
+            tunnel = Tunnel("miner", seal=self._seal)
+            link = TunnelLink(connection, tunnel, self._on_event)
+            work = Work(link, self._identity.miner_id, self._dservices, self._slots)
+            work.on_idle = self._idle.set
+            self._link, self._work = link, work
+            tunnel.send_hello(self._hello())
+            sweeper = asyncio.create_task(self._sweep(work), name="sweep")
+            try:
+                return await link.run()
+            finally:
+                sweeper.cancel()
+                await asyncio.gather(sweeper, work.close(), return_exceptions=True)
+                self._idle.set()
+
+    def _hello(self) -> Hello:
+        offers = tuple(DServiceOffer(one.name, one.settings.version) for one in self._dservices.values())
+        kinds = {one.kind for one in self._dservices.values()}
+        return Hello(
+            account_id=self._identity.account_id,
+            miner_id=self._identity.miner_id,
+            api_key=self._identity.api_key,
+            dservices=offers,
+            runner="docker" if kinds == {"docker"} else "process",
+            capabilities=self._capabilities,
+            slots=self._slots.offered,
+            signing_key=public_bytes(self._identity.signing_key).hex(),
+        )
+
+    def _seal(self, digests: Sequence[bytes]) -> Seal:
+        return Seal(len(digests), self._identity.signing_key.sign(seal_bytes(digests)).hex())
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Welcome):
+            self._welcomed_at_ns = time.monotonic_ns()
+            _log.info("tunnel.welcome", node=event.node_id, tier=event.tier, miner=event.miner_public_id)
+            missing = {one.name for one in self._dservices.values()} - {offer.name for offer in event.dservices}
+            if missing:
+                _log.warning("tunnel.dservices_refused", names=sorted(missing))
+            self._on_welcome(event)
+        elif isinstance(event, GoAway):
+            self._on_goaway(event)
+        elif self._work is not None:
+            self._work.on_event(event)
+
+    def _on_goaway(self, event: GoAway) -> None:
+        """The node wants no more from this tunnel: what runs finishes, then the tunnel closes and `run` dials again."""
+        _log.info("tunnel.goaway", code=event.code, reason=event.reason, move_to=event.move_to)
+        link, work = self._link, self._work
+        if link is not None and work is not None and not self._is_leaving:
+            task = asyncio.get_running_loop().create_task(self._leave(link, work), name="leave")
+            self._leaving_task = task  # kept, or it might be collected
+
+    async def _leave(self, link: TunnelLink, work: Work) -> None:
+        await self._finish(link, work, limits.DRAIN_MS / 1000)
+        link.close(errors.CLOSE_NORMAL, "went away as asked")
+
+    async def _sweep(self, work: Work) -> None:
+        while True:
+            await asyncio.sleep(limits.SWEEP_MS / 1000)
+            work.sweep(time.monotonic_ns())
+            for dservice in self._dservices.values():
+                dservice.look()

@@ -1,0 +1,166 @@
+"""Keeps one DService running (M-3): starts it, waits until it is healthy, restarts it when it ends, and meters what
+it uses.
+
+Requests use `hop` while `is_ready`; who begins a request before asks `wait_ready` first.
+"""
+
+import asyncio
+import random
+import time
+from pathlib import Path
+from typing import Literal
+
+from cgn_chassis import logs
+from cgn_chassis.process import wait_first
+from miner_client import limits
+from miner_client.core.backoff import Backoff, Failures
+from miner_client.core.meter import Meter, Use
+from miner_client.egress import Egress
+from miner_client.hop import Hop
+from miner_client.runner import EGRESS_NAME, DServiceSettings, Runner, RunnerFailed, make_runner
+
+_log = logs.get("miner.dservice")
+_BACKOFF = Backoff(limits.RESTART_FIRST_MS, limits.RESTART_MOST_MS)
+
+
+class DService:
+    """One enabled DService on this machine."""
+
+    def __init__(self, settings: DServiceSettings, folder: Path, logs_folder: Path | None = None) -> None:
+        """`folder` holds its sockets (a short path: a UNIX socket's name has 107 bytes)."""
+        self.settings = settings
+        self._folder = folder
+        self._log_path = (logs_folder or folder) / f"{settings.name}.log"
+        self._runner: Runner | None = None
+        self._hop: Hop | None = None
+        self._ready = asyncio.Event()
+        self._unreachable = asyncio.Event()
+        self._meter = Meter()
+        self._keys = 0
+        self._memory_bytes = 0
+        self._memory_at_ns = 0
+        self.restarts = 0
+        self.last_problem = ""
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    @property
+    def kind(self) -> Literal["docker", "process"]:
+        return "docker" if self.settings.image else "process"
+
+    @property
+    def is_ready(self) -> bool:
+        return self._ready.is_set()
+
+    @property
+    def hop(self) -> Hop:
+        assert self._hop is not None, "wait until it is ready"
+        return self._hop
+
+    async def wait_ready(self, timeout_s: float) -> bool:
+        """Waits for a start or restart under way. False when it takes longer."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._ready.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Keeps it running until cancelled; leaves nothing behind then."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._log_path.parent.mkdir(parents=True, exist_ok=True)
+        egress = Egress(self._folder / EGRESS_NAME, self.settings.egress) if self.settings.egress else None
+        if egress is not None:
+            await egress.start()
+        try:
+            await self._keep_running()
+        finally:
+            if egress is not None:
+                await egress.stop()
+
+    async def _keep_running(self) -> None:
+        failures = Failures(limits.RESTART_STABLE_MS)
+        while True:
+            began = time.monotonic_ns()
+            runner = make_runner(self.settings, self._folder, log=self._log_path)
+            try:
+                await runner.start()
+                self._begin(runner)
+                _log.info("dservice.ready", dservice=self.name, ms=(time.monotonic_ns() - began) // 1_000_000)
+                await wait_first(runner.wait_ended(), self._unreachable.wait())
+                self.last_problem = "it ended by itself" if not runner.alive else "it does not take connections"
+            except RunnerFailed as error:
+                self.last_problem = str(error)
+            finally:
+                await self._end(runner)
+            self.restarts += 1
+            count = failures.ended((time.monotonic_ns() - began) // 1_000_000)
+            wait_ms = _BACKOFF.wait_ms(count, random.random())  # noqa: S311
+            _log.warning("dservice.ended", dservice=self.name, problem=self.last_problem, wait_ms=wait_ms)
+            await asyncio.sleep(wait_ms / 1000)
+
+    def _begin(self, runner: Runner) -> None:
+        self._runner = runner
+        self._hop = Hop(runner.socket_path)
+        self._unreachable.clear()
+        self._ready.set()
+
+    def report_unreachable(self, hop: Hop) -> None:
+        """A connection over `hop` was refused: it has ended, or must be ended. Not ready from now until it is again."""
+        if hop is self._hop and self._ready.is_set():
+            self._ready.clear()
+            self._unreachable.set()
+
+    async def _end(self, runner: Runner) -> None:
+        self._ready.clear()
+        if self._hop is not None:
+            await self._hop.close()
+        try:
+            await runner.stop()
+        finally:
+            self._runner = None
+
+    # --- Metering ---
+
+    def begin_use(self) -> "Using":
+        """A request begins to use it."""
+        self._keys += 1
+        self._meter.begin(self._keys, *self._look())
+        return Using(self, self._keys)
+
+    def _end_use(self, key: int) -> Use:
+        return self._meter.end(key, *self._look())
+
+    def look(self) -> None:
+        """Called by the sweep while requests are in flight."""
+        if self._meter.in_flight:
+            self._meter.look(*self._look())
+
+    def _look(self) -> tuple[int, int, int]:
+        now = time.monotonic_ns()
+        runner = self._runner
+        if runner is None:
+            return now, 0, 0
+        if now - self._memory_at_ns > limits.MEMORY_LOOK_NS:
+            self._memory_at_ns, self._memory_bytes = now, runner.memory_bytes()
+        return now, runner.cpu_ns(), self._memory_bytes
+
+
+class Using:
+    """One request's use of a DService, from `begin_use` to the first `end`."""
+
+    __slots__ = ("_dservice", "_key", "_use")
+
+    def __init__(self, dservice: DService, key: int) -> None:
+        self._dservice = dservice
+        self._key = key
+        self._use: Use | None = None
+
+    def end(self) -> Use:
+        """What was used; asked again, the same."""
+        if self._use is None:
+            self._use = self._dservice._end_use(self._key)
+        return self._use

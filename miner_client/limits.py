@@ -1,0 +1,31 @@
+"""Bounds that only the miner decides, each with its unit and its reason. What both ends agree on is
+`cgn_sdk.protocol.limits`."""
+
+SWEEP_MS = 250
+"""How often long requests are metered and overdue ones ended: one look for all of them instead of a timer each."""
+
+MEMORY_LOOK_NS = 250_000_000
+"""A reading of a DService's memory is good for this long: reading it costs more than the rest of a small request."""
+
+READY_WAIT_MS = 10_000
+"""An attempt waits this long for a DService that is being restarted; then another miner is better."""
+
+RESTART_FIRST_MS = 100
+RESTART_MOST_MS = 30_000
+RESTART_STABLE_MS = 60_000
+"""A DService that ran this long before it ended is restarted at once; one that keeps ending waits longer each time."""
+
+DIAL_FIRST_MS = 200
+DIAL_MOST_MS = 30_000
+DIAL_STABLE_MS = 30_000
+REFUSED_WAIT_MS = 60_000
+"""A node that refused the key or the miner will hardly think otherwise sooner."""
+
+DIAL_TIMEOUT_MS = 10_000
+DRAIN_MS = 15_000
+"""After SIGTERM: time for what runs to finish; service managers kill after 30 s."""
+
+ANSWER_HOLD_BYTES = 256 * 1024
+"""Read from a DService ahead of what the tunnel takes (equal to one stream's credit)."""
+
+assert DRAIN_MS < 20_000, "below the grace time of cgn_chassis.process"

@@ -1,0 +1,206 @@
+"""Carries attempts (M-5): a stream of the tunnel becomes a request to a DService, its answer goes back, metered.
+
+Each attempt is one task. It ends in exactly one way: DONE with the statement, FAIL with a code, or silently when the
+node cancelled it or the tunnel is gone; in every case the DService's connection is released or closed and the slot
+given back.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cgn_sdk.protocol.messages import Done, Fail, Head, Open, Statement, one_line
+from cgn_sdk.protocol.tunnel import Cancelled, DataReceived, Event, Opened
+from cgn_sdk.tunnel_io import BodyReader, StreamGone, TunnelLink
+
+from cgn_chassis import logs
+from miner_client import limits
+from miner_client.core.exchange import HOP_FAILURES, BadAnswer, has_body, request_headers, response_head
+from miner_client.core.slots import Slots
+from miner_client.dservice import DService, Using
+from miner_client.hop import HopFailed, HopResponse
+
+_log = logs.get("miner.work")
+_NO_CONTENT = frozenset(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"])
+
+
+@dataclass(slots=True)
+class _Attempt:
+    task: asyncio.Task[None]
+    body: BodyReader | None
+    deadline_ns: int
+    is_overdue: bool = False
+    has_slot: bool = True
+
+
+class Work:
+    """The attempts of one tunnel."""
+
+    def __init__(self, link: TunnelLink, miner_id: str, dservices: Mapping[str, DService], slots: Slots) -> None:
+        self._link = link
+        self._miner_id = miner_id
+        self._dservices = dservices
+        self._slots = slots
+        self._attempts: dict[int, _Attempt] = {}
+        self.on_idle: Callable[[], None] = lambda: None
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._attempts)
+
+    def on_event(self, event: Event) -> None:
+        """Opened, DataReceived and Cancelled; other events are not this one's."""
+        if type(event) is Opened:
+            self._on_opened(event)
+        elif type(event) is DataReceived:
+            attempt = self._attempts.get(event.stream)
+            if attempt is not None and attempt.body is not None:
+                attempt.body.feed(event.data, event.end)
+            else:  # its attempt has ended here while the stream has not: cannot be read any more
+                self._link.tunnel.consumed(event.stream, len(event.data))
+        elif type(event) is Cancelled:
+            attempt = self._attempts.get(event.stream)
+            if attempt is not None:
+                self._give_back(attempt)  # now: the node's next OPEN may stand in the same message
+                attempt.task.cancel()
+
+    def _give_back(self, attempt: _Attempt) -> None:
+        if attempt.has_slot:
+            attempt.has_slot = False
+            self._slots.give_back()
+
+    def sweep(self, now_ns: int) -> None:
+        """Ends attempts whose deadline has passed."""
+        for attempt in self._attempts.values():
+            if now_ns > attempt.deadline_ns and not attempt.is_overdue:
+                attempt.is_overdue = True
+                attempt.task.cancel()
+
+    async def close(self) -> None:
+        """Ends all attempts: the tunnel is gone."""
+        tasks = [attempt.task for attempt in self._attempts.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- One attempt ---
+
+    def _on_opened(self, event: Opened) -> None:
+        stream, message = event.stream, event.message
+        tunnel = self._link.tunnel
+        dservice = self._dservices.get(message.dservice)
+        if dservice is None:
+            tunnel.fail(stream, Fail("dservice_unavailable", f"{message.dservice} is not enabled on this miner"))
+            return
+        if not self._slots.take():
+            tunnel.fail(stream, Fail("no_slot", f"{self._slots.offered} slots"))
+            return
+        tunnel.acknowledge(stream)
+        body = None if event.end else BodyReader(self._link, stream)
+        task = asyncio.get_running_loop().create_task(self._attempt(stream, message, dservice, body))
+        self._attempts[stream] = _Attempt(task, body, time.monotonic_ns() + message.deadline_ms * 1_000_000)
+
+    async def _attempt(self, stream: int, message: Open, dservice: DService, body: BodyReader | None) -> None:
+        failure: Fail | None = None
+        using = dservice.begin_use()
+        try:
+            failure = await self._carry(stream, message, dservice, body, using)
+        except asyncio.CancelledError:
+            if self._attempts[stream].is_overdue:
+                failure = Fail("dservice_timeout", "the deadline passed")
+        except HopFailed as error:
+            failure = Fail(HOP_FAILURES.get(error.code, "internal"), one_line(error.detail))
+        except BadAnswer as error:
+            failure = Fail("dservice_protocol", one_line(f"the DService's head: {error}"))
+        except StreamGone:
+            pass  # nobody waits for the answer
+        except Exception:
+            _log.exception("attempt.failed", request_id=message.request_id)
+            failure = Fail("internal", "an error of the miner")
+        finally:
+            using.end()
+            self._give_back(self._attempts.pop(stream))
+            if failure is not None and not self._link.is_closed:
+                _log.info("attempt.fail", request_id=message.request_id, code=failure.code, detail=failure.detail)
+                self._link.tunnel.fail(stream, failure)
+            self._link.flush()
+            if not self._attempts:
+                self.on_idle()
+
+    async def _carry(
+        self, stream: int, message: Open, dservice: DService, body: BodyReader | None, using: Using
+    ) -> Fail | None:
+        """Request, answer, statement. Returns a failure that is known without an exception; meters to the end
+        otherwise."""
+        content: bytes | AsyncIterator[bytes] | None = body
+        if body is None:
+            content = None if message.method in _NO_CONTENT else b""
+        elif body.is_whole:
+            content = await body.read()
+        response = await self._request(message, dservice, content)
+        if response is None:
+            return Fail("dservice_unavailable", one_line(dservice.last_problem))
+        try:
+            head, metadata = response_head(response.status, response.headers, response.body_bytes)
+            digest, size = await self._pass_on(stream, message, response, head)
+        except BaseException:
+            response.abort()
+            raise
+        use = using.end()
+        statement = Statement(
+            request_id=message.request_id,
+            attempt=message.attempt,
+            miner_id=self._miner_id,
+            dservice=dservice.settings.name,
+            dservice_version=dservice.settings.version,
+            status=response.status,
+            response_sha256=digest,
+            response_bytes=size,
+            request_bytes=body.received_bytes if body is not None else 0,
+            cpu_ns=use.cpu_ns,
+            memory_byte_seconds=use.memory_byte_seconds,
+            wall_ns=use.wall_ns,
+        )
+        self._link.tunnel.done(stream, Done(statement, metadata))
+        return None
+
+    async def _request(
+        self, message: Open, dservice: DService, content: bytes | AsyncIterator[bytes] | None
+    ) -> HopResponse | None:
+        """The DService's answer, waiting for it to be ready; None when it does not become ready in time. One that
+        cannot be reached has seen nothing of the request, so it is asked again once it is back."""
+        headers = request_headers(message.headers, message.request_id, message.deadline_ms)
+        while dservice.is_ready or await dservice.wait_ready(limits.READY_WAIT_MS / 1000):
+            hop = dservice.hop
+            try:
+                return await hop.request(message.method, message.target, headers, content, message.body_bytes)
+            except HopFailed as error:
+                if error.code != "unreachable":
+                    raise
+                dservice.report_unreachable(hop)
+        return None
+
+    async def _pass_on(self, stream: int, message: Open, response: HopResponse, head: Head) -> tuple[str, int]:
+        """Head and body to the node, with back-pressure. Returns the body's SHA-256 and size."""
+        tunnel = self._link.tunnel
+        hash_, size = sha256(), 0
+        if not has_body(message.method, response.status):
+            async for _ in response.chunks():
+                pass
+            tunnel.head(stream, head, end=True)
+            return hash_.hexdigest(), 0
+        tunnel.head(stream, head)
+        async for chunk in response.chunks():
+            hash_.update(chunk)
+            size += len(chunk)
+            if len(chunk) <= tunnel.writable(stream):
+                tunnel.data(stream, chunk)
+                self._link.flush()
+            else:
+                await self._link.send_data(stream, chunk)
+        if not tunnel.is_open(stream):
+            raise StreamGone(f"stream {stream} has ended")
+        tunnel.data(stream, b"", end=True)
+        return hash_.hexdigest(), size

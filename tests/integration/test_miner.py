@@ -1,0 +1,204 @@
+"""The miner client as its own process: dials a false node over TLS, runs the no-op DService as a child (M-1, M-3, M-5)."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from cgn_sdk.protocol.messages import Cancel, GoAway, Slots, is_sealed, seal_bytes, seal_proof
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from false_node import AttemptFailed, FalseNode, false_node
+
+from cgn_chassis.tls import Authority, server_context
+
+NOOP = Path(__file__).resolve().parents[1] / "support/noop_dservice.py"
+MEBIBYTE = 1 << 20
+
+SETTINGS = """
+node = "wss://127.0.0.1:{port}/tunnel"
+account_id = "con_a"
+miner_id = "min_a"
+api_key_file = "api.key"
+authority = "authority.pem"
+slots = 4
+[dservices.noop]
+version = "1"
+command = ["python", "{noop}"]
+"""
+
+
+@contextlib.asynccontextmanager
+async def a_miner(tmp_path: Path, port: int, *, extra: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+    (tmp_path / "api.key").write_text("cgn_k_secret")
+    (tmp_path / "miner.toml").write_text(SETTINGS.format(port=port, noop=NOOP) + extra)
+    with (tmp_path / "miner.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "miner_client.app", "run", "--config", str(tmp_path / "miner.toml")),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+@contextlib.asynccontextmanager
+async def a_network(tmp_path: Path, port: int) -> AsyncIterator[tuple[FalseNode, asyncio.subprocess.Process]]:
+    authority = Authority.create("test")
+    (tmp_path / "authority.pem").write_bytes(authority.certificate_pem)
+    authority.issue_server("node", ["127.0.0.1"]).save(tmp_path / "node.pem", tmp_path / "node.key")
+    tls = server_context((tmp_path / "node.pem", tmp_path / "node.key"))
+    async with false_node(port, tls) as node, a_miner(tmp_path, port) as miner:
+        async with asyncio.timeout(20):
+            await node.arrived.wait()
+        yield node, miner
+
+
+async def test_a_request_is_carried_metered_and_sealed(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    async with a_network(tmp_path, free_port()) as (node, miner):
+        hello = node.hellos[0]
+        assert (hello.account_id, hello.miner_id, hello.api_key) == ("con_a", "min_a", "cgn_k_secret")
+        assert hello.runner == "process" and hello.slots == 4
+        assert miner.stdout is not None
+        assert (await miner.stdout.readline()).startswith(b"READY {")
+
+        call = node.open("/noop/100", request_id="ab" * 16, headers=(("accept", "*/*"),))
+        body = await call.whole()
+        statement = (await call.done).statement
+        assert call.acknowledged and len(body) == 100
+        assert statement.request_id == "ab" * 16 and statement.miner_id == "min_a"
+        assert statement.response_sha256 == sha256(body).hexdigest() and statement.response_bytes == 100
+        assert (statement.dservice, statement.dservice_version, statement.status) == ("noop", "1", 200)
+        assert statement.wall_ns > 0
+
+        burnt = node.open("/burn/200")
+        await burnt.whole()
+        used = (await burnt.done).statement
+        assert 150_000_000 < used.cpu_ns <= used.wall_ns
+
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(hello.signing_key))
+        sealed = node.seals()[0]
+        key.verify(bytes.fromhex(sealed.message.signature), seal_bytes(sealed.digests))
+        assert is_sealed(statement, 0, 1, seal_proof(sealed.digests, 0), seal_bytes(sealed.digests))
+        assert not is_sealed(used, 0, 1, seal_proof(sealed.digests, 0), seal_bytes(sealed.digests))
+
+
+async def test_bodies_stream_both_ways(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    async with a_network(tmp_path, free_port()) as (node, _):
+        small = await node.call("/echo", method="POST", body=b"question")
+        assert small == b"question"
+        assert len(await node.call("/big/20")) == 20 * MEBIBYTE
+
+        call = node.open("/echo", method="POST", body=None)
+        assert node.link is not None
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for number in range(60):
+                yield bytes([number]) * 100_000
+
+        sending = asyncio.create_task(node.link.send_body(call.stream, pieces()))
+        body = await call.whole()
+        assert await sending == len(body) == 6_000_000
+        statement = (await call.done).statement
+        assert statement.request_bytes == statement.response_bytes == 6_000_000
+        assert statement.response_sha256 == sha256(body).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        ("/crash", "dservice_crashed"),
+        ("/half/1000", "dservice_crashed"),
+        ("/garbage", "dservice_protocol"),
+        ("/hang", "dservice_timeout"),
+    ],
+)
+async def test_a_dservice_that_misbehaves_is_reported(
+    tmp_path: Path, free_port: Callable[[], int], target: str, code: str
+) -> None:
+    """M-5: unexpected failures become error reports; M-3: it is restarted; other requests are served again."""
+    async with a_network(tmp_path, free_port()) as (node, _):
+        with pytest.raises(AttemptFailed) as caught:
+            await node.call(target, deadline_ms=500)
+        assert caught.value.code == code
+        assert len(await node.call("/noop/10")) == 10
+        with pytest.raises(AttemptFailed) as caught:
+            await node.call("/noop/10", dservice="unknown")
+        assert caught.value.code == "dservice_unavailable"
+
+
+async def test_slots_bound_what_runs_and_cancel_frees_them(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """M-6, N-17."""
+    async with a_network(tmp_path, free_port()) as (node, _):
+        hanging = [node.open("/hang") for _ in range(4)]
+        with pytest.raises(AttemptFailed) as caught:
+            await node.call("/noop/1")
+        assert caught.value.code == "no_slot"
+        assert node.link is not None
+        for call in hanging:
+            assert call.acknowledged
+            node.link.tunnel.cancel(call.stream, Cancel())
+        assert len(await node.call("/noop/1")) == 1
+
+
+async def test_sigterm_drains(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    async with a_network(tmp_path, free_port()) as (node, miner):
+        call = node.open("/slow/600")
+        await asyncio.sleep(0.2)
+        miner.send_signal(signal.SIGTERM)
+        assert await call.whole() == b"slow\n"
+        assert await miner.wait() == 0
+        await node.left.wait()
+        assert node.closed[-1].code == 1000
+        assert Slots(0) in node.told
+        assert GoAway("draining", "the miner is about to stop") in node.told
+
+
+async def test_it_dials_again_when_the_node_was_away(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    port = free_port()
+    async with a_network(tmp_path, port) as (node, _):
+        node.arrived.clear()
+        assert node.link is not None
+        node.link._connection.transport.abort()  # as a cut cable would
+        async with asyncio.timeout(10):
+            await node.arrived.wait()
+        assert len(node.hellos) == 2
+        assert len(await node.call("/noop/7")) == 7
+        # GOAWAY: what runs finishes, then it comes again
+        call = node.open("/slow/300")
+        node.arrived.clear()
+        node.link.tunnel.send_goaway(GoAway("draining", "", ""))
+        node.link.flush()
+        assert await call.whole() == b"slow\n"
+        async with asyncio.timeout(10):
+            await node.arrived.wait()
+        assert len(node.hellos) == 3
+
+
+async def test_a_killed_miner_leaves_no_dservice(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    async with a_network(tmp_path, free_port()) as (_, miner):
+        children = Path(f"/proc/{miner.pid}/task/{miner.pid}/children").read_text().split()
+        assert children
+        miner.kill()
+        await miner.wait()
+        for _ in range(100):
+            if not any(_runs(int(child)) for child in children):
+                break
+            await asyncio.sleep(0.05)
+        assert not any(_runs(int(child)) for child in children)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
