@@ -1,0 +1,411 @@
+"""The whole network on one machine, as processes (S-5): Central, a node, miners with DServices, a development chain.
+
+    async with Sandbox(SandboxOptions()) as network:
+        print(network.work_url)
+
+Everything lives in one folder and in child processes that end with this one, however it ends. Each process is the same
+program that runs in production, started by the same command with a settings file; only the certificates' authority, the
+accounts and the chain are the sandbox's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from cgn_sdk.sandbox.children import Child, ChildFailed, run_to_end, start_child
+from cgn_sdk.sandbox.plan import OPERATIONS_WALLET, DServicePlan, NetworkPlan, make_plan, seed_of, toml
+
+if TYPE_CHECKING:
+    from cgn_sdk.client import AsyncClient
+
+LOOPBACK = "127.0.0.1"
+ANVIL_FOLDER = Path(".cache/chain/node_modules/@foundry-rs")
+SETTLE_TIME_LIMIT_S = 120
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxOptions:
+    """What to start."""
+
+    directory: Path | None = None
+    """Where its files live; None makes a folder that is removed at the end."""
+    miners: int = 2
+    chain: bool = True
+    runner: str = "process"
+    """`process`, or `docker` for containers (wants a Docker Engine and the image `cgn-mediagen`)."""
+    slots: int = 64
+    sources: Path | None = None
+    """A folder served over HTTP for DServices to fetch from; None serves an empty one."""
+    extra_dservices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Further DServices, name to command, routed at `/<name>`."""
+    allow_egress: tuple[str, ...] = ()
+    """Private addresses that MediaGen may fetch from beside the sandbox's own source server."""
+    work_port: int = 0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody uses now, all different."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind((LOOPBACK, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def cgn(*words: str) -> list[str]:
+    """The command line of one `cgn` command in this very Python environment."""
+    return [sys.executable, "-m", "cgn_sdk.cli", *words]
+
+
+class Sandbox:
+    """A running network. Use it as an asynchronous context manager."""
+
+    plan: NetworkPlan
+
+    def __init__(self, options: SandboxOptions = SandboxOptions()) -> None:
+        self.options = options
+        self.folder = options.directory or Path(tempfile.mkdtemp(prefix="cgn-"))
+        self.children: dict[str, Child] = {}
+        self.seconds: dict[str, float] = {}
+        """How long each part took to get ready, since the start."""
+        self._began = time.monotonic()
+        self._sources: Any = None
+        work, miner, status, metrics, central, source, chain, eco, portal = free_ports(9)
+        self._ports = {
+            "work": options.work_port or work,
+            "miner": miner,
+            "status": status,
+            "metrics": metrics,
+            "central": central,
+            "source": source,
+            "chain": chain,
+            "ecosystem": eco,
+            "portal": portal,
+        }
+
+    # addresses
+
+    @property
+    def work_url(self) -> str:
+        return f"https://{LOOPBACK}:{self._ports['work']}"
+
+    @property
+    def status_url(self) -> str:
+        return f"https://{LOOPBACK}:{self._ports['status']}"
+
+    @property
+    def source_url(self) -> str:
+        return f"http://{LOOPBACK}:{self._ports['source']}"
+
+    @property
+    def chain_url(self) -> str:
+        return f"http://{LOOPBACK}:{self._ports['chain']}"
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.folder / "ledger.sqlite"
+
+    @property
+    def ledger_url(self) -> str:
+        return f"sqlite:///{self.ledger_path}"
+
+    @property
+    def authority(self) -> Path:
+        return self.folder / "tls/authority.pem"
+
+    @property
+    def node_certificate(self) -> Path:
+        return self.folder / "tls/node.pem"
+
+    @property
+    def node_key(self) -> Path:
+        return self.folder / "tls/node.key"
+
+    @property
+    def payouts_config(self) -> Path:
+        return self.folder / "payouts.toml"
+
+    @property
+    def chain_manifest(self) -> Path:
+        return self.folder / "chain.json"
+
+    def process_ids(self, *names: str) -> list[int]:
+        """Process ids of the children whose name begins with one of `names`."""
+        return [child.pid for name, child in sorted(self.children.items()) if name.startswith(names)]
+
+    # life
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends every process, miners first, and removes the folder if it was made for this run."""
+        order = sorted(self.children, key=lambda name: (not name.startswith("miner"), name))
+        for name in order:
+            if name.startswith("miner"):
+                await self.children[name].stop()
+        await asyncio.gather(*(self.children[name].stop() for name in order if not name.startswith("miner")))
+        self.children.clear()
+        if self._sources is not None:
+            await self._sources.cleanup()
+        if self.options.directory is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def _start(self) -> None:
+        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+        chain = asyncio.create_task(self._start_chain()) if self.options.chain else None
+        try:
+            await self._start_path()
+            if chain is not None:
+                await chain
+        finally:
+            if chain is not None:
+                chain.cancel()
+                await asyncio.gather(chain, return_exceptions=True)
+
+    async def _start_path(self) -> None:
+        """The request path: certificates, accounts, node and Central side by side, then the miners."""
+        fingerprints = self._make_certificates()
+        await self._serve_sources()
+        self.plan = make_plan(secrets.token_bytes, self.options.miners, self._dservices())
+        self._write_settings(fingerprints)
+        miners = [f"miner-{number + 1}" for number in range(self.options.miners)]
+        # Miners dial until the node knows them, so all processes start at once.
+        await asyncio.gather(
+            self._launch("central", "central", "run", "--config", str(self.folder / "central.toml")),
+            self._launch("node", "node", "run", "--config", str(self.folder / "node.toml")),
+            *(self.start_miner(name) for name in miners),
+        )
+        self.seconds["request path"] = time.monotonic() - self._began
+
+    async def start_miner(self, name: str) -> None:
+        """Starts (again) the miner of that name, `miner-1` and so on."""
+        await self._launch(name, "miner", "run", "--config", str(self.folder / f"{name}.toml"))
+
+    async def _launch(self, name: str, *words: str) -> None:
+        self.children[name] = await start_child(name, cgn(*words), self.folder / f"logs/{name}.log")
+        self.seconds[name] = time.monotonic() - self._began
+
+    # parts
+
+    def _make_certificates(self) -> dict[str, str]:
+        from cgn_chassis.tls import Authority, fingerprint
+
+        folder = self.folder / "tls"
+        authority = Authority.load_or_create(folder, "CGN sandbox authority")
+        fingerprints = {}
+        for name in ("node", "central"):
+            credential = authority.issue_server(name, [LOOPBACK, "localhost"])
+            credential.save(folder / f"{name}.pem", folder / f"{name}.key")
+            fingerprints[name] = fingerprint(credential.certificate_pem)
+        return fingerprints
+
+    async def _serve_sources(self) -> None:
+        from aiohttp import web
+
+        sources = self.options.sources or self.folder / "sources"
+        sources.mkdir(parents=True, exist_ok=True)
+        app = web.Application()
+        app.router.add_static("/", sources)
+        self._sources = web.AppRunner(app, access_log=None)
+        await self._sources.setup()
+        await web.TCPSite(self._sources, LOOPBACK, self._ports["source"]).start()
+
+    def _dservices(self) -> list[DServicePlan]:
+        egress = ("public", f"{LOOPBACK}:{self._ports['source']}", *self.options.allow_egress)
+        docker = self.options.runner == "docker"
+        mediagen = DServicePlan(
+            "mediagen",
+            "0.1.0",
+            "/mgen",
+            () if docker else (sys.executable, "-m", "dservices.mediagen"),
+            image="cgn-mediagen" if docker else "",
+            egress=egress,
+            environment={"CGN_MEDIAGEN_ALLOW": ",".join(egress[1:])},
+            memory_bytes=2 << 30,
+        )
+        extra = [
+            DServicePlan(name, "1.0.0", f"/{name}", tuple(command))
+            for name, command in self.options.extra_dservices.items()
+        ]
+        return [mediagen, *extra]
+
+    def _write_settings(self, fingerprints: Mapping[str, str]) -> None:
+        ports, plan, tls = self._ports, self.plan, self.folder / "tls"
+        node_url = f"wss://{LOOPBACK}:{ports['central']}/central"
+        seed = seed_of(plan, node_url, fingerprints["node"])
+        self._write("seed.json", json.dumps(seed, indent=1))
+        self._write("central.toml", toml(central_settings(self.folder, tls, ports)))
+        self._write(
+            "node.toml", toml(node_settings(self.folder, tls, ports, plan, self.ledger_url, fingerprints["central"]))
+        )
+        for number in range(1, len(plan.miners) + 1):
+            name = f"miner-{number}"
+            settings = miner_settings(self.folder / name, self.authority, ports, plan, number - 1, self.options.slots)
+            self._write(f"{name}.toml", toml(settings))
+
+    def _write(self, name: str, text: str) -> None:
+        path = self.folder / name
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(text)
+
+    # the chain
+
+    async def _start_chain(self) -> None:
+        """anvil, the token on it, and money in the enterprise's wallet."""
+        anvil = find_anvil()
+        log = self.folder / "logs/chain.log"
+        command = [anvil, "--port", str(self._ports["chain"]), "--silent", "--enable-tx-gas-limit"]
+        self.children["chain"] = await start_child("chain", command, log, wait_ready=False)
+        await _wait_port(self._ports["chain"])
+        words = ["chain", "deploy", "--rpc", self.chain_url, "--manifest", str(self.chain_manifest), "--sandbox"]
+        code, text = await run_to_end("chain deploy", cgn(*words), log)
+        if code:
+            raise ChildFailed(f"the contracts could not be deployed:\n{text}\n{log.read_text()[-2000:]}")
+        self.seconds["chain"] = time.monotonic() - self._began
+
+    # use
+
+    def client(self) -> AsyncClient:
+        """A DApp's client as the enterprise."""
+        from cgn_sdk.client import AsyncClient
+
+        return AsyncClient(
+            self.work_url,
+            account_id=self.plan.enterprise.id,
+            api_key=self.plan.enterprise.api_key,
+            ca_file=self.authority,
+        )
+
+    async def open_session(self) -> str:
+        """A session key of the enterprise, for tools that speak plain HTTP."""
+        import ssl
+
+        import aiohttp
+
+        body = {"account_id": self.plan.enterprise.id, "api_key": self.plan.enterprise.api_key}
+        context = ssl.create_default_context(cafile=str(self.authority))
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.work_url}/session", json=body, ssl=context) as answer,
+        ):
+            facts = await answer.json()
+            if answer.status != 201:
+                raise ChildFailed(f"no session: {facts}")
+            return str(facts["session_key"])
+
+    async def run(self, name: str, *words: str) -> tuple[int, str]:
+        """A `cgn` command that ends by itself: exit code and standard output."""
+        return await run_to_end(name, cgn(*words), self.folder / f"logs/{name}.log", time_limit_s=SETTLE_TIME_LIMIT_S)
+
+
+def find_anvil() -> str:
+    """The development chain's program: CGN_ANVIL, what infra/setup brought, or one on the path. Raises ChildFailed."""
+    candidates = [os.environ.get("CGN_ANVIL", "")]
+    for root in (Path.cwd(), *Path(__file__).resolve().parents):
+        candidates += [str(path) for path in sorted((root / ANVIL_FOLDER).glob("anvil-*/bin/anvil"))]
+    candidates.append(shutil.which("anvil") or "")
+    for candidate in candidates:
+        if candidate and os.access(candidate, os.X_OK):
+            return candidate
+    raise ChildFailed("no development chain here: run infra/setup, or set CGN_ANVIL to an anvil program")
+
+
+async def _wait_port(port: int, *, time_limit_s: float = 15) -> None:
+    async with asyncio.timeout(time_limit_s):
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(LOOPBACK, port)
+                writer.close()
+                return
+            await asyncio.sleep(0.02)
+
+
+def central_settings(folder: Path, tls: Path, ports: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "database": folder / "central.sqlite",
+        "seed": folder / "seed.json",
+        "tls": {"certificate": tls / "central.pem", "key": tls / "central.key", "authority": tls / "authority.pem"},
+        "ecosystem": {"host": LOOPBACK, "port": ports["ecosystem"]},
+        "portal": {"host": LOOPBACK, "port": ports["portal"]},
+    }
+
+
+def node_settings(
+    folder: Path, tls: Path, ports: Mapping[str, int], plan: NetworkPlan, ledger_url: str, central_fingerprint: str
+) -> dict[str, Any]:
+    return {
+        "node_id": plan.node.id,
+        "api_key": plan.node.api_key,
+        "state": folder / "node",
+        "ledger": ledger_url,
+        "geolocation": "sandbox",
+        "sandbox": True,
+        "work": {"host": LOOPBACK, "port": ports["work"]},
+        "miner": {"host": LOOPBACK, "port": ports["miner"]},
+        "status": {"host": LOOPBACK, "port": ports["status"], "metrics_port": ports["metrics"]},
+        "central": {
+            "host": LOOPBACK,
+            "port": ports["central"],
+            "authority": tls / "authority.pem",
+            "fingerprints": [central_fingerprint],
+        },
+        "tls": {"certificate": tls / "node.pem", "key": tls / "node.key"},
+    }
+
+
+def miner_settings(
+    folder: Path, authority: Path, ports: Mapping[str, int], plan: NetworkPlan, index: int, slots: int
+) -> dict[str, Any]:
+    miner = plan.miners[index]
+    return {
+        "account_id": miner.contributor.id,
+        "miner_id": miner.id,
+        "api_key": miner.contributor.api_key,
+        "node": f"wss://{LOOPBACK}:{ports['miner']}/tunnel",
+        "authority": authority,
+        "state": folder,
+        "slots": slots,
+        "dservices": [
+            {
+                "name": one.name,
+                "version": one.version,
+                **({"image": one.image} if one.image else {}),
+                **({"command": list(one.command)} if one.command else {}),
+                "egress": list(one.egress),
+                "memory_bytes": one.memory_bytes,
+                "environment": dict(one.environment),
+            }
+            for one in plan.dservices
+        ],
+    }
+
+
+__all__ = ["OPERATIONS_WALLET", "Sandbox", "SandboxOptions", "cgn", "find_anvil", "free_ports"]
