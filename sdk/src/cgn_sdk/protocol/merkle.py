@@ -83,8 +83,6 @@ def root_of_path(data: bytes, index: int, count: int, proof: Sequence[bytes], ha
     return node if last == 0 else None
 
 
-def verify(  # noqa: PLR0917 - the order of the RFC
-    data: bytes, index: int, count: int, proof: Sequence[bytes], root: bytes, hash_: Hash
-) -> bool:
+def verify(data: bytes, index: int, count: int, proof: Sequence[bytes], root: bytes, hash_: Hash) -> bool:
     """Returns whether `data` is leaf `index` of a tree of `count` leaves with this root."""
     return root_of_path(data, index, count, proof, hash_) == root

@@ -386,25 +386,28 @@ def miner_settings(
 ) -> dict[str, Any]:
     miner = plan.miners[index]
     return {
+        "node": f"wss://{LOOPBACK}:{ports['miner']}/tunnel",
         "account_id": miner.contributor.id,
         "miner_id": miner.id,
         "api_key": miner.contributor.api_key,
-        "node": f"wss://{LOOPBACK}:{ports['miner']}/tunnel",
         "authority": authority,
-        "state": folder,
+        "signing_key": folder / "signing.key",
+        "runtime": folder / "run",
+        "logs": folder / "logs",
         "slots": slots,
-        "dservices": [
-            {
-                "name": one.name,
+        # Not measured, so that the network is ready sooner: the order of one thread of a current machine.
+        "kmips_per_thread_milli": 20_000,
+        "dservices": {
+            one.name: {
                 "version": one.version,
                 **({"image": one.image} if one.image else {}),
                 **({"command": list(one.command)} if one.command else {}),
                 "egress": list(one.egress),
-                "memory_bytes": one.memory_bytes,
-                "environment": dict(one.environment),
+                "memory_mib": one.memory_bytes >> 20,
+                "environment": [f"{name}={value}" for name, value in one.environment.items()],
             }
             for one in plan.dservices
-        ],
+        },
     }
 
 
