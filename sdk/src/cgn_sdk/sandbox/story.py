@@ -1,7 +1,7 @@
-"""The main job, told while it happens (O-1): pictures from MRLs, a miner killed in mid-burst, the day settled, everything verified.
+"""The main job, told while it happens (O-1): pictures, a miner killed in a burst, the day settled, all of it verified.
 
-Each step really happens, over the sandbox's sockets and processes; a step that fails ends the story with exit code 1 and says
-where the logs are. Files that a person would want to keep land in the output folder.
+Each step really happens, over the sandbox's sockets and processes; a step that fails ends the story with exit code 1
+and says where the logs are. Files that a person would want to keep land in the output folder.
 """
 
 from __future__ import annotations
@@ -266,12 +266,13 @@ def alter_one_byte(ledger: Path, copy: Path) -> str:
         triggers = [name for (name,) in target.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
         for name in triggers:
             target.execute(f'DROP TRIGGER "{name}"')
-        row_id, text = target.execute("SELECT row_id, public FROM rows ORDER BY ingest LIMIT 1 OFFSET 3").fetchone()
-        text = text if isinstance(text, str) else bytes(text).decode()
+        ingest, text = target.execute(
+            "SELECT ingest, public_json FROM rows ORDER BY ingest LIMIT 1 OFFSET 3"
+        ).fetchone()
         public = json.loads(text)
         time_ns = public["event_time_ns"]
         altered = time_ns[:-1] + ("1" if time_ns[-1] != "1" else "2")
         changed = text.replace(f'"event_time_ns":"{time_ns}"', f'"event_time_ns":"{altered}"')
         expect(changed != text, "the row's event time was not found")
-        target.execute("UPDATE rows SET public = ? WHERE row_id = ?", (changed, row_id))
-    return str(row_id)
+        target.execute("UPDATE rows SET public_json = ? WHERE ingest = ?", (changed, ingest))
+    return str(public["row_id"])
