@@ -109,18 +109,15 @@ async def _chapters(network: Sandbox, teller: Teller, output: Path, began: float
 
 
 def _tell_network(network: Sandbox, teller: Teller) -> None:
-    say = teller.say
-    say(
-        f"Central Service, one node, {network.options.miners} miners with MediaGen, a ledger and a chain, as processes here."
+    path_s, chain_s = network.seconds["request path"], network.seconds["chain"]
+    teller.say(
+        f"Central Service, a node, {network.options.miners} miners with MediaGen, a ledger, a chain: all processes."
     )
-    say(
-        f"Request path ready after {network.seconds['request path']:.1f} s, chain and token after {network.seconds['chain']:.1f} s."
-    )
-    say(f"work endpoint  {network.work_url}")
-    say(f"chain          {network.chain_url}")
-    say(
-        "All links are TLS under an authority made for this run. DServices run as child processes: fine for a trial, not for strangers' code."
-    )
+    teller.say(f"Request path ready after {path_s:.1f} s, chain and token after {chain_s:.1f} s.")
+    teller.say(f"work endpoint  {network.work_url}")
+    teller.say(f"chain          {network.chain_url}")
+    teller.say("All links are TLS under an authority made for this run. DServices run as child processes here: fine")
+    teller.say("for a trial, not for strangers' code (in containers: cgn up --runner docker).")
 
 
 async def _pictures(network: Sandbox, client: AsyncClient, teller: Teller, output: Path, began: float) -> list[str]:

@@ -1,0 +1,73 @@
+"""The one `cgn` command. Subcommands are entry points of the group `cgn.commands`, loaded only when asked for.
+
+Each is a function `main(argv) -> exit code` in the package that owns the subject, so that `cgn miner` never imports
+what only `cgn payouts` needs, and a machine with one role installed offers just its commands.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from importlib.metadata import EntryPoint, entry_points
+
+GROUP = "cgn.commands"
+USAGE_EXIT = 2
+
+ABOUT = {
+    "up": "start the whole network on this machine, for trying out and developing",
+    "central": "Central Service: accounts, registry, links to nodes",
+    "node": "a regional CGN node",
+    "miner": "join this machine to the network",
+    "dservice": "make, try and package a DService",
+    "payouts": "settle rows on the chain: collect and pay",
+    "verify": "check rows, hashes, batches and chain against each other",
+    "receipt": "verify one request's receipt offline",
+    "chain": "deploy the contracts, look at them; development chain",
+    "sim": "simulate the Work Broker under faults",
+}
+"""One line each, so that help needs no import. What is not here is listed by its name."""
+
+
+def commands() -> dict[str, EntryPoint]:
+    """Name -> entry point of every installed command."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def usage(known: dict[str, EntryPoint]) -> str:
+    order = [name for name in ABOUT if name in known] + sorted(set(known) - set(ABOUT))
+    lines = [f"  {name:<10} {ABOUT.get(name, '')}".rstrip() for name in order]
+    return "usage: cgn COMMAND ...   (cgn COMMAND --help says more)\n\n" + "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command. Returns its exit code; 2 when the command line is wrong."""
+    words = sys.argv[1:] if argv is None else argv
+    known = commands()
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage(known))
+        return 0 if words else USAGE_EXIT
+    name = words[0]
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        print(f"cgn: there is no command {name!r}.{hint}\n\n{usage(known)}", file=sys.stderr)
+        return USAGE_EXIT
+    try:
+        function = known[name].load()
+    except ModuleNotFoundError as missing:
+        module = known[name].value.partition(":")[0]
+        if missing.name and not module.startswith(missing.name.partition(".")[0]):
+            print(
+                f"cgn {name}: the package {missing.name!r} is not installed; the extra cgn[{name}] brings it",
+                file=sys.stderr,
+            )
+            return 1
+        raise
+    try:
+        return int(function(words[1:]) or 0)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

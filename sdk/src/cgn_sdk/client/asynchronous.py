@@ -1,0 +1,244 @@
+"""The asynchronous DApp client (S-1)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from yarl import URL
+
+from cgn_sdk.protocol.errors import Problem
+
+DOCUMENT_MAX_BYTES = 4 << 20
+"""A problem, session or receipt longer than this is not read."""
+RENEW_BEFORE_S = 30.0
+"""A session is opened anew this long before it ends, so that no request meets the end."""
+CONNECT_TIMEOUT_S = 10.0
+CONNECTIONS_MAX = 100
+PROOF_EVERY_S = 1.0
+
+Body = bytes | bytearray | memoryview | AsyncIterable[bytes] | None
+
+
+class CgnProblem(Exception):
+    """The network refused, in the words of a problem document (RFC 9457)."""
+
+    def __init__(self, problem: Problem, request_id: str = "") -> None:
+        super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
+        self.problem = problem
+        self.status = problem.status
+        self.code = problem.code
+        self.request_id = request_id
+
+
+class WorkResult:
+    """The answer to a work request. Its head is here; read the body once, by `read()` or `chunks()`."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status: int = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.request_id: str = response.headers.get("CGN-Request-Id", "")
+        self.fee_nano_eur: int | None = _amount(response.headers.get("CGN-Fee-Nano-Eur"))
+        """What it cost in 1e-9 EUR; None for an answer that streams: its receipt says it."""
+        self.fee_nano_cpu: int | None = _amount(response.headers.get("CGN-Fee-Nano-Cpu"))
+        self.timings: dict[str, float] = _timings(response.headers.get("Server-Timing", ""))
+        """Where time went, in milliseconds: queue, match, network, work (N-25)."""
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        return await self._response.read()
+
+    async def chunks(self, max_bytes: int = 64 * 1024) -> AsyncIterator[bytes]:
+        """The body as it arrives. A body that ends early raises aiohttp.ClientPayloadError: it is not a result."""
+        async for chunk in self._response.content.iter_chunked(max_bytes):
+            yield chunk
+
+    def close(self) -> None:
+        """Drops an answer whose body is not wanted; the work is cancelled if it still runs (N-17)."""
+        self._response.close()
+
+
+class AsyncClient:
+    """A DApp's client of one node. Opens its session when first needed and renews it."""
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        account_id: str,
+        api_key: str,
+        end_user: str = "",
+        ca_file: str | Path | None = None,
+        time_limit_s: float = 300,
+    ) -> None:
+        """`node` is the work endpoint (`https://host[:port]`); `ca_file` trusts a private authority."""
+        self._node = URL(node)
+        if self._node.scheme != "https":
+            raise ValueError(f"a node is reached by https, not {node!r}")
+        self._credentials = {"account_id": account_id, "api_key": api_key}
+        if end_user:
+            self._credentials["end_user"] = end_user
+        self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        self._time_limit_s = time_limit_s
+        self._http: aiohttp.ClientSession | None = None
+        self._session_key = ""
+        self._session_ends = 0.0
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes all connections; requests in flight are cancelled."""
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        tiers: Sequence[str] = (),
+        deadline_ms: int | None = None,
+        max_fee_nano_eur: int | None = None,
+        match: str = "",
+        request_id: str = "",
+        meta: Mapping[str, str] | None = None,
+    ) -> WorkResult:
+        """Sends a work request and returns when the answer's head is there.
+
+        `path` is a path and query under a DService's route, sent as it is. `tiers` are acceptable tiers, best first;
+        `deadline_ms` is what the work may take; `match` is `immediate` or `fastest`; `request_id` (32 hexadecimal
+        digits) lets a repeat be recognised; `meta` become fields of the row. Raises CgnProblem when the network
+        refuses, aiohttp.ClientError when the node cannot be reached. An answer of the DService itself, whatever
+        its status, is a result.
+        """
+        options = {
+            "CGN-Tier": ",".join(tiers),
+            "CGN-Deadline-Ms": _text(deadline_ms),
+            "CGN-Max-Fee-Nano-Eur": _text(max_fee_nano_eur),
+            "CGN-Match": match,
+            "CGN-Request-Id": request_id,
+            **{f"CGN-Meta-{name}": value for name, value in (meta or {}).items()},
+        }
+        sent = {**(headers or {}), **{name: value for name, value in options.items() if value}}
+        for attempt in (1, 2):
+            sent["Authorization"] = f"Bearer {await self._session()}"
+            response = await self._send(method, path, body, sent)
+            if response.status == 401 and attempt == 1 and _repeatable(body):
+                # The node was restarted or the session revoked: one new session, then the refusal counts.
+                response.close()
+                self._session_ends = 0.0
+                continue
+            break
+        if _is_networks_own(response):
+            raise await _problem(response)
+        return WorkResult(response)
+
+    async def receipt(self, request_id: str) -> dict[str, Any]:
+        """The signed receipt of a finished request; `inclusion` is None until its batch is settled."""
+        return await self._document(f"/receipts/{request_id}")
+
+    async def status(self, request_id: str) -> dict[str, Any]:
+        """State and cost of a request."""
+        return await self._document(f"/requests/{request_id}")
+
+    async def wait_for_proof(self, request_id: str, *, time_limit_s: float = 60) -> dict[str, Any]:
+        """The receipt with its proof of inclusion, once the batch is settled. Raises TimeoutError."""
+        async with asyncio.timeout(time_limit_s):
+            while True:
+                receipt = await self.receipt(request_id)
+                if receipt.get("inclusion"):
+                    return receipt
+                await asyncio.sleep(PROOF_EVERY_S)
+
+    async def _session(self) -> str:
+        async with self._opening:
+            if time.monotonic() < self._session_ends:
+                return self._session_key
+            response = await self._send("POST", "/session", json.dumps(self._credentials).encode(), {})
+            if response.status != 201:
+                raise await _problem(response)
+            facts = json.loads(await _bounded(response))
+            self._session_key = str(facts["session_key"])
+            self._session_ends = time.monotonic() + max(1.0, float(facts["expires_in_s"]) - RENEW_BEFORE_S)
+            return self._session_key
+
+    async def _document(self, path: str) -> dict[str, Any]:
+        response = await self._send("GET", path, None, {"Authorization": f"Bearer {await self._session()}"})
+        if response.status != 200:
+            raise await _problem(response)
+        document: dict[str, Any] = json.loads(await _bounded(response))
+        return document
+
+    async def _send(self, method: str, path: str, body: Body, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS_MAX),
+                timeout=aiohttp.ClientTimeout(total=self._time_limit_s, sock_connect=CONNECT_TIMEOUT_S),
+                auto_decompress=False,  # bodies are the DService's, passed on as they are
+            )
+        if not path.startswith("/"):
+            raise ValueError(f"a path begins with /, not {path[:40]!r}")
+        url = URL(f"{self._node.origin()}{path}", encoded=True)
+        return await self._http.request(method, url, data=body, headers=headers, allow_redirects=False)
+
+
+def _repeatable(body: Body) -> bool:
+    return body is None or isinstance(body, (bytes, bytearray, memoryview))
+
+
+def _text(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _amount(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdigit() else None
+
+
+def _timings(header: str) -> dict[str, float]:
+    """`queue;dur=0.1, work;dur=3.2` -> {"queue": 0.1, "work": 3.2} (Server Timing, W3C)."""
+    return {name: float(value) for name, value in re.findall(r"([\w-]+);dur=([\d.]+)", header)}
+
+
+def _is_networks_own(response: aiohttp.ClientResponse) -> bool:
+    """A refusal by the network, not an answer of the DService: the node marks its own by leaving out the fee."""
+    return (
+        response.status >= 400
+        and response.content_type == "application/problem+json"
+        and "CGN-Fee-Nano-Eur" not in response.headers
+    )
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    data = await response.content.read(DOCUMENT_MAX_BYTES + 1)
+    while len(data) <= DOCUMENT_MAX_BYTES and (more := await response.content.read(DOCUMENT_MAX_BYTES)):
+        data += more
+    response.release()
+    return data[:DOCUMENT_MAX_BYTES]
+
+
+async def _problem(response: aiohttp.ClientResponse) -> CgnProblem:
+    text = await _bounded(response)
+    request_id = response.headers.get("CGN-Request-Id", "")
+    try:
+        return CgnProblem(Problem.from_json(text), request_id)
+    except Exception:
+        return CgnProblem(Problem("internal", f"the node answered {response.status}: {text[:200]!r}"), request_id)
