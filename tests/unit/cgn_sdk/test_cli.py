@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-
 from cgn_sdk import cli
 
 
