@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from payouts import limits
+from payouts import ethereum, limits
 from payouts.journal import SignedVersion
 
 
@@ -126,6 +126,7 @@ class Web3Chain:
     """An Ethereum endpoint over HTTP. Each call is bounded by `timeout_s`; nothing is retried behind our back."""
 
     def __init__(self, url: str, *, timeout_s: float = limits.RPC_TIMEOUT_S) -> None:
+        ethereum.web3()  # first, so that the recursion limit stays as it is
         from requests.exceptions import RequestException
         from web3 import HTTPProvider, Web3
         from web3 import exceptions as web3_exceptions

@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,6 +116,7 @@ def anvil_url() -> Iterator[str]:
         for _ in range(200):
             if _listening(f"http://127.0.0.1:{port}"):
                 break
+            time.sleep(0.02)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()

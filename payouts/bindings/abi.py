@@ -14,18 +14,18 @@ from functools import cache
 from importlib import resources
 from typing import Any, Generic, TypeVar
 
-T = TypeVar("T", covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class Call(Generic[T_co]):
     """One call of a contract's function: to be asked, or to be sent in a transaction."""
 
     to: str
     function: str
     """Signature, such as `balanceOf(address)`; for logs and messages."""
     data: bytes
-    decode: Callable[[bytes], T]
+    decode: Callable[[bytes], T_co]
     """Reads the answer of an `eth_call`."""
 
     def __repr__(self) -> str:

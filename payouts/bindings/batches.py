@@ -25,7 +25,7 @@ class Payout:
     """What one beneficiary gets in a batch, and the commitment to the rows it stands for."""
 
     entity: bytes
-    """32 bytes, see `entity_of`."""
+    """32 bytes: `cgn_sdk.protocol.settlement.entity_on_chain`."""
     role: int
     """1 contributor, 2 developer, 3 operator, 4 charity."""
     account: str
@@ -48,11 +48,6 @@ class Collection:
     xor_hash: bytes
     merkle_root: bytes
     row_count: int
-
-
-def entity_of(public_id: str, keccak: Keccak) -> bytes:
-    """The entity on chain: the first 16 bytes of Keccak-256(public id), then zeros (docs/reference/interfaces.md)."""
-    return keccak(public_id.encode())[:ENTITY_BYTES].ljust(32, b"\0")
 
 
 def pay(token: UtilityToken, batch_id: bytes, payouts: Sequence[Payout], keccak: Keccak) -> Call[None]:

@@ -1,0 +1,280 @@
+"""Puts the contracts on a chain, and the manifest that says which contracts they are.
+
+    deploy(rpc, key, plan) -> Manifest      needs ether on the key's account; about 20 transactions
+    check(manifest, rpc)                    raises ManifestMismatch unless the chain holds exactly these contracts
+
+Whoever signs for the network checks the manifest first: a wrong endpoint, a forked or reset chain or foreign code at an
+address is found before a signature exists.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from cgn_sdk.keccak import keccak_256
+
+from payouts import ethereum
+from payouts.bindings.abi import Call, artifact
+from payouts.bindings.faucet import Faucet
+from payouts.bindings.utility_token import UtilityToken
+from payouts.rpc import Rpc, RpcError
+
+T = TypeVar("T")
+
+DEVELOPMENT_CHAIN: Final = 31337
+MANIFEST_VERSION: Final = 1
+MAX_MANIFEST_BYTES: Final = 64 * 1024
+DECIMALS: Final = 9
+ROLES: Final = ("admin", "collector", "payer", "pauser")
+"""Who may do what, by the names that a plan and a manifest use; one account each, rotated with the token's roles."""
+
+
+class ManifestMismatch(Exception):
+    """The chain is not what the manifest says; all differences are in `findings`."""
+
+    def __init__(self, findings: list[str]) -> None:
+        self.findings = findings
+        super().__init__("; ".join(findings))
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """One contract on the chain."""
+
+    address: str
+    code_hash: str
+    """Keccak-256 of the code at the address, hexadecimal without 0x."""
+    arguments: Mapping[str, str]
+    """The constructor's, by name."""
+    transaction: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What was deployed where. Addresses are lower-case with 0x."""
+
+    chain_id: int
+    contracts: Mapping[str, Deployed]
+    accounts: Mapping[str, str]
+    """By the names of ROLES."""
+
+    @property
+    def token(self) -> UtilityToken:
+        return UtilityToken(self.contracts["UtilityToken"].address)
+
+    @property
+    def faucet(self) -> Faucet:
+        """On the development chain only (KeyError elsewhere)."""
+        return Faucet(self.contracts["Faucet"].address)
+
+    @property
+    def first_block(self) -> int:
+        """No event of these contracts is older."""
+        return min(item.block for item in self.contracts.values())
+
+    def to_json(self) -> str:
+        members = {
+            "version": MANIFEST_VERSION,
+            "chain_id": self.chain_id,
+            "accounts": dict(self.accounts),
+            "contracts": {
+                name: {
+                    "address": item.address,
+                    "code_hash": item.code_hash,
+                    "arguments": dict(item.arguments),
+                    "transaction": item.transaction,
+                    "block": item.block,
+                }
+                for name, item in self.contracts.items()
+            },
+        }
+        return json.dumps(members, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Raises ValueError, saying what is wrong."""
+        if len(text) > MAX_MANIFEST_BYTES:
+            raise ValueError(f"a manifest has at most {MAX_MANIFEST_BYTES} bytes")
+        try:
+            members = json.loads(text)
+            if members["version"] != MANIFEST_VERSION:
+                raise ValueError(f"manifest version {members['version']} is not {MANIFEST_VERSION}")
+            contracts = {str(name): Deployed(**item) for name, item in members["contracts"].items()}
+            return cls(int(members["chain_id"]), contracts, dict(members["accounts"]))
+        except (KeyError, TypeError, AttributeError) as missing:
+            raise ValueError(f"not a manifest of a deployment: {missing!r}") from missing
+
+    @classmethod
+    def load(cls, path: Path) -> "Manifest":
+        """Raises OSError and ValueError."""
+        return cls.from_json(path.read_text())
+
+    def save(self, path: Path) -> None:
+        """Whole or not at all, and on disk when it returns."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        with temporary.open("w") as file:
+            file.write(self.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a deployment is to be."""
+
+    accounts: Mapping[str, str]
+    """Address by the names of ROLES."""
+    admin_delay_s: int = 2 * 86_400
+    """Seconds between the announcement of a new admin and its acceptance."""
+    faucet: bool = False
+    """Development chain only; the contract refuses any other."""
+
+    def __post_init__(self) -> None:
+        if missing := sorted(set(ROLES) - set(self.accounts)):
+            raise ValueError(f"the plan names no account for {', '.join(missing)}")
+
+
+def development_key(name: str) -> bytes:
+    """The private key of a role (or of any name) on the development chain. Everybody can compute it: worthless
+    anywhere else, and `development_plan` is refused elsewhere."""
+    return keccak_256(f"cgn development key: {name}".encode())
+
+
+def development_plan() -> Plan:
+    return Plan({name: address_of(development_key(name)) for name in ROLES}, admin_delay_s=0, faucet=True)
+
+
+def address_of(key: bytes) -> str:
+    """The account of a private key."""
+    from coincurve import PublicKey
+
+    return "0x" + keccak_256(PublicKey.from_secret(key).format(compressed=False)[1:])[12:].hex()
+
+
+def role_id(name: str) -> bytes:
+    """`collector` -> the contract's COLLECTOR_ROLE."""
+    return keccak_256(f"{name.upper()}_ROLE".encode())
+
+
+@dataclass(slots=True)
+class Sender:
+    """Signs and sends one transaction after another from one account, and waits for each. For deployment and
+    administration; money moves through the outbox of the payouts."""
+
+    rpc: Rpc
+    key: bytes = field(repr=False)
+
+    @property
+    def address(self) -> str:
+        return address_of(self.key)
+
+    def send(self, call: Call[T]) -> dict[str, Any]:
+        """Returns the receipt. Raises RpcError when the contract refuses."""
+        return self._send(call.to, call.data, call.function)
+
+    def create(self, data: bytes) -> dict[str, Any]:
+        return self._send(None, data, "constructor")
+
+    def _send(self, to: str | None, data: bytes, what: str) -> dict[str, Any]:
+        message: dict[str, Any] = {"from": self.address, "data": "0x" + data.hex()} | ({"to": to} if to else {})
+        gas = self.rpc.integer("eth_estimateGas", message)
+        base_fee = int(self.rpc("eth_getBlockByNumber", "latest", False)["baseFeePerGas"], 16)
+        tip = self.rpc.integer("eth_maxPriorityFeePerGas")
+        transaction = {
+            "type": 2,
+            "chainId": self.rpc.integer("eth_chainId"),
+            "nonce": self.rpc.integer("eth_getTransactionCount", self.address, "pending"),
+            "gas": gas + gas // 5,
+            "maxFeePerGas": 2 * base_fee + tip,
+            "maxPriorityFeePerGas": tip,
+            "value": 0,
+            "data": data,
+        }
+        if to:
+            from eth_utils import to_checksum_address
+
+            transaction["to"] = to_checksum_address(to)
+        raw = ethereum.eth_account().Account.sign_transaction(transaction, self.key).raw_transaction
+        receipt = self.rpc.wait_receipt(self.rpc("eth_sendRawTransaction", "0x" + raw.hex()))
+        if int(receipt["status"], 16) != 1:
+            raise RpcError(what, f"transaction {receipt['transactionHash']} failed")
+        return receipt
+
+
+def deploy(rpc: Rpc, key: bytes, plan: Plan) -> Manifest:
+    """Deploys every contract, hands out the roles, seals the minters, and checks the result.
+
+    The deployer is admin while it does so; at the end it gives the office to the plan's admin, who has to accept
+    (`acceptDefaultAdminTransfer`) after the delay. Raises ValueError, RpcError, Unreachable.
+    """
+    chain_id = rpc.integer("eth_chainId")
+    if plan.faucet and chain_id != DEVELOPMENT_CHAIN:
+        raise ValueError(f"chain {chain_id} is not the development chain: no faucet, and no keys that everybody knows")
+    sender = Sender(rpc, key)
+    contracts: dict[str, Deployed] = {}
+
+    def create(name: str, data: bytes, **arguments: object) -> str:
+        receipt = sender.create(data)
+        address = str(receipt["contractAddress"]).lower()
+        contracts[name] = Deployed(
+            address=address,
+            code_hash=keccak_256(rpc.code(address)).hex(),
+            arguments={argument: str(value) for argument, value in arguments.items()},
+            transaction=receipt["transactionHash"],
+            block=int(receipt["blockNumber"], 16),
+        )
+        return address
+
+    deployer, delay = sender.address, plan.admin_delay_s
+    token = UtilityToken(
+        create("UtilityToken", UtilityToken.deploy_data(deployer, delay), admin=deployer, admin_delay=delay)
+    )
+    for role in ("collector", "payer", "pauser"):
+        sender.send(token.grant_role(role_id(role), plan.accounts[role]))
+    if plan.faucet:
+        faucet = create("Faucet", Faucet.deploy_data(token.address), token=token.address)
+        sender.send(token.grant_role(role_id("minter"), faucet))
+    sender.send(token.seal_minters())
+    if plan.accounts["admin"] != deployer:
+        sender.send(token.begin_default_admin_transfer(plan.accounts["admin"]))
+    manifest = Manifest(chain_id, contracts, dict(plan.accounts))
+    check(manifest, rpc)
+    return manifest
+
+
+def check(manifest: Manifest, rpc: Rpc) -> None:
+    """Raises ManifestMismatch unless chain, code at every address and the token's unit are what the manifest says."""
+    findings = []
+    chain_id = rpc.integer("eth_chainId")
+    if chain_id != manifest.chain_id:
+        raise ManifestMismatch([f"the endpoint's chain is {chain_id}, the manifest's {manifest.chain_id}"])
+    for name, item in manifest.contracts.items():
+        code = rpc.code(item.address)
+        if not code:
+            findings.append(f"{name}: no contract at {item.address}")
+        elif keccak_256(code).hex() != item.code_hash:
+            findings.append(f"{name}: another contract is at {item.address}")
+        elif not is_ours(name, code):
+            findings.append(f"{name}: the code at {item.address} was not built from this version's sources")
+    if not findings and (decimals := rpc.ask(manifest.token.decimals())) != DECIMALS:
+        findings.append(f"the token counts in {decimals} decimals, not in {DECIMALS}")
+    if findings:
+        raise ManifestMismatch(findings)
+
+
+def is_ours(name: str, code: bytes) -> bool:
+    """Whether deployed code is the artefact's, whatever values its constructor put into the immutables' places."""
+    built = artifact(name)
+    expected = bytearray.fromhex(built["deployedBytecode"][2:])
+    found = bytearray(code)
+    if len(found) != len(expected):
+        return False
+    for offset, length in built["immutables"]:
+        expected[offset : offset + length] = found[offset : offset + length] = bytes(length)
+    return found == expected
