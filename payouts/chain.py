@@ -313,10 +313,9 @@ class Signer:
 
     def __init__(self, private_key: str, chain_id: int) -> None:
         """`private_key`: 64 hexadecimal digits, with or without 0x. Raises ValueError for anything else."""
-        from eth_account import Account
-
+        account = ethereum.eth_account().Account
         try:
-            self._account: Any = Account.from_key(private_key.strip())
+            self._account: Any = account.from_key(private_key.strip())
         except Exception as error:
             raise ValueError("the signing key is not 32 bytes in hexadecimal") from error
         self._chain_id = chain_id

@@ -75,7 +75,7 @@ def test_a_day_is_collected_and_paid_and_the_account_ends_at_zero(rpc: Rpc, depl
 
     payees = [
         batches.Payout(
-            entity_on_chain("p" + "abcd"[n] * 26), 1 + n % 4, f"0x{n + 1:040x}", 5 * CPU, b"x" * 32, b"m" * 32, n
+            entity_on_chain("p" + "bcde"[n] * 26), 1 + n % 4, f"0x{n + 1:040x}", 5 * CPU, b"x" * 32, b"m" * 32, n
         )
         for n in range(4)
     ]
