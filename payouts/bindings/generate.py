@@ -55,8 +55,7 @@ def function_lines(item: dict[str, Any]) -> Iterator[str]:
     typed = "".join(f", {name}: {python_type(a['type'])}" for name, a in zip(arguments, item["inputs"], strict=True))
     outputs = [python_type(output["type"]) for output in item["outputs"]]
     result = {0: "None", 1: "".join(outputs)}.get(len(outputs), f"tuple[{', '.join(outputs)}]")
-    many = "  # noqa: PLR0917" if len(arguments) > 5 else ""
-    yield f"    def {snake(item['name'])}(self{typed}) -> Call[{result}]:{many}"
+    yield f"    def {snake(item['name'])}(self{typed}) -> Call[{result}]:"
     reads = item["stateMutability"] in ("view", "pure")
     returned = ", ".join(output["name"] for output in item["outputs"] if output["name"])
     says = (

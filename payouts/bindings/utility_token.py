@@ -839,7 +839,7 @@ class UtilityToken:
             ),
         )
 
-    def permit(self, owner: str, spender: str, value: int, deadline: int, v: int, r: bytes, s: bytes) -> Call[None]:  # noqa: PLR0917
+    def permit(self, owner: str, spender: str, value: int, deadline: int, v: int, r: bytes, s: bytes) -> Call[None]:
         """`permit(address,address,uint256,uint256,uint8,bytes32,bytes32)`."""
         return Call(
             self.address,
