@@ -45,13 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(life: process.Life, settings: MinerSettings) -> int | None:
+    from cgn_sdk.signing import Signer
+
     from cgn_chassis import keys, tls
     from miner_client import fitness
     from miner_client.client import Client, Identity
     from miner_client.core import slots as slots_
     from miner_client.dservice import DService
 
-    key = keys.load_or_create(settings.signing_key)
+    signer = Signer(keys.load_or_create(settings.signing_key).private_bytes_raw())
     context = tls.client_context(settings.authority) if settings.node.startswith("wss:") else None
     capabilities = fitness.measure(settings.share_ppm, settings.kmips_per_thread_milli)
     runner_settings = settings.runner_settings()
@@ -65,7 +67,7 @@ async def _run(life: process.Life, settings: MinerSettings) -> int | None:
         client = Client(
             settings.node,
             context,
-            Identity(settings.account_id, settings.miner_id, settings.api_key.reveal(), key),
+            Identity(settings.account_id, settings.miner_id, settings.api_key.reveal(), signer),
             capabilities=capabilities,
             dservices=dservices,
             slots=slots,

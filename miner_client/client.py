@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ssl import SSLContext
 
-from cgn_sdk.protocol import errors
+from cgn_sdk.protocol import errors, receipt
 from cgn_sdk.protocol.messages import (
     PROTOCOL,
     Capabilities,
@@ -20,18 +20,16 @@ from cgn_sdk.protocol.messages import (
     Hello,
     Seal,
     Welcome,
-    seal_bytes,
 )
 from cgn_sdk.protocol.messages import Slots as SlotsMessage
 from cgn_sdk.protocol.tunnel import Event, Tunnel
+from cgn_sdk.signing import Signer
 from cgn_sdk.tunnel_io import CONNECTION_OPTIONS, Closed, TunnelLink
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
 
 from cgn_chassis import logs
-from cgn_chassis.keys import public_bytes
 from miner_client import limits
 from miner_client.core.backoff import Backoff, Failures
 from miner_client.core.slots import Slots
@@ -49,7 +47,7 @@ class Identity:
     account_id: str
     miner_id: str
     api_key: str
-    signing_key: Ed25519PrivateKey
+    signer: Signer
 
     def __repr__(self) -> str:
         return f"Identity({self.miner_id})"
@@ -168,11 +166,14 @@ class Client:
             runner="docker" if kinds == {"docker"} else "process",
             capabilities=self._capabilities,
             slots=self._slots.offered,
-            signing_key=public_bytes(self._identity.signing_key).hex(),
+            signing_key=self._identity.signer.public_key.hex(),
         )
 
     def _seal(self, digests: Sequence[bytes]) -> Seal:
-        return Seal(len(digests), self._identity.signing_key.sign(seal_bytes(digests)).hex())
+        root = receipt.seal_tree(digests)[-1][0]
+        return Seal(
+            len(digests), self._identity.signer.sign(receipt.SEAL, receipt.seal_bytes(root, len(digests))).hex()
+        )
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Welcome):

@@ -10,8 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from cgn_sdk.protocol.messages import Cancel, GoAway, Slots, is_sealed, seal_bytes, seal_proof
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cgn_sdk import signing
+from cgn_sdk.protocol import receipt
+from cgn_sdk.protocol.messages import Cancel, GoAway, Slots
 from false_node import AttemptFailed, FalseNode, false_node
 
 from cgn_chassis.tls import Authority, server_context
@@ -84,11 +85,12 @@ async def test_a_request_is_carried_metered_and_sealed(tmp_path: Path, free_port
         used = (await burnt.done).statement
         assert 150_000_000 < used.cpu_ns <= used.wall_ns
 
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(hello.signing_key))
         sealed = node.seals()[0]
-        key.verify(bytes.fromhex(sealed.message.signature), seal_bytes(sealed.digests))
-        assert is_sealed(statement, 0, 1, seal_proof(sealed.digests, 0), seal_bytes(sealed.digests))
-        assert not is_sealed(used, 0, 1, seal_proof(sealed.digests, 0), seal_bytes(sealed.digests))
+        tree = receipt.seal_tree(sealed.digests)
+        assert statement.digest() == receipt.statement_digest(statement.members()) == sealed.digests[0]
+        signed = receipt.seal_bytes(tree[-1][0], len(sealed.digests))
+        signature = bytes.fromhex(sealed.message.signature)
+        assert signing.verify(bytes.fromhex(hello.signing_key), receipt.SEAL, signed, signature)
 
 
 async def test_bodies_stream_both_ways(tmp_path: Path, free_port: Callable[[], int]) -> None:

@@ -11,12 +11,12 @@ Each class shows one example of its payload; tests/vectors/tunnel_frames.json ho
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-from cgn_sdk.protocol import limits, merkle
+from cgn_sdk.protocol import limits
 from cgn_sdk.protocol.errors import CODES, ProtocolError
 
 PROTOCOL: Final = "cgn.tunnel.1"
@@ -315,7 +315,7 @@ class Slots:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Signature over `seal_bytes(root, count)` of the statements in all DONE frames since the last SEAL.
+    """Signature over the statements in all DONE frames since the last SEAL (`receipt.seal_bytes`).
     {"count":1,"signature":"<128 hex>"}"""
 
     count: int
@@ -575,32 +575,3 @@ def one_line(text: str) -> str:
     """Any text as the `detail` of a FAIL or the `reason` of a GOAWAY: printable, and cut to the bound."""
     cleaned = "".join(char if char.isprintable() else " " for char in text[: limits.TEXT_MAX_CHARS])
     return cleaned.strip()
-
-
-# --- The seal (SEAL frame) ---
-
-SEAL_PREFIX: Final = b"cgn/seal/1\x00"
-
-
-def _sha256(data: bytes) -> bytes:
-    return sha256(data).digest()
-
-
-def seal_bytes(digests: Sequence[bytes]) -> bytes:
-    """What the miner's Ed25519 key signs: the prefix, and the Merkle root (RFC 6962 shape, SHA-256) whose leaves are
-    the statements' digests in the order of their DONE frames."""
-    return SEAL_PREFIX + merkle.root(digests, _sha256)
-
-
-def seal_proof(digests: Sequence[bytes], index: int) -> list[bytes]:
-    """The inclusion proof of one statement: siblings, lowest first."""
-    return merkle.proof(digests, index, _sha256)
-
-
-def is_sealed(statement: Statement, index: int, count: int, proof: Sequence[bytes], signed: bytes) -> bool:
-    """Whether the statement is leaf `index` of `count` under the bytes that a seal signed. The signature over
-    `signed` is checked by the caller."""
-    if not signed.startswith(SEAL_PREFIX):
-        return False
-    root = signed[len(SEAL_PREFIX) :]
-    return merkle.verify(statement.digest(), index, count, proof, root, _sha256)

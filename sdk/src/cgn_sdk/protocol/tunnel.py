@@ -123,8 +123,8 @@ class Progressed:
 
 @dataclass(slots=True)
 class Sealed:
-    """`digests`: of all DONE frames since the last SEAL, in order. Check the signature over
-    `messages.seal_bytes(digests)`."""
+    """`digests`: of all DONE frames since the last SEAL, in order. What is signed: `receipt.seal_bytes` over the
+    root of `receipt.seal_tree(digests)`."""
 
     message: Seal
     digests: tuple[bytes, ...]
