@@ -35,6 +35,9 @@ SPOOL_MAX_BYTES: Final = 4 * 1024 * 1024 * 1024
 SPOOL_GROUP_BYTES: Final = 4 * 1024 * 1024
 """Bytes written before one fdatasync: at 1 GB/s about 4 ms that the first row of a group waits for the last."""
 
+SPOOL_MEMORY_BYTES: Final = 32 * 1024 * 1024
+"""Rows kept in memory for the shipper; about 10,000. With a store that is away longer it reads the files."""
+
 SHIP_ROWS: Final = 2_000
 """Rows the shipper gives the store at once."""
 

@@ -1,0 +1,534 @@
+"""The spool: the node's local write-ahead file of rows, and the shipper that moves them to the store (N-24, L-4).
+
+A row is durable when `append` returns: one thread takes everything that waits, writes it as one group, and calls
+fdatasync once. The shipper gives rows to the store and cuts the spool behind them; a store that is away changes nothing
+but the spool's length. See docs/decisions/0004-spool-first.md.
+
+    spool = await Spool.open(folder, max_bytes=…)
+    await spool.append(row.to_bytes())          or   future = spool.append_nowait(row.to_bytes(), row)
+    shipper = Shipper(spool, store, keccak_256); task = asyncio.create_task(shipper.run())
+
+What goes wrong:
+- no room, by `max_bytes` or by the disk: SpoolFull; nothing of the group stays in the file. The node refuses work;
+- a failed fdatasync, or any other error of the disk: what is in the file is not known any more (a second fsync may
+  succeed and have lost the pages), so `on_fatal` is called; by default it ends the process, and the start after reads
+  what the disk really has;
+- a damaged segment found at the start: SpoolDamaged, and nothing is dropped.
+"""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import os
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from cgn_sdk.protocol.row import Keccak, Row, decode_row
+
+from ledger import limits
+from ledger.core import spool_format
+from ledger.core.spool_format import SpoolDamaged
+from ledger.port import Conflict, Store, StoreError
+
+__all__ = ["Record", "Shipper", "Spool", "SpoolBroken", "SpoolDamaged", "SpoolFull"]
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_SUFFIX: Final = ".spool"
+
+
+class SpoolFull(Exception):
+    """No room: nothing of it was written. Refuse work until `Spool.room_bytes` says otherwise."""
+
+
+class SpoolBroken(Exception):
+    """The disk failed, or the spool is closed. Whether the row is on disk is unknown until the next start."""
+
+
+class Record(NamedTuple):
+    """One row in the spool."""
+
+    sequence: int
+    data: bytes
+    item: Any
+    """What was given to `append_nowait` beside the bytes, while it is still in memory; else None."""
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: Path
+    first: int
+    count: int
+    size: int
+
+
+class _Waiting(NamedTuple):
+    data: bytes
+    item: Any
+    answer: "asyncio.Future[None]"
+
+
+def end_process(error: BaseException) -> None:
+    """The default of `on_fatal`: says why and ends the process at once, without any clean-up that would write."""
+    sys.stderr.write(f"the spool's disk failed, the process ends: {error!r}\n")
+    sys.stderr.flush()
+    os._exit(1)
+
+
+class Spool:
+    """See the module. One per process and folder; belongs to the event loop that opened it."""
+
+    def __init__(
+        self, folder: Path, max_bytes: int, segment_bytes: int, on_fatal: Callable[[BaseException], None]
+    ) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._segment_bytes = segment_bytes
+        self._on_fatal = on_fatal
+        self._loop = asyncio.get_running_loop()
+        self._segments: list[_Segment] = []
+        self._next = 1
+        self._bytes = 0
+        self._waiting: list[_Waiting] = []
+        self._waiting_bytes = 0
+        self._wake = threading.Condition()
+        self._recent: deque[Record] = deque()
+        self._recent_bytes = 0
+        self._durable = 0
+        self._cut = 0
+        self._grown = asyncio.Event()
+        self._parsed: tuple[tuple[Path, int] | None, list[bytes]] = (None, [])
+        self._closing = False
+        self._broken: BaseException | None = None
+        self._file = -1
+        self._lock = -1
+        self._folder_fd = -1
+        self._thread = threading.Thread(target=self._write_groups, name="spool", daemon=True)
+
+    @classmethod
+    async def open(
+        cls,
+        folder: str | Path,
+        *,
+        max_bytes: int = limits.SPOOL_MAX_BYTES,
+        segment_bytes: int = limits.SPOOL_SEGMENT_BYTES,
+        on_fatal: Callable[[BaseException], None] = end_process,
+    ) -> "Spool":
+        """Opens the folder (mode 0700), drops the torn end of the last write, and counts what is there.
+
+        `on_fatal` is called from the writing thread. Raises SpoolDamaged, and OSError when the folder cannot be used or
+        belongs to another process.
+        """
+        spool = cls(Path(folder), max_bytes, min(segment_bytes, max(max_bytes // 4, 1)), on_fatal)
+        try:
+            await asyncio.to_thread(spool._prepare)
+        except BaseException:
+            spool._close_files()
+            raise
+        spool._thread.start()
+        return spool
+
+    # --- writing ---
+
+    async def append(self, data: bytes) -> None:
+        """Returns when the row is on disk. Raises SpoolFull, SpoolBroken, ValueError (too long)."""
+        await self.append_nowait(data)
+
+    def append_nowait(self, data: bytes, item: Any = None) -> "asyncio.Future[None]":
+        """Puts a row into the next group; the future is done when it is on disk, or has SpoolFull or SpoolBroken.
+
+        `item` comes back with the record as long as memory holds it, so that the shipper need not decode the bytes.
+        Call it on the event loop.
+        """
+        if not 0 < len(data) <= limits.SPOOL_RECORD_MAX_BYTES:
+            raise ValueError(f"a record of {len(data)} bytes; at most {limits.SPOOL_RECORD_MAX_BYTES} fit")
+        answer: asyncio.Future[None] = self._loop.create_future()
+        size = len(data) + spool_format.RECORD_HEADER_BYTES
+        with self._wake:
+            if self._broken is not None or self._closing:
+                answer.set_exception(SpoolBroken("the spool is closed"))
+            elif self._bytes + self._waiting_bytes + size + spool_format.GROUP_HEADER_BYTES > self._max_bytes:
+                answer.set_exception(SpoolFull(f"the spool holds {self._bytes} bytes of {self._max_bytes}"))
+            else:
+                self._waiting.append(_Waiting(data, item, answer))
+                self._waiting_bytes += size
+                if len(self._waiting) == 1:
+                    self._wake.notify()
+        return answer
+
+    @property
+    def room_bytes(self) -> int:
+        """Bytes that may still be appended before SpoolFull (the disk may say so earlier)."""
+        return max(0, self._max_bytes - self._bytes - self._waiting_bytes)
+
+    @property
+    def backlog(self) -> int:
+        """Rows on disk that `cut` has not been told of."""
+        return self._durable - self._cut
+
+    # --- reading and cutting (the shipper's side) ---
+
+    async def read(self, after: int, limit: int) -> list[Record]:
+        """Returns up to `limit` durable records with larger sequence numbers, ascending; from memory where possible."""
+        if after >= self._durable:
+            return []
+        if self._recent and self._recent[0].sequence <= after + 1:
+            start = after + 1 - self._recent[0].sequence
+            return list(islice(self._recent, start, start + limit))
+        until = min(self._recent[0].sequence - 1 if self._recent else self._durable, after + limit)
+        return await asyncio.to_thread(self._read_files, after, until)
+
+    async def wait_beyond(self, sequence: int) -> None:
+        """Returns when there is a durable record behind `sequence`."""
+        while self._durable <= sequence:
+            self._grown.clear()
+            await self._grown.wait()
+
+    async def cut(self, through: int) -> None:
+        """Says that the records up to `through` are safe elsewhere. Whole segments of them are removed."""
+        self._cut = max(self._cut, min(through, self._durable))
+        while self._recent and self._recent[0].sequence <= self._cut:
+            self._recent_bytes -= len(self._recent.popleft().data)
+        with self._wake:  # the newest segment stays: the thread writes to it
+            gone = [s for s in self._segments[:-1] if s.first + s.count - 1 <= self._cut]
+            self._segments = [s for s in self._segments if s not in gone]
+            self._bytes -= sum(segment.size for segment in gone)
+        if gone:
+            await asyncio.to_thread(_unlink_all, [segment.path for segment in gone])
+
+    @property
+    def first(self) -> int:
+        """Sequence number before the oldest record that is still here: where a new reader starts."""
+        return self._segments[0].first - 1
+
+    async def close(self) -> None:
+        """Writes what waits and closes. A newest segment that is wholly cut is removed."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+        if self._broken is None and self._cut == self._durable:
+            _unlink_all([segment.path for segment in self._segments])
+        self._close_files()
+
+    # --- at the start ---
+
+    def _prepare(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder_fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(errno.EBUSY, f"the spool {self._folder} belongs to another process") from error
+        paths = sorted(self._folder.glob(f"*{_SUFFIX}"))
+        for path in paths:
+            self._take_segment(path, last=path is paths[-1])
+        # What was read may have been written by a process that died before its fdatasync: it counts as rows now, so it
+        # must be on disk before anybody acts on it. The new segment's first write syncs only itself.
+        self._open_segment()
+        self._durable = self._next - 1
+        self._cut = self.first
+
+    def _take_segment(self, path: Path, *, last: bool) -> None:
+        data = path.read_bytes()
+        found = spool_format.read_segment(data, last=last)
+        if found is None:
+            path.unlink()
+            return
+        if self._segments and found.first != self._next:
+            raise SpoolDamaged(f"{path} begins with row {found.first}, expected {self._next}")
+        with open(path, "r+b") as file:
+            if found.good_bytes < len(data):
+                file.truncate(found.good_bytes)
+            os.fsync(file.fileno())
+        self._next = found.first + len(found.records)
+        if not found.records and last:
+            path.unlink()
+            return
+        self._segments.append(_Segment(path, found.first, len(found.records), found.good_bytes))
+        self._bytes += found.good_bytes
+
+    def _open_segment(self) -> None:
+        """Begins the newest segment. Raises OSError and leaves nothing behind when there is no room."""
+        path = self._folder / f"{self._next:020d}{_SUFFIX}"
+        header = spool_format.segment_header(self._next)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            _write_all(file, header)
+            os.fdatasync(file)
+            os.fsync(self._folder_fd)
+        except OSError:
+            os.close(file)
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = file
+        with self._wake:
+            self._segments.append(_Segment(path, self._next, 0, len(header)))
+            self._bytes += len(header)
+
+    # --- the thread ---
+
+    def _write_groups(self) -> None:
+        while True:
+            with self._wake:
+                while not self._waiting and not self._closing:
+                    self._wake.wait()
+                if not self._waiting:
+                    return
+                group = self._take_waiting()
+            try:
+                self._write_group(group)
+            except Exception as error:  # whatever it was: those who wait must hear of it
+                if not self._refuse(group, error):
+                    return
+
+    def _take_waiting(self) -> list[_Waiting]:
+        """What waits, up to SPOOL_GROUP_BYTES."""
+        count = len(self._waiting)
+        if self._waiting_bytes > limits.SPOOL_GROUP_BYTES:
+            sizes = accumulate(len(waiting.data) for waiting in self._waiting)
+            count = next((n for n, size in enumerate(sizes) if size > limits.SPOOL_GROUP_BYTES), count)
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
+
+    def _write_group(self, group: list[_Waiting]) -> None:
+        """One write, one fdatasync. Raises OSError for no room with the file as it was; anything worse is fatal."""
+        segment = self._segments[-1]
+        if segment.count and segment.size >= self._segment_bytes:
+            self._open_segment()
+            segment = self._segments[-1]
+        first = self._next
+        data = spool_format.encode_group(first, [waiting.data for waiting in group])
+        try:
+            _write_all(self._file, data)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                _restore(self._file, segment.size)
+            raise
+        _sync(self._file)
+        with self._wake:
+            self._next += len(group)
+            segment.count += len(group)
+            segment.size += len(data)
+            self._bytes += len(data)
+            self._waiting_bytes -= _size_of(group)
+        self._tell(self._acknowledge, first, group)
+
+    def _refuse(self, group: list[_Waiting], error: Exception) -> bool:
+        """Answers a group that was not written. Returns whether the spool lives on."""
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and not isinstance(error, _Fatal):
+            with self._wake:
+                self._waiting_bytes -= _size_of(group)
+            self._tell(_fail, group, SpoolFull(f"the spool's disk is full: {error}"))
+            return True
+        with self._wake:
+            self._broken = error
+            rest, self._waiting = self._waiting, []
+        self._on_fatal(error)
+        self._tell(_fail, [*group, *rest], SpoolBroken(f"the spool's disk failed: {error}"))
+        return False
+
+    def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended; nobody waits there any more
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _acknowledge(self, first: int, group: Sequence[_Waiting]) -> None:
+        """On the loop: the group is on disk."""
+        recent, sequence = self._recent, first
+        for waiting in group:
+            recent.append(Record(sequence, waiting.data, waiting.item))
+            sequence += 1
+            self._recent_bytes += len(waiting.data)
+            if not waiting.answer.done():
+                waiting.answer.set_result(None)
+        self._durable = sequence - 1
+        while self._recent_bytes > limits.SPOOL_MEMORY_BYTES:
+            self._recent_bytes -= len(recent.popleft().data)
+        self._grown.set()
+
+    # --- files ---
+
+    def _read_files(self, after: int, until: int) -> list[Record]:
+        with self._wake:
+            segments = [segment for segment in self._segments if segment.first + segment.count - 1 > after]
+        records: list[Record] = []
+        for segment in segments:
+            if segment.first > until:
+                break
+            payloads = self._payloads(segment)
+            records += [
+                Record(segment.first + place, payloads[place], None)
+                for place in range(max(0, after + 1 - segment.first), min(len(payloads), until + 1 - segment.first))
+            ]
+        return records
+
+    def _payloads(self, segment: _Segment) -> list[bytes]:
+        """The rows of a segment. The one read last is kept: a shipper that is behind reads each in many steps."""
+        key = (segment.path, segment.count)
+        if self._parsed[0] != key:
+            with open(segment.path, "rb") as file:
+                data = file.read(segment.size)
+            found = spool_format.read_segment(data, last=False)
+            assert found is not None
+            self._parsed = (key, found.records)
+        return self._parsed[1]
+
+    def _close_files(self) -> None:
+        for descriptor in (self._file, self._folder_fd, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._folder_fd = self._lock = -1
+
+
+class _Fatal(OSError):
+    """An error after which the file's content is not known."""
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _sync(file: int) -> None:
+    try:
+        os.fdatasync(file)
+    except OSError as error:
+        raise _Fatal(error.errno, f"fdatasync failed: {error.strerror}") from error
+
+
+def _restore(file: int, size: int) -> None:
+    """Takes a half-written group back, durably: a refused row must not come back after a crash."""
+    try:
+        os.ftruncate(file, size)
+        os.lseek(file, size, os.SEEK_SET)
+    except OSError as error:
+        raise _Fatal(error.errno, f"a refused group could not be taken back: {error.strerror}") from error
+    _sync(file)
+
+
+def _size_of(group: Sequence[_Waiting]) -> int:
+    return sum(len(waiting.data) for waiting in group) + spool_format.RECORD_HEADER_BYTES * len(group)
+
+
+def _fail(group: Sequence[_Waiting], error: Exception) -> None:
+    for waiting in group:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
+
+
+def _unlink_all(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+class Shipper:
+    """Moves rows from spool to store, in order, for as long as the store takes them; then cuts the spool.
+
+    A store that is away is tried again with growing waits, for ever: nothing is dropped. `observe` hears of each
+    attempt: (rows shipped, error or None). A row the store refuses for what it says (another row under its id) can
+    never be shipped: it goes to `on_refused` with the reason, which must keep it (see `keep_refused`), and the rest
+    goes on.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        store: Store,
+        keccak: Keccak,
+        *,
+        on_refused: Callable[[Record, Exception], None],
+        observe: Callable[[int, Exception | None], None] = lambda shipped, error: None,
+        rows: int = limits.SHIP_ROWS,
+    ) -> None:
+        self._spool = spool
+        self._store = store
+        self._keccak = keccak
+        self._on_refused = on_refused
+        self._observe = observe
+        self._rows = rows
+        self.shipped = spool.first
+        """Sequence number of the last row that is in the store."""
+
+    async def run(self) -> None:
+        """Ships for ever; cancel it to stop. Rows on the way at that moment stay in the spool."""
+        while True:
+            await self._spool.wait_beyond(self.shipped)
+            await self.ship_once()
+
+    async def ship_once(self) -> int:
+        """Ships what one step takes; returns how many rows. Returns only when they are in the store."""
+        records = await self._spool.read(self.shipped, self._rows)
+        if not records:
+            return 0
+        await self._deliver(records)
+        self.shipped = records[-1].sequence
+        await self._spool.cut(self.shipped)
+        return len(records)
+
+    async def drain(self) -> None:
+        """Returns when everything in the spool is in the store (at a clean stop)."""
+        while await self.ship_once():
+            pass
+
+    async def _deliver(self, records: Sequence[Record]) -> None:
+        rows = []
+        for record in records:
+            try:
+                rows.append((record, self._row(record)))
+            except ValueError as error:  # not a row: written by something that is not this program
+                self._on_refused(record, error)
+        wait_ms, longest_ms = limits.SHIP_RETRY_MS
+        while rows:
+            try:
+                await self._store.append([row for _, row in rows])
+            except (Conflict, ValueError) as error:
+                if len(rows) > 1:
+                    await self._deliver_halves([record for record, _ in rows])
+                else:
+                    self._on_refused(rows[0][0], error)
+                return
+            except StoreError as error:
+                self._observe(0, error)
+                await asyncio.sleep(wait_ms / 1000)
+                wait_ms = min(2 * wait_ms, longest_ms)
+            else:
+                self._observe(len(rows), None)
+                return
+
+    async def _deliver_halves(self, records: Sequence[Record]) -> None:
+        """Finds the row that the store refuses by halving, so that the others are not held up."""
+        middle = len(records) // 2
+        await self._deliver(records[:middle])
+        await self._deliver(records[middle:])
+
+    def _row(self, record: Record) -> Row:
+        return record.item if isinstance(record.item, Row) else decode_row(record.data, self._keccak)
+
+
+def keep_refused(folder: Path) -> Callable[[Record, Exception], None]:
+    """Returns an `on_refused` that keeps each refused row as a file of its own, on disk before it returns."""
+
+    def keep(record: Record, error: Exception) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / f"{record.sequence:020d}.json"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            _write_all(file, record.data)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        path.with_suffix(".reason").write_text(f"{error}\n")
+
+    return keep

@@ -1,0 +1,304 @@
+"""The spool on a real disk: durable groups, bounds, cutting, and what a failing disk does (N-24, L-4)."""
+
+import asyncio
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from ledger.core.spool_format import SpoolDamaged
+from ledger.spool import Record, Spool, SpoolBroken, SpoolFull
+
+WRITER = Path(__file__).parents[2] / "support/spool_writer.py"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+async def spool(folder: Path) -> AsyncIterator[Spool]:
+    opened = await Spool.open(folder, segment_bytes=4_096, max_bytes=1_000_000)
+    yield opened
+    await opened.close()
+
+
+async def contents(spool: Spool) -> list[bytes]:
+    found: list[Record] = []
+    while page := await spool.read(found[-1].sequence if found else spool.first, 50):
+        found += page
+    assert [record.sequence for record in found] == list(range(spool.first + 1, spool.first + 1 + len(found)))
+    return [record.data for record in found]
+
+
+async def crash(spool: Spool) -> None:
+    """Lets go of the folder as a killed process would: nothing written, nothing removed."""
+    spool._cut = -1
+    await spool.close()
+
+
+async def test_rows_are_there_after_a_crash(folder: Path, spool: Spool) -> None:
+    rows = [b"row %d" % n for n in range(500)]
+    await asyncio.gather(*(spool.append_nowait(row) for row in rows))
+    assert await contents(spool) == rows
+    await crash(spool)
+    again = await Spool.open(folder)
+    assert await contents(again) == rows
+    await again.append(b"one more")
+    assert await contents(again) == [*rows, b"one more"]
+    assert again.backlog == 501
+    await again.close()
+
+
+async def test_items_come_back_while_memory_holds_them(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = object()
+    await spool.append_nowait(b"a", token)
+    assert (await spool.read(0, 10))[0].item is token
+    monkeypatch.setattr("ledger.limits.SPOOL_MEMORY_BYTES", 2_000)
+    await asyncio.gather(*(spool.append_nowait(b"x" * 100, token) for _ in range(100)))
+    rows = await spool.read(0, 1_000)
+    assert rows[0].item is None, "left memory, read from the file"
+    last = await spool.read(95, 10)
+    assert [record.item for record in last] == [token] * 6
+    assert len(await contents(spool)) == 101
+
+
+async def test_cutting_removes_whole_segments(folder: Path, spool: Spool) -> None:
+    for _ in range(20):
+        await asyncio.gather(*(spool.append_nowait(b"x" * 500) for _ in range(5)))
+    before = len(list(folder.glob("*.spool")))
+    assert before > 5
+    await spool.cut(50)
+    assert spool.backlog == 50
+    assert len(list(folder.glob("*.spool"))) < before
+    assert spool.first <= 50
+    rest = await spool.read(50, 1_000)
+    assert [record.sequence for record in rest] == list(range(51, 101))
+    await spool.cut(10**9)
+    assert spool.backlog == 0
+    await spool.close()
+    assert list(folder.glob("*.spool")) == [], "nothing is left when all is shipped"
+
+
+async def test_the_bound_in_bytes(folder: Path) -> None:
+    spool = await Spool.open(folder, max_bytes=20_000)
+    taken = 0
+    with pytest.raises(SpoolFull):
+        for _ in range(100):
+            await spool.append(b"x" * 1_000)
+            taken += 1
+    assert 15 <= taken < 20
+    assert sum(path.stat().st_size for path in folder.glob("*.spool")) <= 20_000
+    assert len(await contents(spool)) == taken
+    assert spool.room_bytes < 1_100
+    await spool.cut(taken)
+    await spool.append(b"y" * 1_000)
+    await spool.close()
+
+
+async def test_waiting_rows_count_too(folder: Path) -> None:
+    spool = await Spool.open(folder, max_bytes=20_000)
+    results = await asyncio.gather(*(spool.append_nowait(b"x" * 1_000) for _ in range(50)), return_exceptions=True)
+    full = [result for result in results if isinstance(result, SpoolFull)]
+    assert 30 < len(full) < 40
+    assert len(await contents(spool)) == 50 - len(full)
+    await spool.close()
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * (512 * 1024 + 1)])
+async def test_a_record_has_a_length(spool: Spool, data: bytes) -> None:
+    with pytest.raises(ValueError, match="at most"):
+        spool.append_nowait(data)
+
+
+async def test_one_process_per_folder(folder: Path, spool: Spool) -> None:
+    with pytest.raises(OSError, match="another process"):
+        await Spool.open(folder)
+
+
+async def test_only_its_owner_may_read_it(folder: Path, spool: Spool) -> None:
+    await spool.append(b"private")
+    assert folder.stat().st_mode & 0o077 == 0
+    assert all(path.stat().st_mode & 0o077 == 0 for path in folder.glob("*.spool"))
+
+
+async def test_damage_is_not_dropped(folder: Path, spool: Spool) -> None:
+    for _ in range(3):
+        await spool.append(b"x" * 100)
+    await crash(spool)
+    path = next(folder.glob("*.spool"))
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(SpoolDamaged):
+        await Spool.open(folder)
+    assert path.read_bytes() == data
+
+
+async def test_a_missing_segment_is_damage(folder: Path, spool: Spool) -> None:
+    for _ in range(30):
+        await spool.append(b"x" * 500)
+    await crash(spool)
+    sorted(folder.glob("*.spool"))[1].unlink()
+    with pytest.raises(SpoolDamaged, match="expected"):
+        await Spool.open(folder)
+
+
+# --- the disk fails ---
+
+
+async def test_a_failed_fsync_is_fatal(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failed fsync nobody knows what is on disk; a second one may report success (fsyncgate)."""
+    fatal: list[BaseException] = []
+    spool = await Spool.open(folder, on_fatal=fatal.append)
+    await spool.append(b"before")
+
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    with pytest.raises(SpoolBroken):
+        await spool.append(b"during")
+    assert len(fatal) == 1
+    monkeypatch.undo()
+    with pytest.raises(SpoolBroken):
+        await spool.append(b"after")
+    await spool.close()
+
+
+async def test_by_default_the_process_ends(folder: Path) -> None:
+    code = (
+        "import asyncio, os, sys; from ledger.spool import Spool\n"
+        "async def main():\n"
+        "    spool = await Spool.open(sys.argv[1])\n"
+        "    def fail(fd): raise OSError(5, 'no')\n"
+        "    os.fdatasync = fail\n"
+        "    await spool.append(b'x')\n"
+        "    print('still here')\n"
+        "asyncio.run(main())\n"
+    )
+    ended = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code, str(folder)], capture_output=True, check=False, timeout=30
+    )
+    assert ended.returncode == 1
+    assert b"still here" not in ended.stdout
+    assert b"the spool's disk failed" in ended.stderr
+
+
+async def test_no_room_while_a_refused_group_is_taken_back_is_fatal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fatal: list[BaseException] = []
+    spool = await Spool.open(folder, on_fatal=fatal.append)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "write", fail)
+    monkeypatch.setattr(os, "ftruncate", fail)
+    with pytest.raises(SpoolBroken):
+        await spool.append(b"x")
+    assert len(fatal) == 1
+    monkeypatch.undo()
+    await spool.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 256 KiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root; the file-size limit below covers the code")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], check=False).returncode:
+        pytest.skip("this machine does not let root mount")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+async def test_a_full_disk_refuses_cleanly_and_recovers(small_disk: Path) -> None:
+    """N-24: refused, nothing half-done; and taken again when there is room."""
+    spool = await Spool.open(small_disk / "spool", segment_bytes=16_384)
+    taken: list[bytes] = []
+    refused = 0
+    for n in range(300):
+        row = b"%d " % n + b"x" * 2_000
+        try:
+            await spool.append(row)
+            taken.append(row)
+        except SpoolFull:
+            refused += 1
+    assert refused > 100
+    assert await contents(spool) == taken
+    await spool.cut(len(taken) // 2)
+    await spool.append(b"room again")
+    await spool.cut(0)
+    kept = await contents(spool)
+    assert kept[-1] == b"room again"
+    await crash(spool)
+    again = await Spool.open(small_disk / "spool", segment_bytes=16_384)
+    assert await contents(again) == kept
+    await again.close()
+
+
+async def test_a_file_size_limit_refuses_like_a_full_disk(folder: Path) -> None:
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, WRITER, folder, "1", "50000"],
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    lines = ended.stdout.split()
+    assert lines[-1] == b"FULL", ended.stderr
+    spool = await Spool.open(folder)
+    assert [int(row.split(b":")[0]) for row in await contents(spool)] == [int(line) for line in lines[:-1]]
+    await spool.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_killed_at_any_moment_no_acknowledged_row_is_lost(folder: Path, seed: int) -> None:
+    """SIGKILL a writer again and again over one folder; every acknowledged row is there, once, in order."""
+    chance = random.Random(seed)
+    acknowledged: list[int] = []
+    first = 1
+    for _ in range(3):
+        writer = await asyncio.create_subprocess_exec(
+            sys.executable, WRITER, str(folder), str(first), stdout=asyncio.subprocess.PIPE
+        )
+        assert writer.stdout is not None
+        await writer.stdout.readline()  # it has started
+        acknowledged.append(first)
+        await asyncio.sleep(chance.random() * 0.2)
+        writer.send_signal(signal.SIGKILL)
+        rest = await writer.stdout.read()
+        await writer.wait()
+        lines = rest.decode().split("\n")
+        acknowledged += [int(line) for line in lines[:-1]]
+        spool = await Spool.open(folder)
+        rows = await contents(spool)
+        numbers = [int(row.split(b":")[0]) for row in rows]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert all(row == b"%d:" % n + b"x" * (n * 37 % 900) for n, row in zip(numbers, rows, strict=True))
+        assert set(acknowledged) <= set(numbers)
+        first = len(numbers) + 1
+        await crash(spool)
+
+
+async def test_closing_writes_what_waits(folder: Path) -> None:
+    spool = await Spool.open(folder)
+    waiting = [spool.append_nowait(b"x%d" % n) for n in range(1_000)]
+    await spool.close()
+    await asyncio.gather(*waiting)
+    again = await Spool.open(folder)
+    assert len(await contents(again)) == 1_000
+    with pytest.raises(SpoolBroken):
+        await spool.append(b"late")
+    await again.close()
