@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cgn_sdk.protocol.errors import Problem, ProblemError, ProtocolError
+from cgn_sdk.protocol.ids import is_account_id, is_address, is_public_id
 
 SUBPROTOCOL: Final = "cgn.link.1"
 PATH: Final = "/central"
@@ -56,38 +57,14 @@ TOPIC_POLICY: Final = "policy"
 TOPIC_REVOKE: Final = "revoke"
 
 TIERS: Final = ("1", "2", "3", "4a", "4b")
-KINDS: Final = {
-    "ent": "enterprise",
-    "con": "miner operator (contributor)",
-    "dev": "developer",
-    "opr": "CGN operator",
-    "cha": "charity",
-    "ops": "ops user",
-    "nod": "node",
-    "min": "miner record",
-    "usr": "end user",
-}
-"""Prefix of an account id -> what it names."""
 PARTS_PER_MILLION: Final = 1_000_000
 
-_ACCOUNT_ID = re.compile(r"(?:" + "|".join(KINDS) + r")_[a-z2-7]{20}").fullmatch
-_PUBLIC_ID = re.compile(r"p[a-z2-7]{26}").fullmatch
-_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}").fullmatch
 _METHOD = re.compile(r"[a-z]{1,32}(?:\.[a-z]{1,32})?").fullmatch
 _DIGITS = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}").fullmatch
 _ROUTE = re.compile(r"/[A-Za-z0-9._~-]{1,63}(?:/[A-Za-z0-9._~-]{1,63}){0,3}").fullmatch
 
 _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-
-
-def is_account_id(text: str, kind: str = "") -> bool:
-    """Whether the text has the form of an account id (of the kind with this prefix, if given)."""
-    return _ACCOUNT_ID(text) is not None and text.startswith(kind)
-
-
-def is_public_id(text: str) -> bool:
-    return _PUBLIC_ID(text) is not None
 
 
 # --- The envelope ---
@@ -330,23 +307,21 @@ class _Reader:
     def wrong(self, name: str, wanted: str) -> ProblemError:
         return ProblemError(Problem("bad_request", f"{self.what}: {name} must be {wanted}."))
 
-    def matching(self, name: str, pattern: Callable[[str], object | None], wanted: str) -> str:
+    def matching(self, name: str, pattern: Callable[[str], object], wanted: str) -> str:
         value = self.members.get(name)
         if type(value) is not str or len(value) > TEXT_MAX_CHARS or not pattern(value):
             raise self.wrong(name, wanted)
         return value
 
     def account_id(self, name: str, *kinds: str) -> str:
-        value = self.matching(name, _ACCOUNT_ID, f"an account id ({', '.join(kinds) or 'any kind'})")
-        if kinds and value[:3] not in kinds:
-            raise self.wrong(name, f"an account id ({', '.join(kinds)})")
-        return value
+        wanted = f"an account id ({', '.join(kinds) or 'any kind'})"
+        return self.matching(name, lambda text: is_account_id(text, *kinds), wanted)
 
     def public_id(self, name: str) -> str:
-        return self.matching(name, _PUBLIC_ID, "a public id")
+        return self.matching(name, is_public_id, "a public id")
 
     def address(self, name: str) -> str:
-        return self.matching(name, _ADDRESS, "an Ethereum address")
+        return self.matching(name, is_address, "an Ethereum address")
 
     def key(self, name: str) -> str:
         return self.text(name, KEY_MAX_CHARS)
@@ -384,7 +359,7 @@ class _Reader:
             raise self.wrong(name, f"a list of at most {max_count}")
         return value
 
-    def texts(self, name: str, max_count: int, pattern: Callable[[str], object | None], wanted: str) -> tuple[str, ...]:
+    def texts(self, name: str, max_count: int, pattern: Callable[[str], object], wanted: str) -> tuple[str, ...]:
         values = self.items(name, max_count)
         for value in values:
             if type(value) is not str or len(value) > TEXT_MAX_CHARS or not pattern(value):
@@ -680,7 +655,8 @@ class MinerGrant:
 
 @dataclass(frozen=True, slots=True)
 class Revoke:
-    """`revoke`: these accounts and miners may do nothing more; their sessions and tunnels end now (N-5, C-10)."""
+    """`revoke`: sessions of these accounts and tunnels of these accounts and miners end now (N-5, C-10). Whoever comes
+    again is asked about anew, so a refused one stays out and a reinstated one needs no second message."""
 
     account_ids: tuple[str, ...] = ()
     miner_ids: tuple[str, ...] = ()
@@ -692,8 +668,8 @@ class Revoke:
     def from_params(cls, params: Mapping[str, Any]) -> "Revoke":
         reader = _Reader(params, TOPIC_REVOKE)
         return cls(
-            reader.texts("account_ids", REVOKED_MAX, _ACCOUNT_ID, "account ids"),
-            reader.texts("miner_ids", REVOKED_MAX, _ACCOUNT_ID, "miner ids"),
+            reader.texts("account_ids", REVOKED_MAX, is_account_id, "account ids"),
+            reader.texts("miner_ids", REVOKED_MAX, is_account_id, "miner ids"),
         )
 
     def parts(self) -> "Iterable[Revoke]":

@@ -1,0 +1,268 @@
+"""`cgn central`: runs Central, and the few commands that set it up and change it (C-1 to C-4, C-10).
+
+    cgn central init --config FILE         makes the database and the first ops user; prints its key and password once
+    cgn central seed SEED --config FILE    stores accounts, keys, miners, nodes, DServices and prices from a JSON file
+    cgn central run --config FILE          serves until stopped (`--seed SEED` seeds an empty database first)
+    cgn central suspend|ban|reinstate ID --why TEXT --config FILE
+    cgn central flag|unflag MINER --why TEXT --config FILE
+    cgn central revoke-key KEY-ID --why TEXT --config FILE
+    cgn central audit --config FILE        the log of changes
+    cgn central reference                  the settings, as an example file
+
+A change made by a command reaches a running Central by way of the audit log, and every node within a second.
+"""
+
+import argparse
+import asyncio
+import getpass
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cgn_sdk.protocol import ids
+
+from central_service import limits
+from central_service.core.records import (
+    ACTIVE,
+    BANNED,
+    FLAGGED,
+    SCOPE_ECOSYSTEM,
+    SUSPENDED,
+    Account,
+    KeyRecord,
+)
+from central_service.core.seed import Seed, SeedError, read_seed
+from central_service.credentials import Credentials, Hashing
+from central_service.settings import PREFIX, CentralSettings
+from central_service.store import Conflict, Records, Store
+from cgn_chassis import logs, process, settings
+from cgn_chassis.process import Life
+from cgn_chassis.tls import client_context, server_context
+
+_log = logs.get("central")
+
+
+def main(argv: list[str]) -> int:
+    """The entry point of `cgn central`; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "reference":
+        print(settings.reference(CentralSettings), end="")
+        return process.EXIT_OK
+    try:
+        config = settings.load(CentralSettings, arguments.config, prefix=PREFIX, environ=os.environ)
+    except settings.SettingsError as error:
+        print("\n".join(error.mistakes), file=sys.stderr)
+        return process.EXIT_USAGE
+    if arguments.check:
+        print("the settings are in order")
+        return process.EXIT_OK
+    logs.configure(level=config.log_level, form=config.log_form, hide=[ids.API_KEY_PATTERN])
+    try:
+        if arguments.command == "run":
+            seed = _load_seed(arguments.seed) if arguments.seed else None
+            return process.run(lambda life: serve(config, life, seed), name="central")
+        asyncio.run(_COMMANDS[arguments.command](config, arguments))
+        return process.EXIT_OK
+    except (SeedError, Conflict) as error:
+        print(str(error), file=sys.stderr)
+        return process.EXIT_USAGE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cgn central", description="Central Service: accounts, registry, links to nodes."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help)
+        command.add_argument("--config", type=Path, help="the settings file (TOML)")
+        command.add_argument("--check", action="store_true", help="only check the settings")
+        return command
+
+    add("run", "serve until stopped").add_argument(
+        "--seed", type=Path, help="seed an empty database from this file first"
+    )
+    add("init", "make the database and the first ops user")
+    add("seed", "store the accounts and registries of a new network").add_argument("seed", type=Path, metavar="SEED")
+    add("audit", "print the log of changes")
+    for name, help in (
+        ("suspend", "refuse an account until it is reinstated"),
+        ("ban", "refuse an account for good"),
+        ("reinstate", "let an account back in"),
+        ("flag", "refuse a miner everywhere"),
+        ("unflag", "let a miner back in"),
+        ("revoke-key", "make an API key worthless"),
+    ):
+        command = add(name, help)
+        command.add_argument("subject", metavar="ID")
+        command.add_argument("--why", required=True, help="the reason, for the audit log")
+    commands.add_parser("reference", help="print the settings as an example file")
+    return parser
+
+
+async def serve(config: CentralSettings, life: Life, seed: Seed | None = None) -> None:
+    """Builds the process and serves until it is asked to stop."""
+    from central_service.answers import Answers
+    from central_service.links import Links
+    from central_service.ports import open_machine_port, open_portal_port
+
+    paths = (config.certificate, config.key)
+    server_tls = server_context(paths)
+    client_tls = client_context(config.authority, credential_paths=paths)
+    hashing = Hashing()
+    credentials = Credentials(hashing)
+    store = await Store.open(config.database)
+    try:
+        if seed is not None and await store.read(lambda facts: facts.policy()) is None:
+            await plant(store, credentials, seed)
+        answers = Answers(store, credentials)
+        links = Links(answers, client_tls)
+        machine = await open_machine_port(answers, config.machine_host, config.machine_port, server_tls)
+        portal = await open_portal_port(
+            config.portal_host, config.portal_port, server_tls, lambda: not life.is_stopping
+        )
+        await links.start()
+        life.ready(machine_port=machine.port, portal_port=portal.port)
+        _log.info("central.ready", machine_port=machine.port, portal_port=portal.port, database=str(config.database))
+        await life.wait_stop()
+        await links.close()
+        await machine.close()
+        await portal.close()
+    finally:
+        hashing.close()
+        await store.close()
+
+
+async def plant(store: Store, credentials: Credentials, seed: Seed) -> None:
+    """Stores a seed: hashes on all threads at once, then one transaction. The keys count as proven for the usual time,
+    so that a network just set up does not begin by hashing each of them again."""
+    began = time.perf_counter()
+    hashing = credentials.hashing
+    key_hashes = await _hash_all(hashing, [key.whole for _, key in seed.keys])
+    password_hashes = await _hash_all(hashing, [password for _, password in seed.passwords])
+    by_key = {key.key_id: each for (_, key), each in zip(seed.keys, key_hashes, strict=True)}
+    by_account = {account_id: each for (account_id, _), each in zip(seed.passwords, password_hashes, strict=True)}
+    await store.write("seed", "a new network", lambda records: records.seed(seed, by_key, by_account))
+    for _, key in seed.keys:
+        credentials.remember(key, by_key[key.key_id])
+    _log.info(
+        "central.seeded",
+        accounts=len(seed.accounts),
+        miners=len(seed.miners),
+        nodes=len(seed.nodes),
+        dservices=len(seed.dservices),
+        total_ms=round((time.perf_counter() - began) * 1000),
+    )
+
+
+async def _hash_all(hashing: Hashing, secrets: list[str]) -> list[str]:
+    """In portions that the queue takes, however long the seed is."""
+    found: list[str] = []
+    for start in range(0, len(secrets), limits.HASH_QUEUE_MAX):
+        portion = secrets[start : start + limits.HASH_QUEUE_MAX]
+        found += await asyncio.gather(*(hashing.hash(secret) for secret in portion))
+    return found
+
+
+def _load_seed(path: Path) -> Seed:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(limits.SEED_BYTES_MAX + 1)
+    except OSError as error:
+        raise SeedError([f"{path}: cannot be read: {error}"]) from error
+    if len(content) > limits.SEED_BYTES_MAX:
+        raise SeedError([f"{path}: longer than {limits.SEED_BYTES_MAX} bytes"])
+    try:
+        seed = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise SeedError([f"{path}: not JSON: {error}"]) from error
+    return read_seed(seed)
+
+
+# --- Commands that change the database ---
+
+
+async def _init(config: CentralSettings, _: argparse.Namespace) -> None:
+    store = await Store.open(config.database)
+    hashing = Hashing()
+    try:
+        account = Account(
+            ids.account_id("ops", os.urandom(ids.ID_BYTES)),
+            ids.public_id(os.urandom(ids.PUBLIC_ID_BYTES)),
+            "first ops user",
+        )
+        key = ids.ApiKey.parse(ids.make_api_key(os.urandom(ids.API_KEY_BYTES)))
+        password = os.urandom(15).hex()
+        assert key is not None
+        key_hash, password_hash = await asyncio.gather(hashing.hash(key.whole), hashing.hash(password))
+
+        def create(records: Records) -> None:
+            if records.last_change():
+                raise Conflict(f"{config.database} has been set up already")
+            records.add_account(account)
+            records.add_key(KeyRecord(key.key_id, account.id, SCOPE_ECOSYSTEM, key_hash, "init"))
+            records.set_password(account.id, password_hash)
+
+        await store.write(_actor(), "central init", create)
+        print(json.dumps({"ops_account": account.id, "ecosystem_key": key.whole, "password": password}, indent=1))
+        print("This is shown once; only hashes of it are stored.", file=sys.stderr)
+    finally:
+        hashing.close()
+        await store.close()
+
+
+async def _seed(config: CentralSettings, arguments: argparse.Namespace) -> None:
+    seed = _load_seed(arguments.seed)
+    store = await Store.open(config.database)
+    hashing = Hashing()
+    try:
+        await plant(store, Credentials(hashing), seed)
+    finally:
+        hashing.close()
+        await store.close()
+
+
+async def _audit(config: CentralSettings, _: argparse.Namespace) -> None:
+    store = await Store.open(config.database)
+    try:
+        after = 0
+        while changes := await store.read(lambda facts: facts.changes(after)):  # noqa: B023
+            for each in changes:
+                moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(each.time_ns // 1_000_000_000))
+                print(f"{each.id}\t{moment}\t{each.actor}\t{each.action}\t{each.subject}\t{each.why}")
+            after = changes[-1].id
+    finally:
+        await store.close()
+
+
+def _change(apply: Callable[[Records, str], None]) -> Callable[[CentralSettings, argparse.Namespace], Any]:
+    async def command(config: CentralSettings, arguments: argparse.Namespace) -> None:
+        store = await Store.open(config.database)
+        try:
+            await store.write(_actor(), arguments.why, lambda records: apply(records, arguments.subject))
+        finally:
+            await store.close()
+
+    return command
+
+
+def _actor() -> str:
+    return f"{getpass.getuser()} (command)"
+
+
+_COMMANDS: dict[str, Callable[[CentralSettings, argparse.Namespace], Any]] = {
+    "init": _init,
+    "seed": _seed,
+    "audit": _audit,
+    "suspend": _change(lambda records, subject: records.set_account_state(subject, SUSPENDED)),
+    "ban": _change(lambda records, subject: records.set_account_state(subject, BANNED)),
+    "reinstate": _change(lambda records, subject: records.set_account_state(subject, ACTIVE)),
+    "flag": _change(lambda records, subject: records.set_miner_state(subject, FLAGGED)),
+    "unflag": _change(lambda records, subject: records.set_miner_state(subject, ACTIVE)),
+    "revoke-key": _change(lambda records, subject: records.revoke_key(subject)),
+}

@@ -1,0 +1,79 @@
+"""Bounds of Central alone: each with its unit and its reason. What both ends agree on is in `cgn_sdk.protocol`."""
+
+HASH_MEMORY_KIB = 64 * 1024
+HASH_PASSES = 3
+HASH_LANES = 1
+"""Argon2id (RFC 9106): its second recommended setting with one lane instead of four, so that a hash is one thread's
+work: 139 ms on the machine it was tuned on, where C-4 asks for 0.1 to 0.5 s."""
+
+HASH_THREADS = 2
+"""Hashes at once: 2 times 64 MiB and two cores, whatever a flood of logins wants."""
+
+HASH_QUEUE_MAX = 64
+"""Hashes waiting for a thread: the last of them waits 64 / 2 * 0.14 s = 4.5 s, half of what a link's question may take.
+What comes then is refused at once."""
+
+PROVEN_KEYS_MAX = 100_000
+PROVEN_KEY_LIFE_S = 600
+"""Keys that were proven keep a SHA-256 in memory for so long, so that a node that reconnects with a thousand miners
+costs a thousand look-ups and not 140 s of hashing. It stands for the stored hash it was proven against and no other."""
+
+WRONG_KEY_BURST = 10
+WRONG_KEYS_PER_S = 0.2
+"""Wrong tries against one key (after the burst): a guesser of 256 bits needs no more, a mistyped key no less."""
+
+UNKNOWN_KEY_BURST = 20
+UNKNOWN_KEYS_PER_S = 2.0
+"""Tries with a key nobody has, per asker: each costs a full hash, as a wrong one does, and may not starve others."""
+
+THROTTLED_KEYS_MAX = 10_000
+"""Buckets kept for wrong tries; the oldest goes first."""
+
+DIAL_FIRST_S = 0.1
+DIAL_LONGEST_S = 15.0
+"""Waiting before dialling a node again: doubles from the first to the longest, with full jitter, so that a thousand
+nodes do not come back in one second."""
+
+DIAL_TIMEOUT_S = 10.0
+DIALS_AT_ONCE = 32
+"""TLS handshakes under way at once: a millisecond of CPU each."""
+
+LINK_PING_S = 10.0
+"""A node that does not answer a ping within this is dialled again: N-4 wants seconds, not minutes."""
+
+LINK_STABLE_S = 5.0
+"""A link that lasted this long was good: the next dial after it waits only the first step."""
+
+CHANGE_POLL_S = 0.2
+"""How often the audit log is read for changes by other processes: a revocation reaches nodes within a second (N-5)."""
+
+SESSION_LIFE_MAX_S = 24 * 3600
+"""No session at a node lives longer, so an older revocation concerns none."""
+
+CHANGES_MAX = 500
+"""Changes read at once."""
+
+BODY_BYTES_MAX = 64 * 1024
+"""A machine-to-machine question: a thousand public ids are 30 KiB."""
+
+LOOKUP_MAX = 1_000
+"""Public ids in one look-up."""
+
+HTTP_IDLE_S = 15.0
+"""A connection without a request being answered for so long is closed: slow heads, slow bodies and idle ones alike."""
+
+HTTP_CONNECTIONS_MAX = 500
+"""Connections per port."""
+
+SEED_BYTES_MAX = 8 * 1024 * 1024
+NAME_CHARS_MAX = 128
+WHY_CHARS_MAX = 1_000
+PASSWORD_CHARS_MIN = 12
+PASSWORD_CHARS_MAX = 256
+"""NIST SP 800-63B: length matters; the upper bound keeps a stranger from making us hash megabytes."""
+
+DEADLINE_MS_DEFAULT = 60_000
+CONCURRENCY_DEFAULT = 256
+
+assert HASH_QUEUE_MAX / HASH_THREADS * 0.5 <= 16, "a full queue is worked off in seconds even at the slowest tuning"
+assert CHANGE_POLL_S < 1, "a revocation reaches nodes within a second"

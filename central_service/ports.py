@@ -1,0 +1,124 @@
+"""The two ports that Central listens on, and no other (C-2).
+
+6661: machine-to-machine, POST only, for services of the ecosystem that show an ecosystem key.
+6443: the portals' back end.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from cgn_sdk.protocol.errors import Problem, ProblemError
+from cgn_sdk.protocol.ids import KINDS, is_public_id
+
+from central_service import limits
+from central_service.answers import Answers
+from central_service.store import Facts
+from cgn_chassis.http import Listener, Translation, problem_response, problems
+
+_ANSWERS = web.AppKey("answers", Answers)
+
+HSTS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains", "X-Content-Type-Options": "nosniff"}
+
+
+async def open_machine_port(answers: Answers, host: str, port: int, tls: ssl.SSLContext) -> Listener:
+    """Port 6661."""
+    app = web.Application(middlewares=[problems(_translate)], client_max_size=limits.BODY_BYTES_MAX)
+    app[_ANSWERS] = answers
+    app.router.add_post("/v1/accounts/lookup", look_up_accounts)
+    return await _listen(app, host, port, tls)
+
+
+async def open_portal_port(host: str, port: int, tls: ssl.SSLContext, is_healthy: Callable[[], bool]) -> Listener:
+    """Port 6443."""
+
+    async def health(_: web.Request) -> web.Response:
+        if not is_healthy():
+            return problem_response(503, Problem("internal", "Central is not ready.").as_dict())
+        return web.json_response({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+    async def nothing(request: web.Request) -> web.Response:
+        raise ProblemError(Problem("not_found", f"There is nothing at {request.path[:200]}."))
+
+    app = web.Application(middlewares=[problems(_translate)], client_max_size=limits.BODY_BYTES_MAX)
+    app.router.add_get("/health", health)
+    app.router.add_route("*", "/{path:.*}", nothing)
+    return await _listen(app, host, port, tls)
+
+
+async def look_up_accounts(request: web.Request) -> web.Response:
+    """`{"public_ids": ["p…", …]}` -> `{"accounts": [{"public_id", "kind", "ethereum_address"}, …]}`; who does not exist
+    is left out."""
+    answers = request.app[_ANSWERS]
+    await answers.ecosystem_service(_bearer(request), asker=f"peer {request.remote}")
+    members = await _json_object(request)
+    public_ids = members.get("public_ids")
+    if (
+        not isinstance(public_ids, list)
+        or not 1 <= len(public_ids) <= limits.LOOKUP_MAX
+        or not all(isinstance(each, str) and is_public_id(each) for each in public_ids)
+    ):
+        raise ProblemError(
+            Problem(
+                "bad_request",
+                f"public_ids must be a list of 1 to {limits.LOOKUP_MAX} public ids (p and 26 characters).",
+            )
+        )
+
+    def find(facts: Facts) -> list[dict[str, str]]:
+        return [
+            {"public_id": each.public_id, "kind": KINDS[each.kind], "ethereum_address": each.address}
+            for each in facts.accounts_by_public_id(public_ids)
+        ]
+
+    return web.json_response({"accounts": await answers.store.read(find)}, headers={"Cache-Control": "no-store"})
+
+
+async def _listen(app: web.Application, host: str, port: int, tls: ssl.SSLContext) -> Listener:
+    async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(HSTS)
+        response.headers.pop("Server", None)
+
+    app.on_response_prepare.append(add_headers)
+    return await Listener.open(
+        app, host, port, tls=tls, idle_s=limits.HTTP_IDLE_S, connections_max=limits.HTTP_CONNECTIONS_MAX
+    )
+
+
+def _bearer(request: web.Request) -> str:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise ProblemError(Problem("not_authenticated", "Send an ecosystem key: Authorization: Bearer cgn_…"))
+    return key
+
+
+async def _json_object(request: web.Request) -> dict[str, Any]:
+    if request.content_type != "application/json":
+        raise ProblemError(Problem("unsupported_media_type", "Send application/json."))
+    if "Content-Encoding" in request.headers:
+        raise ProblemError(Problem("unsupported_media_type", "Send the body without a Content-Encoding."))
+    try:
+        async with asyncio.timeout(limits.HTTP_IDLE_S):
+            body = await request.read()
+    except TimeoutError:
+        raise ProblemError(Problem("slow_request", "The body came too slowly.")) from None
+    try:
+        members = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ProblemError(Problem("bad_json", "The body is not JSON.")) from None
+    if not isinstance(members, dict):
+        raise ProblemError(Problem("bad_json", "The body must be a JSON object."))
+    return members
+
+
+def _translate(error: Exception) -> Translation | None:
+    if not isinstance(error, ProblemError):
+        return None
+    problem = error.problem
+    headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}
+    if "retry_after_s" in problem.extra:
+        headers["Retry-After"] = str(problem.extra["retry_after_s"])
+    return problem.status, problem.as_dict(), headers

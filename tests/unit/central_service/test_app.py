@@ -1,0 +1,210 @@
+"""`cgn central` as a process: start, seed, serve, change, stop (C-1 to C-4, C-10, O-5)."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from central_kit import CON, ENT, KEYS, MIN, NOD, OPS, PASSWORD, Certificates, FakeNode, api_key, make_seed, public_id
+from cgn_sdk.protocol import ids, link
+
+
+class Central:
+    """The process, its settings file and its log."""
+
+    def __init__(self, folder: Path, certificates: Certificates) -> None:
+        self.folder = folder
+        self.database = folder / "data" / "central.sqlite"
+        self.config = folder / "central.toml"
+        certificate, key = certificates.paths("central")
+        self.config.write_text(
+            f'database = "data/central.sqlite"\ncertificate = "{certificate}"\nkey = "{key}"\n'
+            f'authority = "{certificates.authority_path}"\nmachine_port = 0\nportal_port = 0\nlog_level = "debug"\n'
+        )
+        self.process: asyncio.subprocess.Process | None = None
+        self.facts: dict[str, Any] = {}
+
+    async def start(self, *arguments: str) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *COMMAND, "run", "--config", str(self.config), *arguments, stdout=asyncio.subprocess.PIPE, stderr=log
+            )
+        assert self.process.stdout is not None
+        line = await asyncio.wait_for(self.process.stdout.readline(), 20)
+        assert line.startswith(b"READY "), self.log
+        self.facts = json.loads(line[6:])
+
+    async def stop(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(self.process.communicate(), 10)
+        return int(self.process.returncode or 0)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, *arguments, "--config", str(self.config)], capture_output=True, text=True, check=False
+        )
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+
+COMMAND = [sys.executable, "-c", "import sys; from central_service.app import main; sys.exit(main(sys.argv[1:]))"]
+
+
+@pytest.fixture
+async def central(tmp_path: Path, certificates: Certificates) -> Any:
+    made = Central(tmp_path, certificates)
+    yield made
+    if made.process is not None and made.process.returncode is None:
+        made.process.kill()
+        await made.process.communicate()
+
+
+async def test_a_seeded_central_serves_a_node_and_stops_cleanly(
+    central: Central,
+    certificates: Certificates,
+    hello: dict[str, Any],
+    seed_file: Callable[[dict[str, Any]], Path],
+) -> None:
+    """The whole process with real Argon2id; and no secret in its log or its database."""
+    node = FakeNode(certificates, hello)
+    await node.start()
+    seed = seed_file(make_seed(node.url, certificates.pin("node")))
+    await central.start("--seed", str(seed))
+    await node.until(lambda: node.welcomes)
+    assert (await node.ask("session.open", {"account_id": ENT, "api_key": KEYS[ENT]})).answer["concurrency"] == 64
+    assert (await node.ask("miner.verify", {"account_id": CON, "miner_id": MIN, "api_key": KEYS[CON]})).answer
+
+    changed = await asyncio.to_thread(central.command, "flag", MIN, "--why", "wrong work, case 7")
+    assert (changed.returncode, changed.stderr) == (0, "")
+    await node.until(lambda: node.tells, timeout_s=1.0)
+    assert node.tells == [link.Tell("revoke", {"account_ids": [], "miner_ids": [MIN]})]
+    audit = (await asyncio.to_thread(central.command, "audit")).stdout.splitlines()
+    assert re.search(rf"\(command\)\tminer.state\t{MIN}\twrong work, case 7$", audit[-1])
+
+    assert await central.stop() == 0
+    assert node.close_codes == [1001]
+    # Again, without a seed: everything is still there.
+    await central.start()
+    await node.until(lambda: len(node.welcomes) == 2)
+    assert (await node.ask("session.open", {"account_id": ENT, "api_key": KEYS[ENT]})).answer["concurrency"] == 64
+    assert await central.stop() == 0
+    await node.stop()
+    stored = b"".join(path.read_bytes() for path in central.database.parent.iterdir())
+    for secret in (*KEYS.values(), PASSWORD):
+        assert secret not in central.log
+        assert secret.encode() not in stored
+
+
+async def test_it_listens_on_two_ports_and_no_other(central: Central) -> None:
+    """C-2, read from the kernel's own table."""
+    await central.start()
+    assert central.process is not None
+    inodes = set()
+    for entry in Path(f"/proc/{central.process.pid}/fd").iterdir():
+        found = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(entry))
+        inodes |= {found[1]} if found else set()
+    listening = []
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/{central.process.pid}/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[9] in inodes and (columns[3] == "0A" or table.startswith("udp")):
+                listening.append(int(columns[1].split(":")[1], 16))
+    assert sorted(listening) == sorted([central.facts["machine_port"], central.facts["portal_port"]])
+
+
+async def test_the_ports_speak_tls_to_those_who_may(
+    central: Central, certificates: Certificates, seed_file: Callable[[dict[str, Any]], Path]
+) -> None:
+    await central.start("--seed", str(seed_file(make_seed())))
+    machine = f"https://localhost:{central.facts['machine_port']}"
+    portal = f"https://localhost:{central.facts['portal_port']}"
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=certificates.client(None))) as web:
+        answer = await web.get(portal + "/health")
+        assert (answer.status, await answer.json()) == (200, {"status": "ok"})
+        assert "max-age" in answer.headers["Strict-Transport-Security"]
+        for path in ("/", "/v1/accounts/lookup", "/health/../etc/passwd"):
+            assert (await web.get(portal + path)).status == 404
+        body = {"public_ids": [public_id(0), public_id(60)]}
+        good = {"Authorization": f"Bearer {KEYS[OPS]}"}
+        answer = await web.post(machine + "/v1/accounts/lookup", json=body, headers=good)
+        assert await answer.json() == {
+            "accounts": [{"public_id": public_id(0), "kind": "enterprise", "ethereum_address": f"0x{0:040x}"}]
+        }
+        answer = await web.post(
+            machine + "/v1/accounts/lookup", json=body, headers={"Authorization": f"Bearer {KEYS[ENT]}"}
+        )
+        assert (answer.status, (await answer.json())["code"]) == (403, "forbidden")
+        assert answer.content_type == "application/problem+json"
+    async with aiohttp.ClientSession() as web:
+        with pytest.raises(aiohttp.ClientConnectorCertificateError):
+            await web.get(portal + "/health")
+        with pytest.raises(aiohttp.ClientError):
+            await web.get(portal.replace("https", "http") + "/health")
+
+
+def test_check_names_mistakes_with_their_line(central: Central) -> None:
+    """O-5."""
+    with central.config.open("a") as file:
+        file.write('machine_prot = 1\nportal_port = "x"\n')
+    text = central.config.read_text().replace("portal_port = 0\n", "")
+    central.config.write_text(text)
+    result = central.command("run", "--check")
+    assert result.returncode == 2
+    assert "central.toml:7: no setting machine_prot; did you mean machine_port?" in result.stderr
+    assert "central.toml:8: portal_port must be a whole number, is 'x'" in result.stderr
+    central.config.write_text(text.replace('machine_prot = 1\nportal_port = "x"\n', ""))
+    assert central.command("run", "--check").stdout == "the settings are in order\n"
+
+
+def test_init_makes_the_first_ops_user_once(central: Central) -> None:
+    first = central.command("init")
+    shown = json.loads(first.stdout)
+    assert ids.is_account_id(shown["ops_account"], "ops")
+    assert ids.ApiKey.parse(shown["ecosystem_key"])
+    with sqlite3.connect(central.database) as database:
+        [(password_hash,)] = database.execute("SELECT password_hash FROM accounts").fetchall()
+        [(key_hash,)] = database.execute("SELECT hash FROM api_keys").fetchall()
+    database.close()
+    assert password_hash.startswith("$argon2id$v=19$m=65536,t=3,p=1$")
+    assert key_hash.startswith("$argon2id$v=19$m=65536,t=3,p=1$")
+    assert central.database.stat().st_mode & 0o777 == 0o600
+    again = central.command("init")
+    assert again.returncode == 2
+    assert "has been set up already" in again.stderr
+
+
+def test_a_wrong_seed_stores_nothing_and_names_every_mistake(
+    central: Central, seed_file: Callable[[dict[str, Any]], Path]
+) -> None:
+    document = make_seed()
+    document["accounts"][0]["public_id"] = "me"
+    document["miners"][0]["tier"] = "9"
+    result = central.command("seed", str(seed_file(document)))
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        "accounts[0].public_id: must be a public id",
+        "miners[0].tier: must be a tier (1, 2, 3, 4a, 4b)",
+    ]
+    assert not central.database.exists()
+    assert central.command("seed", str(seed_file(make_seed()))).returncode == 0
+    again = central.command("seed", str(seed_file(make_seed())))
+    assert again.returncode == 2
+    assert "UNIQUE" in again.stderr
+
+
+def test_a_change_to_nobody_is_refused(central: Central) -> None:
+    result = central.command("suspend", NOD, "--why", "x")
+    assert (result.returncode, result.stderr) == (2, f"there is no {NOD}\n")
+    assert api_key(1) not in central.command("audit").stdout
