@@ -195,3 +195,9 @@ class ResponseBody:
         """The pieces still held, which may leave once the row is durable."""
         held, self._held, self._held_bytes = self._held, [], 0
         return held
+
+
+def body_folder(folder: Path) -> Path:
+    """The folder for bodies under way, made if missing. Files in it have no names, so nothing is left from before."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

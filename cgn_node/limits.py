@@ -67,6 +67,9 @@ miner."""
 REQUEST_AHEAD_BYTES = 1 * MIB
 """How far the DApp's upload may run ahead of the miner's reading before the connection is not read."""
 
+PUMP_BYTES = 256 * KIB
+"""Read from a body at once while feeding a stream: no more than a fresh stream takes."""
+
 RESPONSE_HELD_BYTES = 1 * MIB
 """A response up to this length is held until its row is durable and leaves with its cost in the headers; a longer one
 streams. A setting."""
@@ -109,11 +112,8 @@ CONCURRENCY_PER_ADDRESS_MAX = 2_048
 MINERS_MAX = 10_000
 """Tunnels of one node."""
 
-MINER_HELLO_S = 10
-"""From the WebSocket's opening to HELLO. Then 4408."""
-
-MINER_VERIFY_S = 10
-"""Central's answer about a miner; Argon2id takes up to 0.5 s, a queue of them longer."""
+GRANTS_KEPT_S = 86_400
+"""What Central said about a miner counts this long while Central cannot be reached."""
 
 CENTRAL_ASK_S = 5
 """Any other question to Central. Then it counts as unknown."""
@@ -124,23 +124,33 @@ CENTRAL_LINKS_MAX = 8
 CENTRAL_ASKS_MAX = 256
 """Questions in flight over all links."""
 
-MINER_WRITE_BUFFER_BYTES = 1 * MIB
-"""Bytes waiting in one miner's socket before its streams' DATA is held back."""
-
-MINER_STALL_S = 60
-"""A miner that has taken an attempt and sends nothing at all for this long while the DApp is reading is cut off from
-it."""
-
-MINER_STRIKES_MAX = 3
-"""Broken seals or protocol violations of one miner within its ban time before it is refused at the door."""
-
 # --- Recording (N-24) ----------
 
-META_FIELDS_MAX_BYTES = 4 * KIB
-"""All `CGN-Meta-*` fields of one request."""
+ROWS_KEPT = 2_048
+"""Rows in memory for receipts asked for at once, before the shipper has brought them to the store; about 8 KiB each."""
 
-RECEIPTS_KEPT = 100_000
-"""Receipts whose row is remembered in memory for a quick answer; older ones come from the store."""
+ROW_IDS_KEPT = 100_000
+"""Ids of the latest rows, so that a repeated `CGN-Request-Id` is known before its row is in the store; 10 MiB."""
+
+SPOOL_RESERVE_BYTES = 1 * MIB
+SPOOL_RESERVE_PER_REQUEST_BYTES = 32 * KIB
+"""Room in the spool that admission leaves free, in all and per request under way: what is done must find room for its
+row. Rows are 4 to 10 KiB; 32 is above all but the longest heads."""
+
+SPOOL_RETRY_S = 1.0
+"""After the disk refused a row, work is refused for this long, then one may try."""
+
+BATCH_TREES_KEPT = 4
+"""Merkle trees of settled batches: receipts are asked for batch by batch. 100 bytes per row."""
+
+ROW_HEADERS_MAX_CHARS = 16 * KIB
+"""Request headers that stand in a row as they came; a private part has 64 KiB with JSON's escapes, six at worst
+each."""
+
+# --- Status (N-3) ----------
+
+LATENCIES_KEPT = 512
+"""Request times per DService and tier that the percentiles are over: the recent ones."""
 
 # --- Process ----------
 

@@ -1,0 +1,262 @@
+"""`cgn node run --config node.toml`: builds one node and runs it until it is told to stop. `--check` only looks at the
+settings."""
+
+import argparse
+import asyncio
+import ctypes
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cgn_chassis import logs, process, settings
+from cgn_chassis.keys import load_or_create
+from cgn_chassis.process import Life
+from cgn_chassis.tls import server_context
+from cgn_node import limits
+from cgn_node.config import Settings
+
+VERSION = "0.1.0"
+STOP_S = 10
+"""After the drain, for the shipper's last rows and for sockets to close."""
+
+_log = logs.get("node")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="cgn node", description="A regional CGN node.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run the node in the foreground")
+    run.add_argument("--config", type=Path, help="TOML file; the environment (CGN_NODE_…) wins over it")
+    run.add_argument("--check", action="store_true", help="check the settings, say what is wrong, and stop")
+    commands.add_parser("settings", help="print a settings file with every setting explained")
+    given = parser.parse_args(arguments)
+    if given.command == "settings":
+        print(settings.reference(Settings), end="")
+        return process.EXIT_OK
+    try:
+        chosen = settings.load(Settings, given.config, prefix="CGN_NODE_", environ=os.environ)
+    except settings.SettingsError as error:
+        print("\n".join(error.mistakes), file=sys.stderr)
+        return process.EXIT_USAGE
+    if given.check:
+        return _check(chosen)
+    keep_freed_memory()
+    logs.configure(level=chosen.log_level, form=chosen.log, hide=(r"cgn_[a-z2-7]{12}_[\w-]{43}", r"cgs_[\w-]{43}"))
+    return process.run(lambda life: run_node(chosen, life), name="node", grace_s=chosen.drain_s + STOP_S)
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc's allocator to keep what bodies of 64 KiB free, instead of giving it back to the kernel and faulting
+    it in again for the next one: measured, that halves what such a request costs. Elsewhere nothing happens."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        trim, top_pad, mmap = -1, -2, -3  # malloc.h
+        libc.mallopt(trim, limits.MALLOC_TRIM_BYTES)
+        libc.mallopt(top_pad, limits.MALLOC_TOP_PAD_BYTES)
+        libc.mallopt(mmap, limits.MALLOC_MMAP_BYTES)
+
+
+def _check(chosen: Settings) -> int:
+    """What can be known to be wrong before anything starts."""
+    mistakes = []
+    for name, path in (
+        ("tls.certificate", chosen.tls.certificate),
+        ("tls.key", chosen.tls.key),
+        ("central.authority", chosen.central.authority),
+    ):
+        if not path.is_file():
+            mistakes.append(f"{name}: {path} is not a file")
+    if not mistakes:
+        try:
+            server_context((chosen.tls.certificate, chosen.tls.key), client_authority=chosen.central.authority)
+        except OSError as error:
+            mistakes.append(f"tls: the certificate and key cannot be used: {error}")
+    if not chosen.central.fingerprints:
+        mistakes.append("central.fingerprints: without one, Central can never connect")
+    print("\n".join(mistakes) or "the settings are fine", file=sys.stderr if mistakes else sys.stdout)
+    return process.EXIT_USAGE if mistakes else process.EXIT_OK
+
+
+@dataclass
+class Node:
+    """All parts of a running node, for `run_node` and for tests that start one in their own process."""
+
+    driver: Any
+    central: Any
+    miners: Any
+    work: Any
+    recorder: Any
+    spool: Any
+    store: Any
+    shipper: Any
+    listeners: list[Any] = field(default_factory=list)
+    ports: dict[str, int] = field(default_factory=dict)
+    shipping: "asyncio.Task[None] | None" = None
+
+    async def drain(self, longest_s: float) -> bool:
+        """Stops accepting, sends miners away, waits for what runs (N-18). Returns whether all of it ended in time."""
+        from cgn_node.core.events import Drain
+
+        self.work.draining = True
+        self.listeners[0].stop_accepting()
+        self.miners.drain()
+        self.driver.post(Drain())
+        try:
+            await asyncio.wait_for(self.driver.drained.wait(), longest_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def stop(self) -> None:
+        """Closes everything. Rows that the store has not taken stay in the spool for the next start."""
+        for listener in self.listeners:
+            await listener.close()
+        await self.miners.close()
+        await self.central.close()
+        self.driver.stop()
+        if self.shipping is not None:
+            self.shipping.cancel()
+            await asyncio.gather(self.shipping, return_exceptions=True)
+            try:
+                await asyncio.wait_for(self.shipper.drain(), STOP_S / 2)
+            except TimeoutError:
+                _log.warning("node.rows_left_in_spool", rows=self.spool.backlog)
+        await self.spool.close()
+        await self.store.close()
+
+
+async def run_node(chosen: Settings, life: Life) -> int:
+    node = await start_node(chosen)
+    life.ready(ports=node.ports)
+    _log.info("node.ready", node_id=chosen.node_id, **{f"{name}_port": port for name, port in node.ports.items()})
+    await life.wait_stop()
+    in_time = await node.drain(chosen.drain_s)
+    if not in_time:
+        _log.warning("node.drain_over", requests=len(node.driver.requests))
+    await node.stop()
+    return process.EXIT_OK if in_time else process.EXIT_UNCLEAN
+
+
+async def start_node(chosen: Settings) -> Node:
+    """Builds every adapter, wires them to one broker, and listens."""
+    from cgn_sdk.keccak import keccak_256
+    from cgn_sdk.protocol import link
+    from cgn_sdk.signing import Signer
+
+    from cgn_node.bodies import body_folder
+    from cgn_node.central_endpoint import CentralEndpoint
+    from cgn_node.core import broker, events
+    from cgn_node.core.commands import ReportError
+    from cgn_node.driver import Driver
+    from cgn_node.http_server import HttpListener
+    from cgn_node.miner_endpoint import MinerEndpoint
+    from cgn_node.policy import PolicyView
+    from cgn_node.recorder import Recorder
+    from cgn_node.sessions import FailedKeys, Sessions
+    from cgn_node.status_endpoint import Facts, Latencies, private_pages, public_pages
+    from cgn_node.work_endpoint import WorkEndpoint
+    from ledger import open_store
+    from ledger.spool import Shipper, Spool, keep_refused
+
+    state = chosen.state
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = await open_store(chosen.ledger)
+    spool = await Spool.open(state / "spool")
+    shipper = Shipper(spool, store, keccak_256, on_refused=keep_refused(state / "refused"), observe=_shipped)
+
+    def report(command: ReportError) -> None:
+        _log.warning(f"broker.{command.kind}", request_id=command.request, miners=command.miners, detail=command.detail)
+
+    driver = Driver(broker.Broker(broker.Settings(acknowledge_ms=chosen.miner.acknowledge_ms)), report=report)
+    sessions, failed_keys, latencies = Sessions(chosen.work.session_ttl_s), FailedKeys(), Latencies()
+    current: list[PolicyView] = []
+
+    def policy() -> PolicyView | None:
+        return current[0] if current else None
+
+    def on_policy(changed: link.Policy) -> None:
+        current[:] = [PolicyView.of(changed)]
+        driver.post(events.PolicyChanged(current[0].terms()))
+
+    def on_revoke(revoked: link.Revoke) -> None:
+        sessions.revoke(set(revoked.account_ids))
+        miners.revoke(revoked)
+
+    central = CentralEndpoint(
+        link.NodeHello(chosen.node_id, chosen.api_key.reveal(), VERSION, chosen.geolocation),
+        copy_path=state / "policy.json",
+        fingerprints=chosen.central.fingerprints,
+        on_policy=on_policy,
+        on_revoke=on_revoke,
+    )
+    if central.welcome is not None:
+        on_policy(central.welcome.policy)
+    miners = MinerEndpoint(
+        node_id=chosen.node_id,
+        driver=driver,
+        central=central,
+        policy=policy,
+        failed_keys=failed_keys,
+        sandbox=chosen.sandbox,
+    )
+    signer = Signer(load_or_create(state / "node.pem").private_bytes_raw())
+    recorder = Recorder(driver=driver, identity=central, spool=spool, store=store, signer=signer)
+    work = WorkEndpoint(
+        driver=driver,
+        sessions=sessions,
+        failed_keys=failed_keys,
+        central=central,
+        policy=policy,
+        recorder=recorder,
+        bodies_folder=body_folder(state / "bodies"),
+        held_bytes=chosen.work.held_bytes,
+        latencies=latencies.add,
+    )
+    credential = (chosen.tls.certificate, chosen.tls.key)
+    work_listener = HttpListener(work, tls=server_context(credential))
+    facts = Facts(
+        geolocation=chosen.geolocation,
+        version=VERSION,
+        driver=driver,
+        central=central,
+        miners=miners,
+        work=work,
+        work_listener=work_listener,
+        sessions=sessions,
+        recorder=recorder,
+        latencies=latencies,
+        policy=policy,
+    )
+    status_listener = HttpListener(public_pages(facts), tls=server_context(credential))
+    metrics_listener = HttpListener(private_pages(facts), tls=None)
+    node = Node(driver, central, miners, work, recorder, spool, store, shipper)
+    node.listeners = [work_listener, status_listener, metrics_listener]
+    node.shipping = asyncio.create_task(shipper.run(), name="ledger shipper")
+    await _listen(node, chosen)
+    return node
+
+
+async def _listen(node: Node, chosen: Settings) -> None:
+    """The work endpoint last: who reaches it finds everything behind it up."""
+    credential = (chosen.tls.certificate, chosen.tls.key)
+    mutual = server_context(credential, client_authority=chosen.central.authority)
+    work, status, metrics = node.listeners
+    node.ports = {
+        "central": await node.central.start(chosen.central.host, chosen.central.port, mutual),
+        "miner": await node.miners.start(chosen.miner.host, chosen.miner.port, server_context(credential)),
+        "status": await status.start(chosen.status.host, chosen.status.port),
+        "metrics": await metrics.start(chosen.status.metrics_host, chosen.status.metrics_port),
+        "work": await work.start(chosen.work.host, chosen.work.port),
+    }
+
+
+def _shipped(rows: int, error: Exception | None) -> None:
+    if error is not None:
+        _log.warning("ledger.store_away", error=str(error))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

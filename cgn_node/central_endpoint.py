@@ -1,0 +1,245 @@
+"""N-4: Central's links. Central dials in, proves itself by mutual TLS with a pinned certificate; the node asks,
+Central answers.
+
+Several links at once are several instances of Central: the newest that answers is asked. Without a link, questions fail
+with `CentralUnreachable` at once and everything the node already knows goes on (C-1: it works through a gap).
+"""
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from cgn_sdk.protocol import link
+from cgn_sdk.protocol.errors import CLOSE_NOT_AUTHENTICATED, Problem, ProblemError, ProtocolError
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from cgn_chassis import logs
+from cgn_chassis.tls import is_pinned
+from cgn_node import limits
+from cgn_node.driver import monotonic_ms
+from cgn_node.http_server import PROBLEM
+from cgn_node.policy import load_copy, save_copy
+
+_log = logs.get("central")
+
+
+class CentralUnreachable(Exception):
+    """No link, or no answer in time: what was asked is unknown."""
+
+
+def refuse_upgrade(status: int, code: str, detail: str) -> Response:
+    """A problem document instead of a WebSocket, for both WebSocket endpoints."""
+    body = Problem(code, detail, status=status).to_json()
+    headers = Headers({"Content-Type": PROBLEM, "Content-Length": str(len(body)), "Connection": "close"})
+    return Response(status, HTTPStatus(status).phrase, headers, body)
+
+
+class CentralEndpoint:
+    """All links, and what Central last said. `welcome` is from the copy on disk until a link is up."""
+
+    def __init__(
+        self,
+        hello: link.NodeHello,
+        *,
+        copy_path: Path,
+        fingerprints: tuple[str, ...],
+        on_policy: Callable[[link.Policy], None],
+        on_revoke: Callable[[link.Revoke], None],
+        ask_timeout_ms: int = limits.CENTRAL_ASK_S * 1000,
+    ) -> None:
+        self.welcome = load_copy(copy_path)
+        self.counters: Counter[str] = Counter()
+        self.ready = asyncio.Event()
+        """Set once anything is known of the policy, from a link or from the copy."""
+        self._hello = hello
+        self._copy_path = copy_path
+        self._fingerprints = fingerprints
+        self._on_policy = on_policy
+        self._on_revoke = on_revoke
+        self._ask_timeout_ms = ask_timeout_ms
+        self._links: list[_Link] = []
+        self._server: Server | None = None
+        if self.welcome is not None:
+            self.ready.set()
+
+    @property
+    def link_count(self) -> int:
+        return len(self._links)
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext) -> int:
+        self._server = await serve(
+            self._serve,
+            host,
+            port,
+            ssl=tls,
+            subprotocols=[link.SUBPROTOCOL],
+            process_request=self._check,
+            compression=None,
+            max_size=link.MESSAGE_MAX_BYTES,
+            max_queue=16,
+            open_timeout=limits.TLS_HANDSHAKE_S,
+            ping_interval=20,
+            ping_timeout=20,
+            server_header=None,
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close(code=1001, reason="the node stops")
+            await self._server.wait_closed()
+
+    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Central's answer. Raises CentralUnreachable, or ProblemError with what Central refused."""
+        if not self._links:
+            raise CentralUnreachable("no link to Central")
+        self.counters[f"asked {method}"] += 1
+        return await self._links[-1].ask(method, params)
+
+    def _check(self, connection: ServerConnection, request: Request) -> Response | None:
+        if request.path != link.PATH:
+            return refuse_upgrade(404, "not_found", f"Central's link is at {link.PATH}.")
+        if not is_pinned(connection.transport.get_extra_info("ssl_object"), self._fingerprints):
+            self.counters["refused certificates"] += 1
+            _log.warning("central.refused", peer=connection.remote_address)
+            return refuse_upgrade(403, "forbidden", "Only Central's own certificate opens a link.")
+        if len(self._links) >= limits.CENTRAL_LINKS_MAX:
+            return refuse_upgrade(429, "rate_limited", f"At most {limits.CENTRAL_LINKS_MAX} links at once.")
+        return None
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        one = _Link(connection, self._ask_timeout_ms, self._told)
+        reader = asyncio.create_task(one.read(), name="central link")
+        try:
+            answer = await one.ask(link.METHOD_NODE_HELLO, self._hello.to_params())
+            welcome = link.NodeWelcome.from_params(answer)
+        except (ProblemError, CentralUnreachable) as error:
+            _log.error("central.hello_refused", detail=str(error))
+            await connection.close(CLOSE_NOT_AUTHENTICATED, "the node's hello was not accepted")
+        else:
+            self._links.append(one)
+            _log.info("central.linked", links=len(self._links), policy_version=welcome.policy.version)
+            self._take_welcome(welcome)
+            await asyncio.wait([reader])
+        finally:
+            if one in self._links:
+                self._links.remove(one)
+                _log.warning("central.link_lost", links=len(self._links), code=connection.close_code)
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            one.end()
+
+    def _take_welcome(self, welcome: link.NodeWelcome) -> None:
+        known = self.welcome
+        if known is not None and known.policy.version > welcome.policy.version:
+            welcome = link.NodeWelcome(welcome.node_public_id, welcome.operator, known.policy)
+        self.welcome = welcome
+        self._save()
+        self._on_policy(welcome.policy)
+        self.ready.set()
+
+    def _told(self, tell: link.Tell) -> None:
+        try:
+            if tell.topic == link.TOPIC_POLICY:
+                policy = link.Policy.from_params(tell.params)
+                if self.welcome is not None and policy.version > self.welcome.policy.version:
+                    self.welcome = link.NodeWelcome(self.welcome.node_public_id, self.welcome.operator, policy)
+                    self._save()
+                    self._on_policy(policy)
+            elif tell.topic == link.TOPIC_REVOKE:
+                self._on_revoke(link.Revoke.from_params(tell.params))
+            else:
+                self.counters["unknown topics"] += 1
+        except ProblemError as error:  # a newer Central's news that this node cannot read: the old ones stay in force
+            self.counters["unreadable news"] += 1
+            _log.error("central.unreadable", topic=tell.topic, detail=str(error))
+
+    def _save(self) -> None:
+        assert self.welcome is not None
+        try:
+            save_copy(self._copy_path, self.welcome)
+        except OSError as error:
+            _log.error("central.copy_failed", detail=str(error))
+
+
+class _Link:
+    """One connection of one Central instance."""
+
+    def __init__(self, connection: ServerConnection, timeout_ms: int, told: Callable[[link.Tell], None]) -> None:
+        self._connection = connection
+        self._correlator = link.Correlator(ask_timeout_ms=timeout_ms, asks_max=limits.CENTRAL_ASKS_MAX)
+        self._futures: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._told = told
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if self._ended:
+            raise CentralUnreachable("the link has ended")
+        id, text = self._correlator.ask(method, params, monotonic_ms())
+        future = self._futures[id] = asyncio.get_running_loop().create_future()
+        self._set_timer()
+        try:
+            await self._connection.send(text)
+            answer: dict[str, Any] = await future
+            return answer
+        except ConnectionClosed as error:
+            raise CentralUnreachable("the link broke") from error
+        finally:
+            self._futures.pop(id, None)
+
+    async def read(self) -> None:
+        try:
+            async for text in self._connection:
+                message = self._correlator.receive(text, monotonic_ms())
+                if isinstance(message, link.Answer):
+                    self._resolve(message.id, message.answer, None)
+                elif isinstance(message, link.Refusal):
+                    self._resolve(message.id, None, ProblemError(message.problem))
+                elif isinstance(message, link.Tell):
+                    self._told(message)
+                elif isinstance(message, link.Ask):
+                    refusal = Problem("not_found", "A node answers no questions.")
+                    await self._connection.send(self._correlator.refuse(message.id, refusal))
+        except ConnectionClosed:
+            pass
+        except ProtocolError as error:
+            _log.error("central.broke_rules", reason=error.reason)
+            await self._connection.close(error.close_code, error.reason)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for expired in self._correlator.close():
+            self._resolve(expired.id, None, CentralUnreachable("the link ended before the answer"))
+
+    def _resolve(self, id: int, answer: dict[str, Any] | None, error: Exception | None) -> None:
+        future = self._futures.get(id)
+        if future is None or future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(answer or {})
+
+    def _set_timer(self) -> None:
+        deadline = self._correlator.next_deadline()
+        if deadline is not None and self._timer is None:
+            delay_s = max(0, deadline - monotonic_ms()) / 1000 + 0.001
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        for expired in self._correlator.expire(monotonic_ms()):
+            self._resolve(expired.id, None, CentralUnreachable("Central did not answer in time"))
+        self._set_timer()

@@ -1,0 +1,174 @@
+"""The only loop between the Work Broker and the world: events in, commands out, one deadline (architecture, "the
+broker core").
+
+`post` hands an event over at once: nothing waits in a queue between a socket and the broker. What carrying out a
+command causes is queued until the command list at hand is through, so that the broker sees events in a fair order.
+
+Left to others: what a command means for sockets (`work_request`, `miner_endpoint`) and for disks (`recorder`).
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from cgn_chassis import logs
+from cgn_node.core import commands, events
+from cgn_node.core.broker import Broker
+from cgn_node.core.events import Event
+
+LATE_MS = 50
+"""A timer that fires this much later than asked for shows that the process was paused."""
+SETTLE_S = 0.02
+"""After such a pause: time for what miners said meanwhile to be read before anything is called late."""
+
+_log = logs.get("driver")
+
+
+def monotonic_ms() -> int:
+    """The broker's clock."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class Request(Protocol):
+    """What the driver asks of a request under way (`work_request.WorkRequest`)."""
+
+    id: str
+
+    def assign(self, attempt: int, tunnel: Any, resume: bool) -> None: ...
+    def cancel_attempt(self, attempt: int, code: str) -> None: ...
+    def record(self, command: commands.RecordRow) -> None: ...
+    def release(self) -> None: ...
+    def refuse(self, command: commands.Refuse) -> None: ...
+
+
+class Tunnel(Protocol):
+    """What the driver asks of a miner's connection (`miner_endpoint.MinerTunnel`)."""
+
+    number: int
+
+    def expel(self, code: int, reason: str) -> None: ...
+
+
+class Driver:
+    """Owns the broker. `requests` and `tunnels` are the live ones, by id and by miner id."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        report: Callable[[commands.ReportError], None],
+        clock_ms: Callable[[], int] = monotonic_ms,
+    ) -> None:
+        self.broker = broker
+        self.clock_ms = clock_ms
+        self.requests: dict[str, Request] = {}
+        self.tunnels: dict[str, Tunnel] = {}
+        self.by_number: dict[int, Tunnel] = {}
+        self.counters: Counter[type] = Counter()
+        """Events and commands by kind."""
+        self.drained = asyncio.Event()
+        self._report = report
+        self._inbox: deque[Event] = deque()
+        self._handling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms: int | None = None
+        self._carriers: dict[type, Callable[[Any], None]] = {
+            commands.Assign: self._assign,
+            commands.CancelAttempt: self._cancel_attempt,
+            commands.CloseMiner: self._close_miner,
+            commands.RecordRow: self._record,
+            commands.Release: self._release,
+            commands.Refuse: self._refuse,
+            commands.ReportError: self._report,
+            commands.Drained: self._drained,
+        }
+
+    def post(self, event: Event) -> None:
+        """Something happened. Commands that follow are carried out before this returns, unless one is being carried
+        out."""
+        self._inbox.append(event)
+        if not self._handling:
+            self._run()
+
+    def _run(self) -> None:
+        self._handling = True
+        inbox, counters, carriers, handle = self._inbox, self.counters, self._carriers, self.broker.handle
+        try:
+            while inbox:
+                event = inbox.popleft()
+                counters[type(event)] += 1
+                for command in handle(event, self.clock_ms()):
+                    kind = type(command)
+                    counters[kind] += 1
+                    carriers[kind](command)
+        finally:
+            self._handling = False
+        self._set_timer()
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def _set_timer(self) -> None:
+        """One timer for the whole broker. A later deadline leaves an earlier timer alone: it fires, finds nothing due
+        and is set again, which is cheaper than moving it with every request."""
+        deadline = self.broker.next_deadline()
+        if deadline is None or (self._timer_ms is not None and self._timer_ms <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_ms = deadline
+        delay_s = max(0, deadline - self.clock_ms()) / 1000
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        assert self._timer_ms is not None
+        late_ms = self.clock_ms() - self._timer_ms
+        if late_ms > LATE_MS:
+            _log.warning("driver.late", late_ms=late_ms)
+            self._timer = asyncio.get_running_loop().call_later(SETTLE_S, self._tick)
+        else:
+            self._tick()
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._timer_ms = None
+        deadline = self.broker.next_deadline()
+        if deadline is not None and deadline <= self.clock_ms():
+            self.post(events.Tick())
+        else:
+            self._set_timer()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # --- commands -------------------------------------------------------------------------------------------------
+
+    def _assign(self, command: commands.Assign) -> None:
+        tunnel = self.tunnels[command.miner]
+        self.requests[command.request].assign(command.attempt, tunnel, command.resume)
+
+    def _cancel_attempt(self, command: commands.CancelAttempt) -> None:
+        request = self.requests.get(command.request)
+        if request is not None:
+            request.cancel_attempt(command.attempt, command.code)
+
+    def _close_miner(self, command: commands.CloseMiner) -> None:
+        tunnel = self.by_number.get(command.tunnel)
+        if tunnel is not None:
+            tunnel.expel(command.close_code, command.reason)
+
+    def _record(self, command: commands.RecordRow) -> None:
+        self.requests[command.request].record(command)
+
+    def _release(self, command: commands.Release) -> None:
+        self.requests.pop(command.request).release()
+
+    def _refuse(self, command: commands.Refuse) -> None:
+        request = self.requests.pop(command.request, None)
+        if request is not None:
+            request.refuse(command)
+
+    def _drained(self, command: commands.Drained) -> None:
+        self.drained.set()

@@ -1,0 +1,412 @@
+"""N-1: miners' tunnels. A miner dials in, says HELLO, is verified by Central, joins the pool of its tier; its streams
+carry attempts.
+
+One task per connection (reading, through `cgn_sdk.tunnel_io`), none per request. What a miner does wrong closes its
+tunnel with a code and is counted; its requests go elsewhere and no DApp notices.
+"""
+
+import asyncio
+import itertools
+import ssl
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from cgn_sdk import signing
+from cgn_sdk.protocol import link, receipt
+from cgn_sdk.protocol import tunnel as wire
+from cgn_sdk.protocol.errors import (
+    CLOSE_DRAINING,
+    CLOSE_NOT_AUTHENTICATED,
+    CLOSE_PROTOCOL_VIOLATION,
+    CLOSE_REFUSED,
+    ProblemError,
+)
+from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS
+from cgn_sdk.protocol.messages import PROTOCOL, Cancel, GoAway, Hello, Open, Welcome
+from cgn_sdk.tunnel_io import CONNECTION_OPTIONS, TunnelLink
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.http11 import Request, Response
+
+from cgn_chassis import logs
+from cgn_node import limits
+from cgn_node.central_endpoint import CentralEndpoint, CentralUnreachable, refuse_upgrade
+from cgn_node.core import events
+from cgn_node.core.pricing import Fitness
+from cgn_node.driver import Driver
+from cgn_node.policy import PolicyView
+from cgn_node.sessions import FailedKeys, TooMany
+
+if TYPE_CHECKING:
+    from cgn_node.work_request import Attempt, WorkRequest
+
+PATH = "/tunnel"
+CLOSE_TRY_AGAIN_LATER = 1013
+"""RFC 6455's registry: the server cannot do it now. For a miner that Central cannot be asked about."""
+
+_log = logs.get("miner")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What Central said about a key, for the time of a gap."""
+
+    grant: link.MinerGrant
+    until_s: float
+
+
+class MinerEndpoint:
+    """The listener and all tunnels."""
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        driver: Driver,
+        central: CentralEndpoint,
+        policy: Callable[[], PolicyView | None],
+        failed_keys: FailedKeys,
+        sandbox: bool,
+    ) -> None:
+        self.node_id = node_id
+        self.driver = driver
+        self.sandbox = sandbox
+        self.counters: Counter[str] = Counter()
+        """Closed tunnels by code, refused statements by reason."""
+        self.draining = False
+        self.policy = policy
+        self._central = central
+        self._failed_keys = failed_keys
+        self._kept: dict[bytes, _Kept] = {}
+        self._numbers = itertools.count(1)
+        self._server: Server | None = None
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext) -> int:
+        self._server = await serve(
+            self._serve,
+            host,
+            port,
+            ssl=tls,
+            subprotocols=[PROTOCOL],
+            process_request=self._check,
+            open_timeout=limits.TLS_HANDSHAKE_S,
+            server_header=None,
+            **CONNECTION_OPTIONS,
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def drain(self) -> None:
+        """No new tunnels; each miner is told to go elsewhere and keeps its running requests (N-18)."""
+        self.draining = True
+        for tunnel in list(self.driver.by_number.values()):
+            assert isinstance(tunnel, MinerTunnel)
+            tunnel.go_away()
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close(code=CLOSE_DRAINING, reason="the node stops")
+            await self._server.wait_closed()
+
+    def revoke(self, revoked: link.Revoke) -> None:
+        """C-10: these miners and all miners of these contributors go now."""
+        miners, accounts = set(revoked.miner_ids), set(revoked.account_ids)
+        for digest, kept in list(self._kept.items()):
+            if kept.grant.miner_id in miners or kept.grant.contributor.id in accounts:
+                del self._kept[digest]
+        for tunnel in list(self.driver.by_number.values()):
+            assert isinstance(tunnel, MinerTunnel)
+            if tunnel.miner_id in miners or tunnel.account_id in accounts:
+                tunnel.close(CLOSE_REFUSED, "revoked by Central")
+
+    async def verify(self, hello: Hello, address: str) -> link.MinerGrant:
+        """Central's word on a miner, or the last one while Central cannot be reached. Raises ProblemError, TooMany or
+        CentralUnreachable."""
+        now = time.monotonic()
+        self._failed_keys.check(int(now * 1000), address, hello.account_id)
+        asked = link.MinerVerify(hello.account_id, hello.miner_id, hello.api_key)
+        digest = sha256(f"{asked.account_id}\0{asked.miner_id}\0{asked.api_key}".encode()).digest()
+        try:
+            grant = link.MinerGrant.from_params(await self._central.ask(link.METHOD_MINER_VERIFY, asked.to_params()))
+        except ProblemError as error:
+            if error.problem.code in ("not_authenticated", "bad_request"):
+                self._failed_keys.note(int(now * 1000), address, hello.account_id)
+            self._kept.pop(digest, None)
+            raise
+        except CentralUnreachable:
+            kept = self._kept.get(digest)
+            if kept is None or kept.until_s < now:
+                raise
+            return kept.grant
+        if len(self._kept) >= limits.MINERS_MAX:
+            self._kept.pop(next(iter(self._kept)))
+        self._kept[digest] = _Kept(grant, now + limits.GRANTS_KEPT_S)
+        return grant
+
+    def _check(self, connection: ServerConnection, request: Request) -> Response | None:
+        if request.path != PATH:
+            return refuse_upgrade(404, "not_found", f"Miners connect at {PATH}.")
+        if PROTOCOL not in request.headers.get("Sec-WebSocket-Protocol", ""):
+            return refuse_upgrade(400, "bad_request", f"The subprotocol spoken here is {PROTOCOL}.")
+        if self.draining:
+            return refuse_upgrade(503, "draining", "This node is about to stop.")
+        if len(self.driver.by_number) >= limits.MINERS_MAX:
+            return refuse_upgrade(503, "overloaded", "This node has as many miners as it takes.")
+        return None
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        number = next(self._numbers)
+        tunnel = MinerTunnel(number, connection, self)
+        try:
+            closed = await tunnel.link.run()
+        finally:
+            tunnel.ended()
+        self.counters[f"closed {closed.code}"] += 1
+        level = _log.info if closed.code in (1000, 1001, CLOSE_DRAINING) else _log.warning
+        level("miner.left", miner=tunnel.miner_id, tunnel=number, code=closed.code, reason=closed.reason)
+
+
+class MinerTunnel:
+    """One miner's connection: its streams, its unsealed results, what Central says about it."""
+
+    def __init__(self, number: int, connection: ServerConnection, endpoint: MinerEndpoint) -> None:
+        self.number = number
+        self.miner_id = ""
+        self.account_id = ""
+        self.grant: link.MinerGrant | None = None
+        self.tunnel = wire.Tunnel("node")
+        self.link = TunnelLink(connection, self.tunnel, self._on_event)
+        self.joined = False
+        self._endpoint = endpoint
+        self._driver = endpoint.driver
+        self._address = str(connection.remote_address[0]) if connection.remote_address else ""
+        self._signing_key = b""
+        self._streams: dict[int, Attempt] = {}
+        self._unsealed: dict[bytes, Attempt] = {}
+        self._greeting: asyncio.Task[None] | None = None
+        self._handlers = {
+            wire.Acknowledged: self._on_acknowledged,
+            wire.HeadReceived: self._on_head,
+            wire.DataReceived: self._on_data,
+            wire.Writable: self._on_writable,
+            wire.Finished: self._on_finished,
+            wire.Sealed: self._on_sealed,
+            wire.Failed: self._on_failed,
+            wire.Progressed: self._on_progressed,
+            wire.Slots: self._on_slots,
+            wire.GoAway: self._on_goaway,
+            Hello: self._on_hello,
+        }
+
+    # --- what requests ask --------------------------------------------------------------------------------------------
+
+    def open(self, request: "WorkRequest", number: int, now_ns: int) -> "Attempt | None":
+        """Opens a stream for an attempt; None when the tunnel takes none."""
+        from cgn_node.work_request import Attempt
+
+        if not self.tunnel.can_open or self.link.is_closed:
+            return None
+        left_ms = max(0, request.deadline_ms - self._driver.clock_ms())
+        head, body = request.exchange.head, request.body
+        message = Open(
+            request_id=request.id,
+            attempt=number,
+            dservice=request.dservice.name,
+            method=head.method,
+            target=head.target,
+            headers=tuple(request.headers),
+            deadline_ms=left_ms,
+            body_bytes=body.length if body.ended else head.body_bytes,
+        )
+        is_empty = body.ended and not body.length
+        stream = self.tunnel.open(message, end=is_empty)
+        attempt = Attempt(request, number, self, stream, now_ns, end_sent=is_empty)
+        self._streams[stream] = attempt
+        self.link.flush()
+        return attempt
+
+    def cancel(self, attempt: "Attempt", code: str) -> None:
+        self._streams.pop(attempt.stream, None)
+        if self.tunnel.is_open(attempt.stream):
+            self.tunnel.cancel(attempt.stream, Cancel(code))
+            self.link.flush()
+
+    def consumed(self, stream: int, size: int) -> None:
+        self.tunnel.consumed(stream, size)
+        if self.tunnel.has_data_to_send:
+            self.link.flush()
+
+    def close(self, code: int, reason: str) -> None:
+        self.link.close(code, reason)
+
+    def go_away(self) -> None:
+        self.tunnel.send_goaway(GoAway("draining", "this node stops; running requests may end"))
+        self.link.flush()
+
+    def ended(self) -> None:
+        """The connection is gone: the broker gives its requests to others."""
+        if self._greeting is not None:
+            self._greeting.cancel()
+        self.leave()
+
+    # --- what the miner says ------------------------------------------------------------------------------------------
+
+    def _on_event(self, event: wire.Event) -> None:
+        self._handlers[type(event)](event)
+
+    def _on_acknowledged(self, event: wire.Acknowledged) -> None:
+        attempt = self._streams.get(event.stream)
+        if attempt is not None:
+            attempt.request.on_acknowledged(attempt)
+
+    def _on_head(self, event: wire.HeadReceived) -> None:
+        attempt = self._streams.get(event.stream)
+        if attempt is not None:
+            attempt.request.on_head(attempt, event.message)
+
+    def _on_data(self, event: wire.DataReceived) -> None:
+        attempt = self._streams.get(event.stream)
+        if attempt is None:
+            self.tunnel.consumed(event.stream, len(event.data))
+        elif event.data:
+            attempt.request.on_data(attempt, event.data)
+
+    def _on_writable(self, event: wire.Writable) -> None:
+        attempt = self._streams.get(event.stream)
+        if attempt is not None and attempt.request.attempt is attempt:
+            attempt.request.pump()
+
+    def _on_finished(self, event: wire.Finished) -> None:
+        attempt = self._streams.pop(event.stream, None)
+        if attempt is None:
+            return
+        problem = attempt.request.on_done(attempt, event.message)
+        if problem:
+            self._endpoint.counters["bad statements"] += 1
+            _log.warning("miner.bad_statement", miner=self.miner_id, request_id=attempt.request.id, problem=problem)
+            attempt.request.on_failed(attempt, "bad_gateway")
+        else:
+            self._unsealed[event.digest] = attempt
+
+    def _on_sealed(self, event: wire.Sealed) -> None:
+        """One signature over all statements since the last one (decision 0003)."""
+        tree = receipt.seal_tree(event.digests)
+        signature = bytes.fromhex(event.message.signature)
+        signed = receipt.seal_bytes(tree[-1][0], len(event.digests))
+        if not signing.verify(self._signing_key, receipt.SEAL, signed, signature):
+            self._endpoint.counters["bad seals"] += 1
+            self._unsealed.clear()
+            self.close(CLOSE_PROTOCOL_VIOLATION, "the seal is not this miner's signature over its statements")
+            self.leave()
+            return
+        for index, digest in enumerate(event.digests):
+            attempt = self._unsealed.pop(digest, None)
+            if attempt is not None:
+                attempt.request.on_sealed(attempt, receipt.seal_members(tree, index, signature))
+
+    def _on_failed(self, event: wire.Failed) -> None:
+        attempt = self._streams.pop(event.stream, None)
+        if attempt is not None:
+            attempt.request.on_failed(attempt, event.message.code)
+
+    def _on_progressed(self, event: wire.Progressed) -> None:
+        """Progress reaches the DApp with N-16; until then it only shows that the miner lives."""
+
+    def _on_slots(self, event: wire.Slots) -> None:
+        if self.joined:
+            self._driver.post(events.SlotsChanged(self.miner_id, self.number, event.slots))
+
+    def _on_goaway(self, event: GoAway) -> None:
+        """The miner is about to stop: it gets nothing new, what runs may end."""
+        if self.joined:
+            _log.info("miner.going", miner=self.miner_id, code=event.code)
+            self._driver.post(events.SlotsChanged(self.miner_id, self.number, 0))
+
+    # --- joining and leaving ------------------------------------------------------------------------------------------
+
+    def _on_hello(self, hello: Hello) -> None:
+        self.miner_id, self.account_id = hello.miner_id, hello.account_id
+        self._greeting = asyncio.get_running_loop().create_task(self._greet(hello), name="miner hello")
+
+    async def _greet(self, hello: Hello) -> None:
+        try:
+            grant = await self._endpoint.verify(hello, self._address)
+        except ProblemError as error:
+            wrong = error.problem.code in ("not_authenticated", "bad_request", "not_found")
+            self.close(CLOSE_NOT_AUTHENTICATED if wrong else CLOSE_REFUSED, error.problem.detail or error.problem.title)
+            return
+        except TooMany as error:
+            self.close(CLOSE_REFUSED, error.detail)
+            return
+        except CentralUnreachable as error:
+            self.close(CLOSE_TRY_AGAIN_LATER, f"this miner cannot be verified now: {error}")
+            return
+        self._join(hello, grant)
+
+    def _join(self, hello: Hello, grant: link.MinerGrant) -> None:
+        endpoint, driver = self._endpoint, self._driver
+        view = endpoint.policy()
+        accepted = tuple(
+            offer
+            for offer in hello.dservices
+            if view is not None
+            and (known := view.by_name.get(offer.name)) is not None
+            and known.version == offer.version
+            and grant.tier in known.allowed_tiers
+        )
+        if not accepted:
+            self.close(CLOSE_REFUSED, f"none of the DServices offered is served here in tier {grant.tier}")
+            return
+        if grant.miner_id != hello.miner_id or endpoint.draining or self.link.is_closed:
+            self.close(CLOSE_DRAINING if endpoint.draining else CLOSE_REFUSED, "not now")
+            return
+        self.grant = grant
+        self._signing_key = bytes.fromhex(hello.signing_key)
+        self.joined = True
+        driver.by_number[self.number] = self
+        driver.tunnels[self.miner_id] = self
+        self.tunnel.send_welcome(
+            Welcome(grant.miner_public_id, grant.tier, accepted, KEEPALIVE_DEFAULT_MS, endpoint.node_id)
+        )
+        self.link.flush()
+        _log.info("miner.joined", miner=self.miner_id, tunnel=self.number, tier=grant.tier, slots=hello.slots)
+        driver.post(
+            events.MinerJoined(
+                miner=self.miner_id,
+                tunnel=self.number,
+                tier=grant.tier,
+                contributor=grant.contributor.public_id,
+                enterprise=grant.enterprise_id,
+                dservices=tuple(offer.name for offer in accepted),
+                slots=hello.slots,
+                fitness=Fitness(
+                    threads=hello.capabilities.threads,
+                    kmips_per_thread_milli=hello.capabilities.kmips_per_thread_milli,
+                    memory_bytes=hello.capabilities.memory_bytes,
+                ),
+                runner="docker" if endpoint.sandbox else hello.runner,
+            )
+        )
+
+    def leave(self) -> None:
+        """Takes the miner out of the pool; its connection may end later."""
+        if self.joined:
+            self._forget()
+            self._driver.post(events.MinerLeft(self.miner_id, self.number))
+
+    def expel(self, code: int, reason: str) -> None:
+        """The broker has taken the miner out of its pool: nothing it still says counts."""
+        self._forget()
+        self.close(code, reason)
+
+    def _forget(self) -> None:
+        self.joined = False
+        self._driver.by_number.pop(self.number, None)
+        if self._driver.tunnels.get(self.miner_id) is self:
+            del self._driver.tunnels[self.miner_id]
+        for attempt in (*self._streams.values(), *self._unsealed.values()):
+            attempt.request.attempt_lost(attempt)
+        self._streams.clear()
+        self._unsealed.clear()

@@ -1,0 +1,277 @@
+"""From a finished attempt to a durable row, and from a row to its receipt (N-24, L-4).
+
+The row is built here, goes to the spool, and only when the spool says durable does the broker hear `RowStored`; a full
+spool is `RowRefused`, and no further work is admitted while it is full. What a shipper does behind the spool is the
+ledger's business. A spool that fails to sync ends the process: after a failed fsync nobody knows what is on disk.
+"""
+
+import asyncio
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol import link, merkle
+from cgn_sdk.protocol.receipt import ROW, Inclusion, Receipt
+from cgn_sdk.protocol.row import PayIn, Payout, Row, build_row, part_salt
+from cgn_sdk.signing import Signer
+
+from cgn_chassis import logs
+from cgn_node import limits
+from cgn_node.core import events
+from cgn_node.core.pricing import PPM
+from cgn_node.driver import Driver
+from cgn_node.work_request import WorkRequest
+from ledger.port import Store
+from ledger.spool import Spool, SpoolFull
+
+_log = logs.get("recorder")
+
+
+class Identity(Protocol):
+    """Who this node is, as Central says."""
+
+    @property
+    def welcome(self) -> link.NodeWelcome | None: ...
+
+
+@dataclass(slots=True)
+class _Tree:
+    """The Merkle tree of one settled batch, kept for the next receipts of it."""
+
+    index: dict[bytes, int]
+    levels: list[list[bytes]]
+
+
+class Recorder:
+    """Builds rows, spools them, answers for them."""
+
+    def __init__(
+        self,
+        *,
+        driver: Driver,
+        identity: Identity,
+        spool: Spool,
+        store: Store,
+        signer: Signer,
+    ) -> None:
+        self._driver = driver
+        self._identity = identity
+        self._spool = spool
+        self._store = store
+        self._signer = signer
+        self._recent: OrderedDict[str, Row] = OrderedDict()
+        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._full_until_s = 0.0
+        self._trees: OrderedDict[bytes, _Tree] = OrderedDict()
+        self.rows = 0
+        self.refused = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether work has to be refused (N-24): room for the rows of all work under way is kept free, and after the
+        disk has said no, a second passes before it is tried again."""
+        reserve = limits.SPOOL_RESERVE_BYTES + len(self._driver.requests) * limits.SPOOL_RESERVE_PER_REQUEST_BYTES
+        return self._spool.room_bytes < reserve or time.monotonic() < self._full_until_s
+
+    def record(self, request: WorkRequest) -> None:
+        """Makes the request's row durable; the outcome comes as an event."""
+        row = row_of(request, self._identity)
+        stored = self._spool.append_nowait(row.to_bytes(), row)
+        stored.add_done_callback(lambda done: self._recorded(request, row, done.exception()))
+
+    def _recorded(self, request: WorkRequest, row: Row, error: BaseException | None) -> None:
+        if error is None:
+            self.rows += 1
+            self._keep(row)
+            self._driver.post(events.RowStored(request.id))
+        elif isinstance(error, SpoolFull):
+            self.refused += 1
+            self._full_until_s = time.monotonic() + limits.SPOOL_RETRY_S
+            _log.error("recorder.spool_full", request_id=request.id)
+            self._driver.post(events.RowRefused(request.id))
+        else:  # the spool has ended the process already, or is about to: nothing may be answered
+            _log.error("recorder.spool_broken", request_id=request.id, error=repr(error))
+
+    def _keep(self, row: Row) -> None:
+        self._recent[row.row_id] = row
+        self._ids[row.row_id] = None
+        if len(self._ids) > limits.ROW_IDS_KEPT:
+            self._ids.popitem(last=False)
+        if len(self._recent) > limits.ROWS_KEPT:
+            self._recent.popitem(last=False)
+
+    # --- looking back -------------------------------------------------------------------------------------------------
+
+    async def is_recorded(self, request_id: str) -> bool:
+        return request_id in self._ids or await self._store.get(request_id) is not None
+
+    async def cost(self, request_id: str, enterprise_id: str) -> dict[str, Any] | None:
+        """Fee and tier of a recorded request of this enterprise."""
+        row = await self._find(request_id)
+        if row is None or row.public["enterprise_id"] != enterprise_id:
+            return None
+        names = ("dservice", "dservice_version", "tier", "event_time_ns", "usage_fee_nano_eur", "usage_fee_nano_cpu")
+        return {name: row.public[name] for name in names}
+
+    async def receipt(self, request_id: str, enterprise_id: str) -> bytes | None:
+        """The receipt of a recorded request of this enterprise, signed now; with its place in the batch once there is
+        one."""
+        row = await self._find(request_id)
+        if row is None or row.public["enterprise_id"] != enterprise_id:
+            return None
+        receipt = Receipt(
+            public=row.public,
+            metrics=row.parts["metrics"],
+            metrics_salt=part_salt(row.salt, "metrics", keccak_256),
+            node_signature=self._signer.sign(ROW, row.row_hash),
+            inclusion=await self._inclusion(row),
+        )
+        encoded: bytes = receipt.encode()
+        return encoded
+
+    async def _find(self, request_id: str) -> Row | None:
+        row = self._recent.get(request_id)
+        if row is not None:
+            return row
+        stored = await self._store.get(request_id)
+        return None if stored is None else stored.verified(keccak_256)
+
+    async def _inclusion(self, row: Row) -> Inclusion | None:
+        """Where the row stands in the batch that collected it from its enterprise."""
+        batch = await self._store.batch_of(row.row_id, "enterprise", row.public["enterprise_id"])
+        if batch is None:
+            return None
+        tree = self._trees.get(batch.batch_id)
+        if tree is None:
+            hashes = sorted([entry.row_hash async for entry in self._store.batch_rows(batch.batch_id)])
+            levels = await asyncio.to_thread(merkle.levels, hashes, keccak_256)
+            tree = _Tree({hash_: index for index, hash_ in enumerate(hashes)}, levels)
+            if levels[-1][0] != batch.merkle_root or row.row_hash not in tree.index:
+                _log.error("recorder.batch_differs", batch_id=batch.batch_id, row_id=row.row_id)
+                return None
+            self._trees[batch.batch_id] = tree
+            if len(self._trees) > limits.BATCH_TREES_KEPT:
+                self._trees.popitem(last=False)
+        index = tree.index[row.row_hash]
+        return Inclusion(batch.batch_id, index, len(tree.index), tuple(merkle.path(tree.levels, index)))
+
+
+def row_of(request: WorkRequest, identity: Identity) -> Row:
+    """The microtransaction of a finished request: who, what, how much, split to whom (L-1)."""
+    command, attempt, welcome = request.record_command, request.attempt, identity.welcome
+    assert command is not None
+    assert attempt is not None
+    assert welcome is not None
+    assert attempt.tunnel.grant is not None
+    session, dservice, policy = request.session, request.dservice, request.view.policy
+    contributor, operator = attempt.tunnel.grant.contributor, welcome.operator
+    fee_eur, fee_cpu = command.fee_nano_eur, request.fee_nano_cpu
+    return build_row(
+        row_id=request.id,
+        event_time_ns=time.time_ns(),
+        node_id=welcome.node_public_id,
+        enterprise_id=session.public_id,
+        end_user_id=session.end_user_id,
+        contributor_id=contributor.public_id,
+        developer_id=dservice.developer.public_id,
+        operator_id=operator.public_id,
+        dservice=dservice.name,
+        dservice_version=dservice.version,
+        tier=command.tier,
+        usage_fee_nano_eur=fee_eur,
+        usage_fee_nano_cpu=fee_cpu,
+        exchange_rate_nano_eur_per_cpu=policy.exchange_rate_nano_eur_per_cpu,
+        pay_in=[PayIn("enterprise", session.public_id, fee_cpu)],
+        payouts=payouts_of(dservice, contributor.public_id, operator.public_id, fee_eur, fee_cpu),
+        parts={
+            "request": _request_part(request),
+            "metrics": _metrics_part(request),
+            "service": dict(attempt.done.metadata) if attempt.done is not None else {},
+            "accounts": {
+                session.public_id: session.address,
+                contributor.public_id: contributor.address,
+                dservice.developer.public_id: dservice.developer.address,
+                operator.public_id: operator.address,
+            },
+            "custom": request.custom,
+        },
+        salt=os.urandom(32),
+        keccak=keccak_256,
+    )
+
+
+def payouts_of(
+    dservice: link.DServicePolicy, contributor_id: str, operator_id: str, fee_eur: int, fee_cpu: int
+) -> list[Payout]:
+    """The fee's split. Contributor and developer get their share rounded down, the operator the rest: the sum is
+    exact."""
+    contributor_eur = fee_eur * dservice.contributor_ppm // PPM
+    contributor_cpu = fee_cpu * dservice.contributor_ppm // PPM
+    developer_eur = fee_eur * dservice.developer_ppm // PPM
+    developer_cpu = fee_cpu * dservice.developer_ppm // PPM
+    return [
+        Payout("contributor", contributor_id, contributor_eur, contributor_cpu),
+        Payout("developer", dservice.developer.public_id, developer_eur, developer_cpu),
+        Payout(
+            "operator",
+            operator_id,
+            fee_eur - contributor_eur - developer_eur,
+            fee_cpu - contributor_cpu - developer_cpu,
+        ),
+    ]
+
+
+def _request_part(request: WorkRequest) -> dict[str, Any]:
+    """What was asked and answered. A head too long for a row's part is represented by its count of bytes."""
+    head, attempt = request.exchange.head, request.attempt
+    assert attempt is not None
+    assert attempt.done is not None
+    said = attempt.done.statement
+    headers: Any = [list(pair) for pair in request.headers]
+    if sum(len(name) + len(value) for name, value in request.headers) > limits.ROW_HEADERS_MAX_CHARS:
+        headers = [[name, f"({len(value)} characters)"] for name, value in request.headers]
+    return {
+        "method": head.method,
+        "url": head.target,
+        "headers": headers,
+        "request_sha256": request.body.sha256(),
+        "request_bytes": str(request.body.length),
+        "status": str(said.status),
+        "response_sha256": said.response_sha256,
+        "response_bytes": str(said.response_bytes),
+    }
+
+
+def _metrics_part(request: WorkRequest) -> Mapping[str, Any]:
+    """Use as claimed (the signed statement) and as billed, times as the node saw them, all in strings of digits."""
+    command, attempt, times = request.record_command, request.attempt, request.times
+    assert command is not None
+    assert attempt is not None
+    assert attempt.done is not None
+    usage = command.usage
+    return {
+        "statement": attempt.done.statement.members(),
+        "seal": attempt.seal,
+        "billed": {
+            "cpu_ns": str(usage.cpu_ns),
+            "memory_byte_seconds": str(usage.memory_byte_seconds),
+            "wall_ns": str(usage.wall_ns),
+            "gpu_ns": str(usage.gpu_ns),
+            "request_bytes": str(usage.request_bytes),
+            "response_bytes": str(usage.response_bytes),
+        },
+        "clipped": list(command.clipped),
+        "measured": {
+            "wall_ns": str(attempt.ended_ns - attempt.begun_ns),
+            "queue_ns": str(times.first_assigned - times.arrived),
+            "match_ns": str(times.assigned - times.first_assigned),
+            "request_bytes": str(attempt.sent_bytes),
+            "response_bytes": str(attempt.received_bytes),
+        },
+        "attempts": str(request.attempts),
+        "policy_version": str(request.view.policy.version),
+    }

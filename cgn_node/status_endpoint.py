@@ -1,0 +1,199 @@
+"""N-3: what anybody may know of this node as JSON, and what its operator may know as Prometheus text on a private
+listener (O-6)."""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from typing import Any
+
+from cgn_sdk.protocol.errors import Problem
+
+from cgn_node import limits
+from cgn_node.central_endpoint import CentralEndpoint
+from cgn_node.driver import Driver
+from cgn_node.http_server import Exchange, HttpListener, json_body
+from cgn_node.miner_endpoint import MinerEndpoint
+from cgn_node.policy import PolicyView
+from cgn_node.recorder import Recorder
+from cgn_node.sessions import Sessions
+from cgn_node.work_endpoint import WorkEndpoint, edge_problem
+
+_JSON = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Access-Control-Allow-Origin", "*")]
+_TEXT = [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")]
+
+
+class Latencies:
+    """The latest request times per DService and tier, in microseconds."""
+
+    def __init__(self, kept: int = limits.LATENCIES_KEPT) -> None:
+        self._latest: dict[tuple[str, str], deque[int]] = defaultdict(lambda: deque(maxlen=kept))
+
+    def add(self, dservice: str, tier: str, total_us: int) -> None:
+        self._latest[dservice, tier].append(total_us)
+
+    def percentiles_us(self, dservice: str, tier: str) -> dict[str, int]:
+        values = sorted(self._latest.get((dservice, tier), ()))
+        if not values:
+            return {}
+        return {name: values[len(values) * part // 100] for name, part in (("p50", 50), ("p90", 90), ("p99", 99))}
+
+
+class Facts:
+    """Everything both listeners show."""
+
+    def __init__(
+        self,
+        *,
+        geolocation: str,
+        version: str,
+        driver: Driver,
+        central: CentralEndpoint,
+        miners: MinerEndpoint,
+        work: WorkEndpoint,
+        work_listener: HttpListener,
+        sessions: Sessions,
+        recorder: Recorder,
+        latencies: Latencies,
+        policy: Callable[[], PolicyView | None],
+    ) -> None:
+        self.geolocation = geolocation
+        self.version = version
+        self.driver = driver
+        self.central = central
+        self.miners = miners
+        self.work = work
+        self.work_listener = work_listener
+        self.sessions = sessions
+        self.recorder = recorder
+        self.latencies = latencies
+        self.policy = policy
+        self.started = time.monotonic()
+
+    def load_state(self) -> str:
+        """`draining`; `busy` when requests wait or rows cannot be taken; `ok` otherwise."""
+        if self.work.draining:
+            return "draining"
+        statistics = self.driver.broker.statistics()
+        return "busy" if statistics.waiting or self.recorder.is_full else "ok"
+
+    def public(self) -> dict[str, Any]:
+        """N-3's document: no account, no miner, no address in it."""
+        statistics = self.driver.broker.statistics()
+        welcome, view = self.central.welcome, self.policy()
+        pools: dict[tuple[str, str], dict[str, Any]] = {}
+        for pool in statistics.pools:  # tier 1 pools of different owners are one line here
+            line = pools.setdefault(
+                (pool.dservice, pool.tier),
+                {"dservice": pool.dservice, "tier": pool.tier, "miners": 0, "slots": 0, "free_slots": 0, "waiting": 0},
+            )
+            for name in ("miners", "slots", "free_slots", "waiting"):
+                line[name] += getattr(pool, name)
+        for (dservice, tier), line in pools.items():
+            line["latency_us"] = self.latencies.percentiles_us(dservice, tier)
+        return {
+            "node_id": welcome.node_public_id if welcome else None,
+            "version": self.version,
+            "geolocation": self.geolocation,
+            "state": self.load_state(),
+            "healthy": self.is_healthy(),
+            "uptime_s": int(time.monotonic() - self.started),
+            "central_linked": bool(self.central.link_count),
+            "policy_version": view.policy.version if view else None,
+            "miners": statistics.miners,
+            "requests": statistics.requests,
+            "queue_depth": dict(statistics.queue_depth),
+            "dservices": [
+                {"name": each.name, "version": each.version, "route": each.route, "tiers": list(each.allowed_tiers)}
+                for each in (view.policy.dservices if view else ())
+            ],
+            "pools": [pools[key] for key in sorted(pools)],
+        }
+
+    def is_healthy(self) -> bool:
+        """Whether this node can take work at all: knows prices and routes, and can record."""
+        return self.policy() is not None and not self.recorder.is_full and not self.work.draining
+
+    def prometheus(self) -> bytes:
+        statistics = self.driver.broker.statistics()
+        lines = _Lines()
+        lines.add("cgn_node_miners", "gauge", statistics.miners)
+        lines.add("cgn_node_requests_live", "gauge", statistics.requests)
+        lines.add("cgn_node_requests_waiting", "gauge", statistics.waiting)
+        lines.add("cgn_node_rows_recording", "gauge", statistics.recording)
+        lines.add("cgn_node_sessions", "gauge", len(self.sessions))
+        lines.add("cgn_node_central_links", "gauge", self.central.link_count)
+        lines.add("cgn_node_work_connections", "gauge", self.work_listener.connection_count)
+        lines.add("cgn_node_rows_total", "counter", self.recorder.rows)
+        lines.add("cgn_node_rows_refused_total", "counter", self.recorder.refused)
+        lines.family("cgn_node_broker_total", "what", statistics.counters)
+        lines.family("cgn_node_driver_total", "kind", {k.__name__: n for k, n in self.driver.counters.items()})
+        lines.family("cgn_node_work_total", "outcome", self.work.counters)
+        lines.family("cgn_node_edge_total", "outcome", self.work_listener.counters)
+        lines.family("cgn_node_tunnel_total", "outcome", self.miners.counters)
+        lines.family("cgn_node_central_total", "outcome", self.central.counters)
+        for pool in statistics.pools:
+            labels = {"dservice": pool.dservice, "tier": pool.tier}
+            for name in ("miners", "slots", "free_slots", "waiting"):
+                lines.add(f"cgn_node_pool_{name}", "gauge", getattr(pool, name), {**labels, "owner": pool.owner})
+        return lines.encode()
+
+
+class _Lines:
+    """Prometheus text format, each family's type said once."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, list[str]] = {}
+
+    def add(self, name: str, kind: str, value: int, labels: dict[str, str] | None = None) -> None:
+        lines = self._families.setdefault(name, [f"# TYPE {name} {kind}"])
+        shown = ",".join(f'{key}="{_escape(text)}"' for key, text in (labels or {}).items())
+        lines.append(f"{name}{{{shown}}} {value}" if shown else f"{name} {value}")
+
+    def family(self, name: str, label: str, values: Any) -> None:
+        for key, value in sorted(values.items()):
+            self.add(name, "counter", value, {label: key})
+
+    def encode(self) -> bytes:
+        return ("\n".join(line for lines in self._families.values() for line in lines) + "\n").encode()
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+class _Pages:
+    """Answers GET for a fixed set of paths."""
+
+    def __init__(self, pages: dict[str, Callable[[Exchange], None]]) -> None:
+        self._pages = pages
+
+    def problem(self, status: int, detail: str) -> bytes:
+        return edge_problem(status, detail)
+
+    def serve(self, exchange: Exchange) -> None:
+        page = self._pages.get(exchange.head.path)
+        if page is None:
+            problem = Problem("not_found", f"There are {', '.join(self._pages)}.")
+            exchange.refuse(problem.status, problem.to_json())
+        elif exchange.head.method not in ("GET", "HEAD"):
+            problem = Problem("method_not_allowed", "Ask by GET.")
+            exchange.refuse(problem.status, problem.to_json(), [("Allow", "GET, HEAD")])
+        else:
+            page(exchange)
+
+
+def public_pages(facts: Facts) -> _Pages:
+    """`/` and `/status`: the document; `/health`: 200 or 503 for a load balancer."""
+
+    def status(exchange: Exchange) -> None:
+        exchange.answer(200, _JSON, json_body(facts.public()))
+
+    def health(exchange: Exchange) -> None:
+        healthy = facts.is_healthy()
+        exchange.answer(200 if healthy else 503, _JSON, json_body({"healthy": healthy, "state": facts.load_state()}))
+
+    return _Pages({"/": status, "/status": status, "/health": health})
+
+
+def private_pages(facts: Facts) -> _Pages:
+    return _Pages({"/metrics": lambda exchange: exchange.answer(200, _TEXT, facts.prometheus())})

@@ -1,0 +1,416 @@
+"""N-2, N-5, N-6: the DApps' endpoint. Who may do what, under which route, with which options; then the request is the
+broker's.
+
+Order of refusals, all before the body is read: 429 (wrong keys), 401, 404, 400 (CGN- headers), 403, 409, 429, 503.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from cgn_sdk.protocol import headers as cgn_headers
+from cgn_sdk.protocol import link
+from cgn_sdk.protocol.errors import Problem, ProblemError
+from cgn_sdk.protocol.limits import DEADLINE_MAX_MS
+
+from cgn_chassis import logs
+from cgn_node import limits
+from cgn_node.bodies import RequestBody
+from cgn_node.central_endpoint import CentralEndpoint, CentralUnreachable
+from cgn_node.core import events
+from cgn_node.driver import Driver
+from cgn_node.http1 import Headers, end_to_end
+from cgn_node.http_server import Exchange, json_body
+from cgn_node.policy import PolicyView
+from cgn_node.sessions import FailedKeys, Session, Sessions, TooMany
+from cgn_node.work_request import WorkRequest
+
+_CODE_OF_STATUS = {
+    408: "slow_request",
+    413: "body_too_large",
+    414: "target_too_long",
+    431: "headers_too_large",
+}
+_JSON = ("Content-Type", "application/json")
+_NO_STORE = ("Cache-Control", "no-store")
+
+_log = logs.get("work")
+
+
+def edge_problem(status: int, detail: str) -> bytes:
+    """The document for what the HTTP server refuses before an endpoint sees a request."""
+    document: bytes = Problem(_CODE_OF_STATUS.get(status, "bad_request"), detail, status=status).to_json()
+    return document
+
+
+class Recorder(Protocol):
+    """What the work endpoint asks of `recorder`."""
+
+    @property
+    def is_full(self) -> bool: ...
+    def record(self, request: WorkRequest) -> None: ...
+    async def receipt(self, request_id: str, enterprise_id: str) -> bytes | None: ...
+    async def cost(self, request_id: str, enterprise_id: str) -> dict[str, Any] | None: ...
+    async def is_recorded(self, request_id: str) -> bool: ...
+
+
+class WorkEndpoint:
+    """Serves `POST /session`, `GET /receipts/<id>`, `GET /requests/<id>` and every DService's route."""
+
+    def __init__(
+        self,
+        *,
+        driver: Driver,
+        sessions: Sessions,
+        failed_keys: FailedKeys,
+        central: CentralEndpoint,
+        policy: Callable[[], PolicyView | None],
+        recorder: Recorder,
+        bodies_folder: Path,
+        held_bytes: int = limits.RESPONSE_HELD_BYTES,
+        latencies: Callable[[str, str, int], None] | None = None,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        """Answers by status, refusals by code."""
+        self._driver = driver
+        self._sessions = sessions
+        self._failed_keys = failed_keys
+        self._central = central
+        self._policy = policy
+        self._recorder = recorder
+        self._bodies_folder = bodies_folder
+        self._held_bytes = held_bytes
+        self._latencies = latencies
+        self._by_address: Counter[str] = Counter()
+        self._opening = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.draining = False
+
+    # --- http_server.Endpoint -----------------------------------------------------------------------------------------
+
+    def problem(self, status: int, detail: str) -> bytes:
+        return edge_problem(status, detail)
+
+    def serve(self, exchange: Exchange) -> None:
+        path = exchange.head.path
+        try:
+            if path == "/session":
+                self._serve_session(exchange)
+                return
+            session = self._authenticate(exchange)
+            if path.startswith("/receipts/"):
+                self._serve_later(exchange, self._serve_receipt(exchange, session, path.removeprefix("/receipts/")))
+            elif path.startswith("/requests/"):
+                self._serve_later(exchange, self._serve_state(exchange, session, path.removeprefix("/requests/")))
+            else:
+                self._serve_work(exchange, session, path)
+        except ProblemError as error:
+            self.refuse(exchange, error.problem)
+        except TooMany as error:
+            self.refuse(exchange, Problem(error.code, error.detail), error.retry_after_s)
+
+    def refuse(self, exchange: Exchange, problem: Problem, retry_after_s: int = 0) -> None:
+        self.counters[f"refused {problem.code}"] += 1
+        headers: Headers = []
+        if problem.status == 401:
+            headers.append(("WWW-Authenticate", 'Bearer realm="cgn"'))
+        if retry_after_s or problem.status in (429, 503):
+            headers.append(("Retry-After", str(retry_after_s or 1)))
+        if "allow" in problem.extra:
+            headers.append(("Allow", str(problem.extra["allow"])))
+        exchange.refuse(problem.status, problem.to_json(), headers)
+
+    # --- sessions -----------------------------------------------------------------------------------------------------
+
+    def _authenticate(self, exchange: Exchange) -> Session:
+        given = exchange.head.fields.get("authorization", "")
+        now_ms = self._driver.clock_ms()
+        scheme, _, key = given.partition(" ")
+        if scheme.lower() == "bearer":
+            session = self._sessions.find(key.strip(), now_ms)
+            if session is not None:
+                return session
+            self._failed_keys.check(now_ms, exchange.peer)
+            self._failed_keys.note(now_ms, exchange.peer)
+            detail = "The session is unknown, expired or revoked; POST /session opens a new one."
+        else:
+            detail = "Send 'Authorization: Bearer <session key>'; POST /session opens a session."
+        raise ProblemError(Problem("not_authenticated", detail))
+
+    def _serve_session(self, exchange: Exchange) -> None:
+        head = exchange.head
+        if head.method != "POST":
+            raise ProblemError(Problem("method_not_allowed", "A session is opened by POST.", extra={"allow": "POST"}))
+        if self.draining:
+            raise ProblemError(Problem("draining", "This node is about to stop; use another one."))
+        self._failed_keys.check(self._driver.clock_ms(), exchange.peer)
+        if head.body_bytes is not None and head.body_bytes > limits.SMALL_REQUEST_MAX_BYTES:
+            raise ProblemError(_too_large())
+        exchange.take_body(_SmallBody(exchange, self, self._open_session))
+
+    def _open_session(self, exchange: Exchange, body: bytes) -> None:
+        try:
+            asked = link.SessionOpen.from_params(_json_object(body))
+            self._failed_keys.check(self._driver.clock_ms(), exchange.peer, asked.account_id)
+            if self._opening >= limits.SESSION_OPENING_MAX:
+                raise TooMany("overloaded", "Too many sessions are being opened; come back in a moment.", 1)
+        except ProblemError as error:
+            self.refuse(exchange, error.problem)
+        except TooMany as error:
+            self.refuse(exchange, Problem(error.code, error.detail), error.retry_after_s)
+        else:
+            self._serve_later(exchange, self._ask_session(exchange, asked))
+
+    async def _ask_session(self, exchange: Exchange, asked: link.SessionOpen) -> None:
+        self._opening += 1
+        try:
+            answer = await self._central.ask(link.METHOD_SESSION_OPEN, asked.to_params())
+            grant = link.SessionGrant.from_params(answer)
+        except ProblemError as error:
+            if error.problem.code == "not_authenticated":
+                self._failed_keys.note(self._driver.clock_ms(), exchange.peer, asked.account_id)
+            raise
+        finally:
+            self._opening -= 1
+        key = self._sessions.open(
+            self._driver.clock_ms(),
+            account_id=grant.account_id,
+            public_id=grant.public_id,
+            address=grant.address,
+            end_user_id=grant.end_user_id,
+            allowed_tiers=grant.allowed_tiers,
+            deadline_ms=grant.deadline_ms,
+            concurrency=grant.concurrency,
+        )
+        body = json_body({"session_key": key, "expires_in_s": self._sessions.ttl_s})
+        self.counters["sessions opened"] += 1
+        exchange.answer(201, [_JSON, _NO_STORE], body)
+
+    # --- work ---------------------------------------------------------------------------------------------------------
+
+    def _serve_work(self, exchange: Exchange, session: Session, path: str) -> None:
+        view = self._policy()
+        if view is None:
+            raise ProblemError(Problem("central_unreachable", "This node has not heard from Central yet."))
+        dservice = view.find(path)
+        if dservice is None:
+            raise ProblemError(
+                Problem("unknown_dservice", f"No DService is at {path[:200]}.", extra={"routes": view.routes})
+            )
+        head = exchange.head
+        options = cgn_headers.parse(head.headers)
+        if isinstance(options, Problem):
+            raise ProblemError(options)
+        tiers = options.tiers or session.allowed_tiers
+        if not set(tiers) <= set(session.allowed_tiers):
+            allowed = ", ".join(session.allowed_tiers)
+            raise ProblemError(Problem("forbidden", f"CGN-Tier: this account may use tiers {allowed}."))
+        if self.draining:
+            raise ProblemError(Problem("draining", "This node is about to stop; use another one."))
+        if self._recorder.is_full:
+            raise ProblemError(Problem("ledger_full", "Work cannot be recorded now, so none is taken."))
+        if self._by_address[exchange.peer] >= limits.CONCURRENCY_PER_ADDRESS_MAX:
+            limit = limits.CONCURRENCY_PER_ADDRESS_MAX
+            raise TooMany("concurrency_limited", f"An address may have {limit} requests at once.")
+        if options.request_id:
+            self._serve_later(exchange, self._start_named(_Admitted(exchange, session, view, dservice, options, tiers)))
+        else:
+            self._start(_Admitted(exchange, session, view, dservice, options, tiers), secrets.token_hex(16))
+
+    async def _start_named(self, admitted: "_Admitted") -> None:
+        """A client that brings its own id may be repeating: what is recorded is not done again (reliability, L2 to
+        L4)."""
+        request_id = admitted.options.request_id
+        assert request_id
+        recorded = await self._recorder.is_recorded(request_id)
+        if recorded or request_id in self._driver.requests:
+            detail = f"This id was used before; GET /requests/{request_id} says what became of it."
+            raise ProblemError(Problem("duplicate_request", detail, extra={"request_id": request_id}))
+        self._start(admitted, request_id)
+
+    def _start(self, admitted: "_Admitted", request_id: str) -> None:
+        exchange, session, view, dservice, options, tiers = admitted
+        self._sessions.begin_request(session)
+        self._by_address[exchange.peer] += 1
+        driver, head = self._driver, exchange.head
+        deadline_ms = min(options.deadline_ms or session.deadline_ms, DEADLINE_MAX_MS)
+        body = RequestBody(self._bodies_folder)
+        if head.body_bytes == 0:
+            body.end()
+        request = WorkRequest(
+            request_id,
+            exchange,
+            session,
+            view,
+            dservice,
+            headers=[pair for pair in end_to_end(head, _OURS) if not pair[0].lower().startswith("cgn-")],
+            custom=options.meta,
+            deadline_ms=driver.clock_ms() + deadline_ms,
+            body=body,
+            held_bytes=self._held_bytes,
+            driver=driver,
+            recorder=self._recorder.record,
+            finished=self._finished,
+        )
+        driver.requests[request_id] = request
+        driver.post(
+            events.RequestArrived(
+                request=request_id,
+                account=session.account_id,
+                dservice=dservice.name,
+                tiers=tiers,
+                deadline_ms=deadline_ms,
+                match=options.match,
+                level=_level(options),
+                max_fee_nano_eur=options.max_fee_nano_eur,
+                resumable=True,
+            )
+        )
+        if exchange.open:
+            exchange.take_body(request)
+
+    def _finished(self, request: WorkRequest) -> None:
+        """Once per request, whatever became of it: what it held is given back, and one line says everything about
+        it."""
+        self._sessions.end_request(request.session)
+        peer = request.exchange.peer
+        self._by_address[peer] -= 1
+        if not self._by_address[peer]:
+            del self._by_address[peer]
+        command, times = request.record_command, request.times
+        status = request.response.status if request.state == "done" else 0
+        self.counters[(request.outcome and f"refused {request.outcome}") or request.state] += 1
+        total_us = (time.monotonic_ns() - times.arrived) // 1000
+        if command is not None and request.state == "done" and self._latencies is not None:
+            self._latencies(request.dservice.name, command.tier, total_us)
+        if not _log.is_on(logs.INFO):
+            return
+        _log.info(
+            "request.finished",
+            request_id=request.id,
+            state=request.state,
+            code=request.outcome,
+            status=status,
+            account=request.session.account_id,
+            dservice=request.dservice.name,
+            tier=command.tier if command else "",
+            miner=command.miner if command else "",
+            attempts=request.attempts,
+            fee_nano_eur=command.fee_nano_eur if command else 0,
+            bytes_in=request.body.length,
+            bytes_out=request.exchange.bytes_out,
+            total_us=total_us,
+        )
+
+    # --- what became of a request -------------------------------------------------------------------------------------
+
+    async def _serve_receipt(self, exchange: Exchange, session: Session, request_id: str) -> None:
+        _only_get(exchange)
+        found = await self._recorder.receipt(request_id, session.public_id) if _is_id(request_id) else None
+        if found is None:
+            raise ProblemError(Problem("not_found", "This account has no finished request with this id here."))
+        exchange.answer(200, [_JSON, _NO_STORE], found)
+
+    async def _serve_state(self, exchange: Exchange, session: Session, request_id: str) -> None:
+        _only_get(exchange)
+        live = self._driver.requests.get(request_id)
+        if isinstance(live, WorkRequest) and live.session.account_id == session.account_id:
+            state = {"request_id": request_id, "state": live.state, "attempts": live.attempts}
+            exchange.answer(200, [_JSON, _NO_STORE], json_body(state))
+            return
+        found = await self._recorder.cost(request_id, session.public_id) if _is_id(request_id) else None
+        if found is None:
+            raise ProblemError(Problem("not_found", "This account has no request with this id here."))
+        exchange.answer(200, [_JSON, _NO_STORE], json_body({"request_id": request_id, "state": "done", **found}))
+
+    def _serve_later(self, exchange: Exchange, coroutine: Coroutine[Any, Any, None]) -> None:
+        """For what has to ask somebody: a task, watched, whose failures become refusals."""
+        task = asyncio.get_running_loop().create_task(self._guarded(exchange, coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, exchange: Exchange, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except ProblemError as error:
+            self.refuse(exchange, error.problem)
+        except TooMany as error:
+            self.refuse(exchange, Problem(error.code, error.detail), error.retry_after_s)
+        except CentralUnreachable as error:
+            self.refuse(exchange, Problem("central_unreachable", f"Accounts cannot be checked now: {error}."), 5)
+        except Exception:
+            _log.exception("work.failed", path=exchange.head.path)
+            self.refuse(exchange, Problem("internal"))
+
+
+_OURS = frozenset({"authorization"})
+
+
+def _level(options: cgn_headers.WorkOptions) -> events.ServiceLevel | None:
+    if not options.has_service_level:
+        return None
+    return events.ServiceLevel(
+        options.min_threads, options.min_kmips_per_thread_milli, options.min_bandwidth_bytes_per_s
+    )
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 32 and all(char in "0123456789abcdef" for char in text)
+
+
+def _only_get(exchange: Exchange) -> None:
+    if exchange.head.method not in ("GET", "HEAD"):
+        raise ProblemError(Problem("method_not_allowed", "Ask by GET.", extra={"allow": "GET, HEAD"}))
+
+
+def _too_large() -> Problem:
+    return Problem("body_too_large", f"This body may have {limits.SMALL_REQUEST_MAX_BYTES} bytes.")
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ProblemError(Problem("bad_json", f"The body is not JSON: {str(error)[:100]}.")) from None
+    if not isinstance(value, dict):
+        raise ProblemError(Problem("bad_json", "The body is not a JSON object."))
+    return value
+
+
+class _Admitted(NamedTuple):
+    """A request that may go to the broker."""
+
+    exchange: Exchange
+    session: Session
+    view: PolicyView
+    dservice: link.DServicePolicy
+    options: cgn_headers.WorkOptions
+    tiers: tuple[str, ...]
+
+
+class _SmallBody:
+    """Takes a whole short body, then calls `done`."""
+
+    def __init__(self, exchange: Exchange, endpoint: WorkEndpoint, done: Callable[[Exchange, bytes], None]) -> None:
+        self._exchange = exchange
+        self._endpoint = endpoint
+        self._done = done
+        self._body = b""
+
+    def body_received(self, data: bytes) -> None:
+        self._body += data
+        if len(self._body) > limits.SMALL_REQUEST_MAX_BYTES and self._exchange.open:
+            self._endpoint.refuse(self._exchange, _too_large())
+
+    def body_ended(self) -> None:
+        if self._exchange.open:
+            self._done(self._exchange, self._body)
+
+    def peer_lost(self) -> None: ...
+
+    def writable(self) -> None: ...

@@ -1,0 +1,446 @@
+"""One work request on its way between DApp, miner and ledger: what the driver's commands mean for bytes and sockets.
+
+It takes the DApp's body, feeds it to the attempt on record, holds the response back, and lets go when the row is
+durable. It decides nothing about miners: it reports events and does what the broker says.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cgn_sdk.protocol.errors import Problem
+from cgn_sdk.protocol.link import DServicePolicy
+from cgn_sdk.protocol.messages import Done, Head, Statement
+
+from cgn_node import limits
+from cgn_node.bodies import RequestBody, ResponseBody, ResumeFailed
+from cgn_node.core import commands, events
+from cgn_node.core.pricing import Measured, Usage
+from cgn_node.driver import Driver
+from cgn_node.http1 import Headers, is_header
+from cgn_node.http_server import Exchange
+from cgn_node.policy import PolicyView
+from cgn_node.sessions import Session
+
+if TYPE_CHECKING:
+    from cgn_node.miner_endpoint import MinerTunnel
+
+FRAMING = frozenset(
+    {
+        "connection",
+        "content-length",
+        "date",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Response headers that are the node's own or speak about one connection; all `CGN-` ones are too."""
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One try of the request on one miner. Off the record (`request.attempt is not it`) its reports change nothing."""
+
+    request: "WorkRequest"
+    number: int
+    tunnel: "MinerTunnel"
+    stream: int
+    begun_ns: int
+    sent_bytes: int = 0
+    end_sent: bool = False
+    received_bytes: int = 0
+    owed_bytes: int = 0
+    """Received and passed on to a reader that lags: credit that the miner gets back later."""
+    ended_ns: int = 0
+    done: Done | None = None
+    seal: dict[str, Any] | None = None
+
+
+@dataclass(slots=True)
+class Times:
+    """Monotonic ns; 0: not yet."""
+
+    arrived: int
+    first_assigned: int = 0
+    assigned: int = 0
+    acknowledged: int = 0
+    finished: int = 0
+    recorded: int = 0
+
+
+class WorkRequest:
+    """See the module. `recorder` makes the row durable and answers with an event; `finished` is told once, at the
+    end."""
+
+    __slots__ = (
+        "_driver",
+        "_finished",
+        "_over",
+        "_recorder",
+        "attempt",
+        "attempts",
+        "body",
+        "custom",
+        "deadline_ms",
+        "dservice",
+        "exchange",
+        "headers",
+        "id",
+        "outcome",
+        "record_command",
+        "response",
+        "session",
+        "state",
+        "times",
+        "view",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        exchange: Exchange,
+        session: Session,
+        view: PolicyView,
+        dservice: DServicePolicy,
+        *,
+        headers: Headers,
+        custom: dict[str, str],
+        deadline_ms: int,
+        body: RequestBody,
+        held_bytes: int,
+        driver: Driver,
+        recorder: Callable[["WorkRequest"], None],
+        finished: Callable[["WorkRequest"], None],
+    ) -> None:
+        self.id = id
+        self.exchange = exchange
+        self.session = session
+        self.view = view
+        self.dservice = dservice
+        self.headers = headers
+        self.custom = custom
+        self.deadline_ms = deadline_ms
+        """When the time is up, on the driver's clock."""
+        self.body = body
+        self.response = ResponseBody(held_bytes)
+        self.attempt: Attempt | None = None
+        self.attempts = 0
+        self.times = Times(time.monotonic_ns())
+        self.record_command: commands.RecordRow | None = None
+        self.state = "waiting"
+        """waiting, running, recording, done; refused, or gone when the DApp left."""
+        self.outcome = ""
+        """Code of the problem, for the log line."""
+        self._driver = driver
+        self._recorder = recorder
+        self._finished = finished
+        self._over = False
+
+    # --- the DApp's side (http_server.Taker) ------------------------------------------------------------------------
+
+    def body_received(self, data: bytes) -> None:
+        if self._over:
+            return
+        try:
+            self.body.append(data)
+        except OSError:
+            self._broken(Problem("ledger_full", "This node's disk for bodies under way is full; come back later."))
+            return
+        if self.attempt is not None:
+            self.pump()
+        if self.body.length - self._sent() > self._ahead():
+            self.exchange.pause_body()
+
+    def body_ended(self) -> None:
+        self.body.end()
+        if self.attempt is not None:
+            self.pump()
+
+    def peer_lost(self) -> None:
+        """The DApp is gone (N-17), or what it sent was refused."""
+        if not self._over:
+            if self.state in ("waiting", "running"):
+                self.state = "gone"
+            self._driver.post(events.ClientGone(self.id))
+
+    def writable(self) -> None:
+        attempt = self.attempt
+        if attempt is not None and attempt.owed_bytes:
+            owed, attempt.owed_bytes = attempt.owed_bytes, 0
+            attempt.tunnel.consumed(attempt.stream, owed)
+
+    def _sent(self) -> int:
+        return self.attempt.sent_bytes if self.attempt is not None else 0
+
+    def _ahead(self) -> int:
+        """How much may be waiting here: little before there is a miner, so that a long queue costs little."""
+        return limits.REQUEST_AHEAD_BYTES if self.attempt is not None else limits.REQUEST_MEMORY_BYTES
+
+    def _broken(self, problem: Problem) -> None:
+        """The request cannot go on for a reason of the DApp's own connection or this node's disk."""
+        self.state, self.outcome = "refused", problem.code
+        self.exchange.refuse(problem.status, problem.to_json(), [("CGN-Request-Id", self.id)])
+        self._driver.post(events.ClientGone(self.id))
+
+    # --- the miner's side (miner_endpoint) --------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Sends as much of the body as the attempt's stream takes."""
+        attempt = self.attempt
+        if attempt is None or attempt.end_sent:
+            return
+        body, tunnel, stream = self.body, attempt.tunnel.tunnel, attempt.stream
+        room = tunnel.writable(stream)
+        while room and attempt.sent_bytes < body.length:
+            data = body.read(attempt.sent_bytes, min(room, limits.PUMP_BYTES))
+            attempt.sent_bytes += len(data)
+            room -= len(data)
+            attempt.end_sent = body.ended and attempt.sent_bytes == body.length
+            tunnel.data(stream, data, end=attempt.end_sent)
+        if body.ended and attempt.sent_bytes == body.length and not attempt.end_sent and tunnel.is_open(stream):
+            attempt.end_sent = True
+            tunnel.data(stream, b"", end=True)
+        attempt.tunnel.link.flush()
+        if not body.ended and body.length - attempt.sent_bytes <= limits.REQUEST_AHEAD_BYTES // 2:
+            self.exchange.resume_body()
+
+    def on_acknowledged(self, attempt: Attempt) -> None:
+        if self.attempt is attempt:
+            self.times.acknowledged = time.monotonic_ns()
+            self._driver.post(events.Acknowledged(self.id, attempt.number, attempt.tunnel.miner_id))
+
+    def on_head(self, attempt: Attempt, head: Head) -> None:
+        if self.attempt is not attempt:
+            return
+        headers = [
+            pair for pair in head.headers if (lower := pair[0].lower()) not in FRAMING and not lower.startswith("cgn-")
+        ]
+        if not all(is_header(name, value) for name, value in headers):
+            self._attempt_bad(attempt, "bad_gateway")
+            return
+        try:
+            self.response.head(head.status, headers, head.body_bytes)
+        except ResumeFailed:
+            self._attempt_bad(attempt, "bad_gateway")
+            return
+        self._driver.post(events.ResponseStarted(self.id, attempt.number, attempt.tunnel.miner_id))
+
+    def on_data(self, attempt: Attempt, data: bytes) -> None:
+        if self.attempt is not attempt:
+            attempt.tunnel.tunnel.consumed(attempt.stream, len(data))
+            return
+        attempt.received_bytes += len(data)
+        response = self.response
+        try:
+            if attempt.received_bytes > limits.BODY_MAX_BYTES:
+                raise ResumeFailed(f"a response of more than {limits.BODY_MAX_BYTES} bytes")
+            passing = response.data(data)
+        except ResumeFailed:
+            self._attempt_bad(attempt, "bad_gateway")
+            return
+        if not passing:
+            attempt.tunnel.tunnel.consumed(attempt.stream, len(data))
+            return
+        if not self.exchange.started:
+            self.exchange.start(response.status, [*response.headers, ("CGN-Request-Id", self.id)], response.body_bytes)
+            self._driver.post(events.ResponsePassedOn(self.id, attempt.number, attempt.tunnel.miner_id))
+        is_writable = True
+        for piece in passing:
+            is_writable = self.exchange.write(piece)
+        if is_writable:
+            attempt.tunnel.tunnel.consumed(attempt.stream, len(data) + attempt.owed_bytes)
+            attempt.owed_bytes = 0
+        else:
+            attempt.owed_bytes += len(data)
+
+    def on_done(self, attempt: Attempt, done: Done) -> str:
+        """The response is whole; it counts when its seal has been checked. Returns what is wrong with the statement."""
+        if self.attempt is not attempt:
+            return ""
+        attempt.ended_ns = time.monotonic_ns()
+        attempt.done = done
+        try:
+            digest, length = self.response.whole()
+        except ResumeFailed as error:
+            return str(error)
+        return self._statement_problem(attempt, done.statement, digest, length)
+
+    def _statement_problem(self, attempt: Attempt, said: Statement, digest: str, length: int) -> str:
+        if said.request_id != self.id or said.attempt != attempt.number or said.miner_id != attempt.tunnel.miner_id:
+            return "the statement is about another attempt"
+        if said.dservice != self.dservice.name or said.dservice_version != self.dservice.version:
+            return "the statement is about another DService"
+        if said.status != self.response.status:
+            return "the statement has another status than the response"
+        if said.response_sha256 != digest or said.response_bytes != length:
+            return "the statement is about other bytes than the response"
+        return ""
+
+    def on_sealed(self, attempt: Attempt, seal: dict[str, Any]) -> None:
+        """The miner's signature over the statement holds: the attempt is finished."""
+        if self.attempt is not attempt or attempt.done is None:
+            return
+        attempt.seal = seal
+        self.times.finished = attempt.ended_ns
+        said = attempt.done.statement
+        self._driver.post(
+            events.AttemptFinished(
+                self.id,
+                attempt.number,
+                attempt.tunnel.miner_id,
+                Usage(
+                    cpu_ns=said.cpu_ns,
+                    memory_byte_seconds=said.memory_byte_seconds,
+                    wall_ns=said.wall_ns,
+                    gpu_ns=said.gpu_ns,
+                    request_bytes=said.request_bytes,
+                    response_bytes=said.response_bytes,
+                ),
+                Measured(
+                    wall_ns=attempt.ended_ns - attempt.begun_ns,
+                    request_bytes=attempt.sent_bytes,
+                    response_bytes=attempt.received_bytes,
+                ),
+            )
+        )
+
+    def on_failed(self, attempt: Attempt, code: str) -> None:
+        """The miner gave up, or its result is bad."""
+        if self.attempt is attempt:
+            self._driver.post(events.AttemptFailed(self.id, attempt.number, attempt.tunnel.miner_id, code))
+
+    def attempt_lost(self, attempt: Attempt) -> None:
+        """The tunnel is gone, and the broker hears of that as a whole."""
+        if self.attempt is attempt:
+            self.attempt = None
+
+    def _attempt_bad(self, attempt: Attempt, code: str) -> None:
+        attempt.tunnel.cancel(attempt, code)
+        self.on_failed(attempt, code)
+
+    # --- the broker's side (driver.Request) -------------------------------------------------------------------------
+
+    def assign(self, attempt: int, tunnel: "MinerTunnel", resume: bool) -> None:
+        self.response.attempt_begins()
+        self.attempts = attempt
+        self.state = "running"
+        now = time.monotonic_ns()
+        times = self.times
+        times.assigned = now
+        if not times.first_assigned:
+            times.first_assigned = now
+        opened = tunnel.open(self, attempt, now)
+        self.attempt = opened
+        if opened is None:
+            self._driver.post(events.AttemptFailed(self.id, attempt, tunnel.miner_id, "no_slot"))
+        elif self.body.length or not self.body.ended:
+            self.pump()
+
+    def cancel_attempt(self, attempt: int, code: str) -> None:
+        current = self.attempt
+        if current is not None and current.number == attempt:
+            self.attempt = None
+            current.tunnel.cancel(current, code)
+
+    def record(self, command: commands.RecordRow) -> None:
+        self.state = "recording"
+        self.record_command = command
+        self._recorder(self)
+
+    def release(self) -> None:
+        """The row is durable: the answer may be completed."""
+        self.times.recorded = time.monotonic_ns()
+        self.state = "done"
+        response, exchange = self.response, self.exchange
+        if exchange.started:
+            for piece in response.finish():
+                exchange.write(piece)
+            exchange.end()
+        else:
+            exchange.answer(response.status, [*response.headers, *self._cost_headers()], response.finish())
+        self._end()
+
+    def refuse(self, command: commands.Refuse) -> None:
+        """Over without a billed result."""
+        if self.state not in ("gone", "refused"):
+            self.state, self.outcome = "refused", command.code
+            problem = refusal(command, self)
+            headers = [("CGN-Request-Id", self.id)]
+            if command.retry_after_ms or problem.status in (429, 503):
+                headers.append(("Retry-After", str(max(1, -(-command.retry_after_ms // 1000)))))
+            self.exchange.refuse(problem.status, problem.to_json(), headers)
+        self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        self.attempt = None
+        self.body.close()
+        self._finished(self)
+
+    def _cost_headers(self) -> Headers:
+        """N-25: what it cost and where the time went."""
+        command, times = self.record_command, self.times
+        assert command is not None
+        work_ns = min(command.usage.wall_ns, times.finished - times.assigned)
+        parts = (
+            ("queue", times.first_assigned - times.arrived),
+            ("match", times.assigned - times.first_assigned),
+            ("network", times.finished - times.assigned - work_ns),
+            ("work", work_ns),
+            ("record", times.recorded - times.finished),
+        )
+        timing = ", ".join([f"{name};dur={ns // 1000 / 1000}" for name, ns in parts])
+        return [
+            ("CGN-Request-Id", self.id),
+            ("CGN-Fee-Nano-Eur", str(command.fee_nano_eur)),
+            ("CGN-Fee-Nano-Cpu", str(self.fee_nano_cpu)),
+            ("Server-Timing", timing),
+        ]
+
+    @property
+    def fee_nano_cpu(self) -> int:
+        assert self.record_command is not None
+        return to_nano_cpu(self.record_command.fee_nano_eur, self.view.policy.exchange_rate_nano_eur_per_cpu)
+
+
+def refusal(command: commands.Refuse, request: WorkRequest) -> Problem:
+    """The problem document of a request that ends without a result: says what to change (RFC 9457)."""
+    name = request.dservice.name
+    details = {
+        "unknown_dservice": f"{name} is not served any more.",
+        "price_cap": "The work would cost more than CGN-Max-Fee-Nano-Eur allows.",
+        "overloaded": "Too many requests wait at this node; come back later or use another node.",
+        "draining": "This node is about to stop; use another node.",
+        "ledger_full": "Work cannot be recorded now, so it was not charged; send it again later.",
+        "deadline": f"The deadline passed after {request.attempts} attempts; CGN-Deadline-Ms sets it.",
+        "quarantined": f"The request failed on {request.attempts} miners; name {request.id} when you report it.",
+        "bad_gateway": f"{name} gave no usable answer; name {request.id} when you report it.",
+    }
+    detail = details.get(command.code, "")
+    if command.code == "no_miner":
+        detail = _NO_MINER.get(command.constraint, "No miner fits this request now.").format(name=name)
+    extra: dict[str, Any] = {"request_id": request.id}
+    if command.constraint:
+        extra["constraint"] = command.constraint
+    return Problem(command.code, detail, extra=extra)
+
+
+_NO_MINER = {
+    "dservice": "No connected miner offers {name}.",
+    "tier": "No miner that offers {name} is in an acceptable tier; CGN-Tier names them.",
+    "ownership": "Every fitting miner belongs to another enterprise.",
+    "service_level": "No miner of {name} is as strong as asked for.",
+    "capacity": "Every miner of {name} is busy.",
+    "failed": "Every fitting miner has failed at this request.",
+}
+
+
+def to_nano_cpu(nano_eur: int, rate_nano_eur_per_cpu: int) -> int:
+    """The fee in 1e-9 CPU at a rate of 1e-9 EUR per CPU, rounded up: the one rounding of this conversion."""
+    return -(-nano_eur * 1_000_000_000 // rate_nano_eur_per_cpu)
