@@ -17,12 +17,12 @@ from pathlib import Path
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.row import PayIn, Payout, Row, build_row, fee_nano_cpu
+
+from cgn_chassis.settings import Secret
 from ledger import open_store
 from payouts.config import PayoutSettings
 from payouts.deploy import Manifest, Sender, address_of, deploy, development_key, development_plan
 from payouts.rpc import Rpc
-
-from cgn_chassis.settings import Secret
 
 ROOT = Path(__file__).resolve().parents[2]
 RATE = 50_000_000
