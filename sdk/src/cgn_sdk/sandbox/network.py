@@ -87,7 +87,7 @@ class Sandbox:
         """How long each part took to get ready, since the start."""
         self._began = time.monotonic()
         self._sources: Any = None
-        work, miner, status, metrics, central, source, chain, eco, portal = free_ports(9)
+        work, miner, status, metrics, central, source, chain, machine, portal = free_ports(9)
         self._ports = {
             "work": options.work_port or work,
             "miner": miner,
@@ -96,7 +96,7 @@ class Sandbox:
             "central": central,
             "source": source,
             "chain": chain,
-            "ecosystem": eco,
+            "machine": machine,
             "portal": portal,
         }
 
@@ -199,15 +199,20 @@ class Sandbox:
         miners = [f"miner-{number + 1}" for number in range(self.options.miners)]
         # Miners dial until the node knows them, so all processes start at once.
         await asyncio.gather(
-            self._launch("central", "central", "run", "--config", str(self.folder / "central.toml")),
-            self._launch("node", "node", "run", "--config", str(self.folder / "node.toml")),
+            self._launch(
+                "central", "central", "run", "--config", self._at("central.toml"), "--seed", self._at("seed.json")
+            ),
+            self._launch("node", "node", "run", "--config", self._at("node.toml")),
             *(self.start_miner(name) for name in miners),
         )
         self.seconds["request path"] = time.monotonic() - self._began
 
     async def start_miner(self, name: str) -> None:
         """Starts (again) the miner of that name, `miner-1` and so on."""
-        await self._launch(name, "miner", "run", "--config", str(self.folder / f"{name}.toml"))
+        await self._launch(name, "miner", "run", "--config", self._at(f"{name}.toml"))
+
+    def _at(self, name: str) -> str:
+        return str(self.folder / name)
 
     async def _launch(self, name: str, *words: str) -> None:
         self.children[name] = await start_child(name, cgn(*words), self.folder / f"logs/{name}.log")
@@ -351,10 +356,13 @@ async def _wait_port(port: int, *, time_limit_s: float = 15) -> None:
 def central_settings(folder: Path, tls: Path, ports: Mapping[str, int]) -> dict[str, Any]:
     return {
         "database": folder / "central.sqlite",
-        "seed": folder / "seed.json",
-        "tls": {"certificate": tls / "central.pem", "key": tls / "central.key", "authority": tls / "authority.pem"},
-        "ecosystem": {"host": LOOPBACK, "port": ports["ecosystem"]},
-        "portal": {"host": LOOPBACK, "port": ports["portal"]},
+        "certificate": tls / "central.pem",
+        "key": tls / "central.key",
+        "authority": tls / "authority.pem",
+        "machine_host": LOOPBACK,
+        "machine_port": ports["machine"],
+        "portal_host": LOOPBACK,
+        "portal_port": ports["portal"],
     }
 
 
