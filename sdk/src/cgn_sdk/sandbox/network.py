@@ -11,7 +11,6 @@ accounts and the chain are the sandbox's own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import secrets
@@ -27,13 +26,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cgn_sdk.sandbox.children import Child, ChildFailed, run_to_end, start_child
-from cgn_sdk.sandbox.plan import OPERATIONS_WALLET, DServicePlan, NetworkPlan, make_plan, seed_of, toml
+from cgn_sdk.sandbox.plan import WALLETS, DServicePlan, NetworkPlan, make_plan, seed_of, toml
 
 if TYPE_CHECKING:
     from cgn_sdk.client import AsyncClient
 
 LOOPBACK = "127.0.0.1"
-ANVIL_FOLDER = Path(".cache/chain/node_modules/@foundry-rs")
+ENTERPRISE_FUNDS_CPU = "1000000"
+APPROVED_NANO_CPU = 1_000_000 * 10**9
+APPROVE_SELECTOR = "0x095ea7b3"
+"""ERC-20 approve(address,uint256)."""
 SETTLE_TIME_LIMIT_S = 120
 
 
@@ -284,17 +286,39 @@ class Sandbox:
     # the chain
 
     async def _start_chain(self) -> None:
-        """anvil, the token on it, and money in the enterprise's wallet."""
-        anvil = find_anvil()
-        log = self.folder / "logs/chain.log"
-        command = [anvil, "--port", str(self._ports["chain"]), "--silent", "--enable-tx-gas-limit"]
-        self.children["chain"] = await start_child("chain", command, log, wait_ready=False)
-        await _wait_port(self._ports["chain"])
-        words = ["chain", "deploy", "--rpc", self.chain_url, "--manifest", str(self.chain_manifest), "--sandbox"]
-        code, text = await run_to_end("chain deploy", cgn(*words), log)
+        """The development chain with its contracts, and money in the enterprise's wallet, approved for collection."""
+        words = ["chain", "up", "--port", str(self._ports["chain"]), "--manifest", str(self.chain_manifest)]
+        await self._launch("chain", *words, "--folder", self._at("chain"))
+        enterprise = self.plan_wallet
+        words = ["--to", enterprise, "--amount", ENTERPRISE_FUNDS_CPU, "--manifest", str(self.chain_manifest)]
+        code, text = await self.run("faucet", "chain", "faucet", "--url", self.chain_url, *words)
         if code:
-            raise ChildFailed(f"the contracts could not be deployed:\n{text}\n{log.read_text()[-2000:]}")
+            raise ChildFailed(f"the enterprise's wallet could not be funded:\n{text}")
+        # The development chain signs for its own accounts, as the enterprise's wallet would: approve(token, amount).
+        data = APPROVE_SELECTOR + self.token_address[2:].lower().rjust(64, "0") + f"{APPROVED_NANO_CPU:064x}"
+        await self.rpc("eth_sendTransaction", {"from": enterprise, "to": self.token_address, "data": data})
         self.seconds["chain"] = time.monotonic() - self._began
+
+    @property
+    def plan_wallet(self) -> str:
+        """The enterprise's wallet; the same in every sandbox."""
+        return WALLETS[1]
+
+    @property
+    def token_address(self) -> str:
+        manifest = json.loads(self.chain_manifest.read_text())
+        return str(manifest["contracts"]["UtilityToken"]["address"])
+
+    async def rpc(self, method: str, *parameters: Any) -> Any:
+        """One JSON-RPC call to the development chain. Raises ChildFailed when it refuses."""
+        import aiohttp
+
+        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}
+        async with aiohttp.ClientSession() as session, session.post(self.chain_url, json=call) as answer:
+            document = await answer.json()
+        if "error" in document:
+            raise ChildFailed(f"the chain refused {method}: {document['error'].get('message')}")
+        return document["result"]
 
     # use
 
@@ -329,28 +353,6 @@ class Sandbox:
     async def run(self, name: str, *words: str) -> tuple[int, str]:
         """A `cgn` command that ends by itself: exit code and standard output."""
         return await run_to_end(name, cgn(*words), self.folder / f"logs/{name}.log", time_limit_s=SETTLE_TIME_LIMIT_S)
-
-
-def find_anvil() -> str:
-    """The development chain's program: CGN_ANVIL, what infra/setup brought, or one on the path. Raises ChildFailed."""
-    candidates = [os.environ.get("CGN_ANVIL", "")]
-    for root in (Path.cwd(), *Path(__file__).resolve().parents):
-        candidates += [str(path) for path in sorted((root / ANVIL_FOLDER).glob("anvil-*/bin/anvil"))]
-    candidates.append(shutil.which("anvil") or "")
-    for candidate in candidates:
-        if candidate and os.access(candidate, os.X_OK):
-            return candidate
-    raise ChildFailed("no development chain here: run infra/setup, or set CGN_ANVIL to an anvil program")
-
-
-async def _wait_port(port: int, *, time_limit_s: float = 15) -> None:
-    async with asyncio.timeout(time_limit_s):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(LOOPBACK, port)
-                writer.close()
-                return
-            await asyncio.sleep(0.02)
 
 
 def central_settings(folder: Path, tls: Path, ports: Mapping[str, int]) -> dict[str, Any]:
@@ -417,6 +419,3 @@ def miner_settings(
             for one in plan.dservices
         },
     }
-
-
-__all__ = ["OPERATIONS_WALLET", "Sandbox", "SandboxOptions", "cgn", "find_anvil", "free_ports"]
