@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cgn_sdk.client import AsyncClient
 
 LOOPBACK = "127.0.0.1"
+ENTERPRISE_WALLET = WALLETS[1]
 ENTERPRISE_FUNDS_CPU = "1000000"
 APPROVED_NANO_CPU = 1_000_000 * 10**9
 APPROVE_SELECTOR = "0x095ea7b3"
@@ -146,7 +147,7 @@ class Sandbox:
 
     @property
     def chain_manifest(self) -> Path:
-        return self.folder / "chain.json"
+        return self.folder / "chain/manifest.json"
 
     def process_ids(self, *names: str) -> list[int]:
         """Process ids of the children whose name begins with one of `names`."""
@@ -209,6 +210,12 @@ class Sandbox:
         )
         self.seconds["request path"] = time.monotonic() - self._began
 
+    async def start_central(self) -> None:
+        """Starts Central (again); a database that is not empty is not seeded."""
+        await self._launch(
+            "central", "central", "run", "--config", self._at("central.toml"), "--seed", self._at("seed.json")
+        )
+
     async def start_miner(self, name: str) -> None:
         """Starts (again) the miner of that name, `miner-1` and so on."""
         await self._launch(name, "miner", "run", "--config", self._at(f"{name}.toml"))
@@ -269,6 +276,8 @@ class Sandbox:
         node_url = f"wss://{LOOPBACK}:{ports['central']}/central"
         seed = seed_of(plan, node_url, fingerprints["node"])
         self._write("seed.json", json.dumps(seed, indent=1))
+        self._write("node.key", plan.node.api_key)
+        self._write("payouts.toml", toml(payouts_settings(self.folder, self.ledger_url, self.chain_url)))
         self._write("central.toml", toml(central_settings(self.folder, tls, ports)))
         self._write(
             "node.toml", toml(node_settings(self.folder, tls, ports, plan, self.ledger_url, fingerprints["central"]))
@@ -277,6 +286,7 @@ class Sandbox:
             name = f"miner-{number}"
             settings = miner_settings(self.folder / name, self.authority, ports, plan, number - 1, self.options.slots)
             self._write(f"{name}.toml", toml(settings))
+            self._write(f"{name}.key", plan.miners[number - 1].contributor.api_key)
 
     def _write(self, name: str, text: str) -> None:
         path = self.folder / name
@@ -288,8 +298,8 @@ class Sandbox:
     async def _start_chain(self) -> None:
         """The development chain with its contracts, and money in the enterprise's wallet, approved for collection."""
         words = ["chain", "up", "--port", str(self._ports["chain"]), "--manifest", str(self.chain_manifest)]
-        await self._launch("chain", *words, "--folder", self._at("chain"))
-        enterprise = self.plan_wallet
+        await self._launch("chain", *words)
+        enterprise = ENTERPRISE_WALLET
         words = ["--to", enterprise, "--amount", ENTERPRISE_FUNDS_CPU, "--manifest", str(self.chain_manifest)]
         code, text = await self.run("faucet", "chain", "faucet", "--url", self.chain_url, *words)
         if code:
@@ -298,11 +308,6 @@ class Sandbox:
         data = APPROVE_SELECTOR + self.token_address[2:].lower().rjust(64, "0") + f"{APPROVED_NANO_CPU:064x}"
         await self.rpc("eth_sendTransaction", {"from": enterprise, "to": self.token_address, "data": data})
         self.seconds["chain"] = time.monotonic() - self._began
-
-    @property
-    def plan_wallet(self) -> str:
-        """The enterprise's wallet; the same in every sandbox."""
-        return WALLETS[1]
 
     @property
     def token_address(self) -> str:
@@ -350,9 +355,30 @@ class Sandbox:
                 raise ChildFailed(f"no session: {facts}")
             return str(facts["session_key"])
 
+    async def trust(self) -> bytes:
+        """The keys a receipt is checked with, as whoever runs this network knows them: a trust file's content."""
+        from cgn_sdk.protocol.receipt import Trust, TrustedMiner
+
+        nodes = {self.plan.node.public_id: _public_key(self.folder / "node/signing.key")}
+        miners = {
+            miner.id: TrustedMiner(
+                _public_key(self.folder / f"miner-{number}/signing.key"), miner.contributor.public_id
+            )
+            for number, miner in enumerate(self.plan.miners, 1)
+        }
+        chain_id = int(await self.rpc("eth_chainId"), 16)
+        return Trust(nodes, miners, chain_id, self.token_address.lower()).encode()
+
     async def run(self, name: str, *words: str) -> tuple[int, str]:
         """A `cgn` command that ends by itself: exit code and standard output."""
         return await run_to_end(name, cgn(*words), self.folder / f"logs/{name}.log", time_limit_s=SETTLE_TIME_LIMIT_S)
+
+
+def _public_key(path: Path) -> bytes:
+    """The public half of an Ed25519 key file."""
+    from cgn_chassis import keys
+
+    return keys.public_bytes(keys.load_or_create(path))
 
 
 def central_settings(folder: Path, tls: Path, ports: Mapping[str, int]) -> dict[str, Any]:
@@ -373,7 +399,7 @@ def node_settings(
 ) -> dict[str, Any]:
     return {
         "node_id": plan.node.id,
-        "api_key": plan.node.api_key,
+        "api_key_file": folder / "node.key",
         "state": folder / "node",
         "ledger": ledger_url,
         "geolocation": "sandbox",
@@ -399,7 +425,7 @@ def miner_settings(
         "node": f"wss://{LOOPBACK}:{ports['miner']}/tunnel",
         "account_id": miner.contributor.id,
         "miner_id": miner.id,
-        "api_key": miner.contributor.api_key,
+        "api_key_file": folder.with_suffix(".key"),
         "authority": authority,
         "signing_key": folder / "signing.key",
         "runtime": folder / "run",
@@ -418,4 +444,19 @@ def miner_settings(
             }
             for one in plan.dservices
         },
+    }
+
+
+def payouts_settings(folder: Path, ledger_url: str, chain_url: str) -> dict[str, Any]:
+    keys = folder / "chain/keys"
+    return {
+        "ledger_url": ledger_url,
+        "journal": folder / "payouts.sqlite",
+        "rpc_url": chain_url,
+        "manifest": folder / "chain/manifest.json",
+        "collector_key_file": keys / "collector.key",
+        "payer_key_file": keys / "payer.key",
+        # A development chain does not fork, and a trial's payouts are a few 1e-9 CPU.
+        "confirmations": 1,
+        "minimum_payout_nano_cpu": 0,
     }
