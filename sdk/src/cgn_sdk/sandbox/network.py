@@ -369,6 +369,9 @@ class Sandbox:
         chain_id = int(await self.rpc("eth_chainId"), 16)
         return Trust(nodes, miners, chain_id, self.token_address.lower()).encode()
 
+    def _miner_key(self, number: int) -> bytes:
+        return _public_key(self.folder / f"miner-{number}/signing.key")
+
     async def run(self, name: str, *words: str) -> tuple[int, str]:
         """A `cgn` command that ends by itself: exit code and standard output."""
         return await run_to_end(name, cgn(*words), self.folder / f"logs/{name}.log", time_limit_s=SETTLE_TIME_LIMIT_S)
