@@ -160,7 +160,7 @@ def seed_of(plan: NetworkPlan, node_url: str, node_fingerprint: str) -> dict[str
                 "contributor_ppm": CONTRIBUTOR_PPM,
                 "developer_ppm": DEVELOPER_PPM,
                 "image": one.image,
-                "egress": list(one.egress),
+                "egress": ["*"] if "public" in one.egress else [],
             }
             for one in plan.dservices
         ],
