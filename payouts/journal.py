@@ -188,8 +188,7 @@ class Journal:
         except OSError as error:
             os.close(self._lock)
             raise JournalError(f"{path} is held by another payout run; wait for it, or stop it") from error
-        # used by one thread after the other (the run's coroutine, its worker), never by two at once
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = sqlite3.connect(path, isolation_level=None)
         os.chmod(path, 0o600)
         self._db.row_factory = sqlite3.Row
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "fullfsync=ON"):

@@ -259,7 +259,8 @@ class Broker:
         lane = self._lanes.get((event.dservice, event.tiers, owner, event.level, event.match))
         if lane is None:
             lane = self._open_lane(event, owner)
-        offer = None if lane.waiting_fresh else self._choose(lane, None)
+        behind = lane.waiting_fresh or (lane.fastest and lane.retries)
+        offer = None if behind else self._choose(lane, None)
         account = self._accounts.get(event.account)
         if offer is None:
             refusal = self._refuse_to_queue(event, lane, account)
@@ -393,6 +394,7 @@ class Broker:
         request.attempt += 1
         request.state = ASSIGNED
         request.assigned_ms = self._now
+        request.grace_until_ms = 0
         tag = request.key[0]
         self._virtual = max(self._virtual, tag)
         acks = self._acks
@@ -431,14 +433,12 @@ class Broker:
                         first = head
             if first is None:
                 return
-            chosen: Offer | None = miner.offers[first.lane.dservice]
-            if first.lane.fastest:
-                chosen = self._choose_fastest(first.lane, first)
-            if chosen is None:
+            offer = miner.offers[first.lane.dservice]
+            if first.lane.fastest and self._choose_fastest(first.lane, first) is not offer:
                 held_back.append(first.lane)
             else:
                 self._dequeue(first, ASSIGNED)
-                self._assign(first, chosen, out)
+                self._assign(first, offer, out)
 
     def _release(self, request: Request) -> Miner:
         """Takes the attempt off the record and frees its slot. The caller matches the miner when it is done."""
@@ -473,8 +473,12 @@ class Broker:
 
     def _on_body_spent(self, event: events.BodySpent, out: list[Command]) -> None:
         request = self._requests.get(event.request)
-        if request is not None:
-            request.replayable = False
+        if request is None:
+            return
+        request.replayable = False
+        if request.state == WAITING and request.attempt:
+            self._dequeue(request, OVER)
+            self._refuse(request, "bad_gateway", "not_replayable", out)
 
     def _on_finished(self, event: events.AttemptFinished, out: list[Command]) -> None:
         request = self._on_record(event)
@@ -647,23 +651,24 @@ class Broker:
                         self._start_grace(request)
 
     def _start_grace(self, request: Request) -> None:
-        if not request.starving and not request.lane.has_candidate(request.failed):
-            request.starving = True
-            self._set_timer(self._now + self._settings.grace_ms, request)
+        if not request.grace_until_ms and not request.lane.has_candidate(request.failed):
+            request.grace_until_ms = self._now + self._settings.grace_ms
+            self._set_timer(request.grace_until_ms, request)
 
     def _reconsider(self, target: Request, out: list[Command]) -> None:
         """A timer of a request came: its time to be held back is over, or its grace."""
         if target.state != WAITING:
             return
-        offer = self._choose(target.lane, target)
-        if offer is not None:
-            self._dequeue(target, ASSIGNED)
-            self._assign(target, offer, out)
-        elif target.starving:
-            target.starving = False
-            if not target.lane.has_candidate(target.failed):
+        lane = target.lane
+        while target.state == WAITING and (offer := self._choose(lane, target)) is not None:
+            head = lane.head_for(offer.miner.id) or target  # what is before it in the queue goes before it
+            self._dequeue(head, ASSIGNED)
+            self._assign(head, offer, out)
+        if target.state == WAITING and 0 < target.grace_until_ms <= self._now:
+            target.grace_until_ms = 0
+            if not lane.has_candidate(target.failed):
                 self._dequeue(target, OVER)
-                code, why = ("bad_gateway", "failed") if target.failed else ("no_miner", self._excluding(target.lane))
+                code, why = ("bad_gateway", "failed") if target.failed else ("no_miner", self._excluding(lane))
                 self._refuse(target, code, why, out)
 
     # ------------------------------------------------------------------------------------------------ drain
@@ -710,7 +715,7 @@ class Broker:
             assert request.state == RECORDING or request.id in deadlines
             assert len(set(request.failed)) == len(request.failed) == len(request.codes)
             if request.state == WAITING and not request.lane.has_candidate(request.failed):
-                assert request.starving
+                assert request.grace_until_ms
                 assert request.id in timers, "nothing would ever wake this request"
         for account in self._accounts.values():
             mine = [request for request in self._requests.values() if request.account is account]

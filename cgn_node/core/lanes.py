@@ -42,6 +42,7 @@ class Request:
         "codes",
         "deadline_ms",
         "failed",
+        "grace_until_ms",
         "id",
         "key",
         "lane",
@@ -50,7 +51,6 @@ class Request:
         "passed_on",
         "replayable",
         "resumable",
-        "starving",
         "state",
         "terms",
     )
@@ -82,7 +82,7 @@ class Request:
         self.offer: Offer | None = None
         self.failed: tuple[str, ...] = ()  # miners it failed on, in order
         self.codes: tuple[str, ...] = ()  # and how
-        self.starving = False
+        self.grace_until_ms = 0  # 0: a miner that could do it is connected, as far as was looked
 
     def __repr__(self) -> str:
         where = f" on {self.offer.miner.id}" if self.offer else ""

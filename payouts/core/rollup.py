@@ -32,8 +32,6 @@ from cgn_sdk.protocol.settlement import Commitment, Keccak, batch_id_of, commit,
 ROLE_NUMBERS: Final[Mapping[str, int]] = {role: number for number, role in enumerate(ROLES)}
 """Roles as the contract's event numbers them (docs/reference/interfaces.md, Chain)."""
 
-PAYING_ROLES: Final = frozenset({"enterprise", "subsidy"})
-
 MAX_BATCH_AMOUNT: Final = 2**96 - 1
 """What one settlement can move: the contract packs address and amount into one word of 256 bits."""
 
@@ -331,7 +329,7 @@ def _plan_hash(
             "reason": item.reason,
         }
 
-    digest: bytes = keccak(
+    return keccak(
         canonical.encode(
             {
                 "settlement_id": settlement_id.hex(),
@@ -342,4 +340,3 @@ def _plan_hash(
             }
         )
     )
-    return digest

@@ -1,0 +1,497 @@
+"""Who was owed what: books kept from outside the broker, from the events it was told and the commands it gave.
+
+The auditor shares no code and no state with the core but the types of events and commands. It holds the broker to what
+the node promises (N-7 to N-11, N-17, N-18, N-20, N-21, N-24), in the form of reliability's L0 to L3:
+
+* L0 each accepted request ends, in exactly one `Release` or `Refuse`;
+* L1 nothing from nowhere: every command is about something that was told, and has a reason that the books know;
+* L2 billed at most once, and exactly once when answered; nothing is billed that was cancelled, failed or refused;
+* L3 paid is the miner whose result was used, for what it can have used, at the exact price.
+
+And the ways of the queue: slots are never exceeded, no miner twice, first come first served within an account and
+kind, retries at the head, no slot free while a request waits that fits it, deadlines and acknowledgements enforced.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from cgn_node.core import commands, events
+from cgn_node.core.broker import Settings
+from cgn_node.core.pricing import Fitness, Measured, Terms, Usage
+
+
+class AuditError(AssertionError):
+    """The broker broke a promise."""
+
+
+_MAY_TAKE_MINERS = (
+    events.AttemptFailed,
+    events.MinerJoined,
+    events.MinerLeft,
+    events.PolicyChanged,
+    events.Tick,
+)
+
+
+@dataclass(slots=True)
+class MinerBook:
+    joined: events.MinerJoined
+    slots: int
+    running: dict[str, int] = field(default_factory=dict)  # request -> attempt
+
+
+@dataclass(slots=True)
+class RequestBook:
+    arrived: events.RequestArrived
+    at_ms: int
+    terms: Terms
+    number: int
+    attempts: int = 0
+    on_record: tuple[int, str] | None = None  # attempt, miner
+    assigned_ms: int = 0
+    acknowledged: bool = False
+    passed_on: bool = False
+    spent: bool = False
+    gone: bool = False
+    failed: list[str] = field(default_factory=list)
+    result: tuple[int, str, Usage, Measured, Fitness, str, str] | None = None
+    row: commands.RecordRow | None = None
+    stored: bool = False
+    row_refused: bool = False
+    ended: str = ""
+    gone_ms: int | None = None  # since when no connected miner could do it, at the longest
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        a = self.arrived
+        owner = a.account if "1" in a.tiers else ""
+        return (a.dservice, a.tiers, owner, a.level, a.match)
+
+    @property
+    def deadline_ms(self) -> int:
+        return self.at_ms + self.arrived.deadline_ms
+
+    @property
+    def waits(self) -> bool:
+        return not self.ended and self.on_record is None and self.result is None
+
+
+class Auditor:
+    """`told` before the broker handles an event, `commanded` with what it answered; both raise `AuditError`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.now_ms = 0
+        self.terms: Terms | None = None
+        self.miners: dict[str, MinerBook] = {}
+        self.requests: dict[str, RequestBook] = {}
+        self.open: dict[str, RequestBook] = {}
+        self.ended: Counter[str] = Counter()
+        self.draining = False
+        self.drained = False
+        self._event: Any = None
+        self._owed: dict[tuple[str, Any], str] = {}
+        self._door: RequestBook | None = None
+
+    # ------------------------------------------------------------------------------------------------ what happened
+
+    def told(self, event: events.Event, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self._event = event
+        self._owed = {}
+        self._door = None
+        name = "_told_" + type(event).__name__
+        method = getattr(self, name, None)
+        if method is not None:
+            method(event)
+
+    def _told_PolicyChanged(self, event: events.PolicyChanged) -> None:
+        if self.terms is None or event.terms.version > self.terms.version:
+            self.terms = event.terms
+
+    def _told_MinerJoined(self, event: events.MinerJoined) -> None:
+        before = self.miners.get(event.miner)
+        if before is not None and before.joined.tunnel >= event.tunnel:
+            return
+        if before is not None:
+            self._lose(event.miner)
+            self._owed["close", before.joined.tunnel] = "a replaced tunnel must be closed"
+        if event.runner != "docker" and event.tier != "1":
+            self._owed["close", event.tunnel] = "a process runner outside tier 1 must be refused"
+            return
+        self.miners[event.miner] = MinerBook(event, event.slots)
+
+    def _told_MinerLeft(self, event: events.MinerLeft) -> None:
+        book = self.miners.get(event.miner)
+        if book is not None and book.joined.tunnel == event.tunnel:
+            self._lose(event.miner)
+
+    def _lose(self, miner: str) -> None:
+        for request in self.miners.pop(miner).running:
+            self._failed(self.open[request], miner)
+
+    def _failed(self, book: RequestBook, miner: str) -> None:
+        book.on_record = None
+        book.failed.append(miner)
+
+    def _told_SlotsChanged(self, event: events.SlotsChanged) -> None:
+        book = self.miners.get(event.miner)
+        if book is not None and book.joined.tunnel == event.tunnel:
+            book.slots = event.slots
+
+    def _told_RequestArrived(self, event: events.RequestArrived) -> None:
+        if self.terms is None:
+            raise AuditError("the simulation sends the policy first")
+        self._door = RequestBook(event, self.now_ms, self.terms, len(self.requests))
+        self.requests[event.request] = self.open[event.request] = self._door
+
+    def _told_BodySpent(self, event: events.BodySpent) -> None:
+        if event.request in self.open:
+            self.open[event.request].spent = True
+
+    def _reported(self, event: Any) -> RequestBook | None:
+        """The request, if the report is about the attempt on record."""
+        book = self.open.get(event.request)
+        return book if book is not None and book.on_record == (event.attempt, event.miner) else None
+
+    def _told_Acknowledged(self, event: events.Acknowledged) -> None:
+        book = self._reported(event)
+        if book is not None:
+            book.acknowledged = True
+
+    _told_ResponseStarted = _told_Acknowledged
+
+    def _told_ResponsePassedOn(self, event: events.ResponsePassedOn) -> None:
+        book = self._reported(event)
+        if book is not None:
+            book.acknowledged = book.passed_on = True
+
+    def _told_AttemptFinished(self, event: events.AttemptFinished) -> None:
+        book = self._reported(event)
+        if book is not None:
+            miner = self.miners[event.miner]
+            del miner.running[event.request]
+            joined = miner.joined
+            book.on_record = None
+            book.result = (
+                event.attempt,
+                event.miner,
+                event.claimed,
+                event.measured,
+                joined.fitness,
+                joined.tier,
+                joined.contributor,
+            )
+            self._owed["result", event.request] = "a result on record must be recorded"
+            if _cut(event.claimed, _possible(event.claimed, event.measured, joined.fitness)):
+                self._owed["clipped", event.request] = "an impossible claim must be reported"
+
+    def _told_AttemptFailed(self, event: events.AttemptFailed) -> None:
+        book = self._reported(event)
+        if book is not None:
+            del self.miners[event.miner].running[event.request]
+            self._failed(book, event.miner)
+
+    def _told_RowStored(self, event: events.RowStored) -> None:
+        book = self.open.get(event.request)
+        if book is not None and book.row is not None:
+            book.stored = True
+            self._owed["release", event.request] = "a durable row must release the answer"
+
+    def _told_RowRefused(self, event: events.RowRefused) -> None:
+        book = self.open.get(event.request)
+        if book is not None and book.row is not None:
+            book.row_refused = True
+            self._owed["end", event.request] = "a refused row must end the request"
+
+    def _told_ClientGone(self, event: events.ClientGone) -> None:
+        book = self.open.get(event.request)
+        if book is not None:
+            book.gone = True
+            if book.result is None:
+                self._owed["end", event.request] = "a departed DApp's request must end"
+
+    def _told_Drain(self, event: events.Drain) -> None:
+        self.draining = True
+
+    # ------------------------------------------------------------------------------------------------ what came of it
+
+    def commanded(self, given: list[commands.Command]) -> None:
+        for command in given:
+            getattr(self, "_saw_" + type(command).__name__)(command)
+        if self._owed:
+            raise AuditError(f"{next(iter(self._owed.values()))}: {self._event} gave {given}")
+        if isinstance(self._event, events.Tick):
+            self.overdue(slack_ms=0)
+        if isinstance(self._event, _MAY_TAKE_MINERS):
+            for book in self.open.values():
+                if book.waits and book.gone_ms is None and not self._has_candidate(book):
+                    book.gone_ms = self.now_ms
+
+    def _book(self, command: Any) -> RequestBook:
+        book = self.requests.get(command.request)
+        self._require(book is not None, command, "is about a request nobody sent")
+        assert book is not None
+        self._require(not book.ended, command, f"comes after the end ({book.ended})")
+        return book
+
+    def _require(self, holds: bool, command: Any, why: str) -> None:
+        if not holds:
+            raise AuditError(f"at {self.now_ms} ms {command} {why} (after {self._event})")
+
+    def _saw_Assign(self, command: commands.Assign) -> None:
+        book, miner = self._book(command), self.miners.get(command.miner)
+        self._require(book.on_record is None, command, f"while {book.on_record} is on record")
+        self._require(book.result is None, command, "although there is a result")
+        self._require(not book.gone, command, "for a DApp that has gone")
+        self._require(command.attempt == book.attempts + 1, command, f"is not attempt {book.attempts + 1}")
+        self._require(miner is not None, command, "to a miner that is not connected")
+        assert miner is not None
+        self._require(command.miner not in book.failed, command, "to a miner that has failed it before")
+        self._require(self._fits(miner, book), command, f"does not fit {miner.joined}")
+        self._require(len(miner.running) < miner.slots, command, f"exceeds {miner.slots} slots")
+        self._require(not book.spent or not book.attempts, command, "of a body that cannot be sent again")
+        self._require(command.resume == book.passed_on, command, "must resume what has been passed on, and only that")
+        self._require(not book.passed_on or book.arrived.resumable, command, "cannot be resumed")
+        self._check_turn(command, book)
+        miner.running[command.request] = command.attempt
+        book.attempts = command.attempt
+        book.on_record = (command.attempt, command.miner)
+        book.assigned_ms = self.now_ms
+        book.acknowledged = False
+        book.gone_ms = None
+
+    def _check_turn(self, command: commands.Assign, book: RequestBook) -> None:
+        """First come first served within account and kind; what has been tried goes before what has not."""
+        kind, account = book.kind, book.arrived.account
+        for other in self.open.values():
+            if other is book or not other.waits or other is self._door or other.kind != kind:
+                continue
+            if command.miner in other.failed:
+                continue
+            first = other.number < book.number and other.arrived.account == account
+            if not book.attempts:
+                self._require(not other.attempts, command, f"overtakes the retry of {other.arrived.request}")
+                self._require(not first, command, f"overtakes {other.arrived.request} of the same account")
+            else:
+                self._require(not (first and other.attempts), command, f"overtakes retry {other.arrived.request}")
+
+    def _fits(self, miner: MinerBook, book: RequestBook) -> bool:
+        joined, arrived = miner.joined, book.arrived
+        assert self.terms is not None
+        level = arrived.level
+        return (
+            arrived.dservice in joined.dservices
+            and joined.tier in arrived.tiers
+            and joined.tier in self.terms.dservices.get(arrived.dservice, ())
+            and (joined.tier != "1" or joined.enterprise == arrived.account)
+            and (
+                level is None
+                or (
+                    joined.fitness.threads >= level.threads
+                    and joined.fitness.kmips_per_thread_milli >= level.kmips_per_thread_milli
+                    and joined.fitness.bandwidth_bytes_per_s >= level.bandwidth_bytes_per_s
+                )
+            )
+        )
+
+    def _has_candidate(self, book: RequestBook) -> bool:
+        return any(name not in book.failed and self._fits(miner, book) for name, miner in self.miners.items())
+
+    def _saw_CancelAttempt(self, command: commands.CancelAttempt) -> None:
+        book = self._book(command)
+        self._require(book.on_record == (command.attempt, command.miner), command, "is not about the one on record")
+        late = self.now_ms >= book.deadline_ms and isinstance(self._event, events.Tick)
+        self._require(book.gone or late, command, "has no reason")
+        del self.miners[command.miner].running[command.request]
+        book.on_record = None
+        self._owed["end", command.request] = "a cancelled request must end"
+
+    def _saw_CloseMiner(self, command: commands.CloseMiner) -> None:
+        if self._owed.pop(("close", command.tunnel), None):
+            self._require(command.close_code in (4403, 4409), command, "has the wrong code")
+            return
+        book = self.miners.get(command.miner)
+        known = book is not None and book.joined.tunnel == command.tunnel
+        self._require(known, command, "is about a tunnel that is not there")
+        assert book is not None
+        if command.close_code == 4408:
+            since = [
+                request.assigned_ms for request in map(self.open.__getitem__, book.running) if not request.acknowledged
+            ]
+            late = bool(since) and min(since) + self.settings.acknowledge_ms <= self.now_ms
+            self._require(late, command, "although nothing is late")
+        elif command.close_code == 4503:
+            idle = all(request.result is not None for request in self.open.values())
+            self._require(self.draining and idle, command, "although work is left")
+        else:
+            self._require(False, command, "has no reason")
+        self._lose(command.miner)
+
+    def _saw_RecordRow(self, command: commands.RecordRow) -> None:
+        book = self._book(command)
+        self._require(book.row is None, command, "is a second row")
+        self._require(book.result is not None, command, "has no result behind it")
+        assert book.result is not None
+        attempt, miner, claimed, measured, fitness, tier, contributor = book.result
+        paid = (command.attempt, command.miner, command.tier, command.contributor)
+        self._require(paid == (attempt, miner, tier, contributor), command, f"pays another than {book.result[:2]}")
+        usage = _possible(claimed, measured, fitness)
+        self._require(command.usage == usage, command, f"bills other use than {usage}")
+        self._require(set(command.clipped) == _cut(claimed, usage), command, "must name what was cut")
+        fee = _exact_fee(usage, fitness, book.terms, tier)
+        self._require(command.fee_nano_eur == fee, command, f"has another fee than {fee}")
+        cap = book.arrived.max_fee_nano_eur
+        self._require(cap is None or fee <= cap, command, f"costs more than {cap}")
+        self._require(command.terms_version == book.terms.version, command, "is by other terms")
+        book.row = command
+        self._owed.pop(("result", command.request), None)
+
+    def _saw_ReportError(self, command: commands.ReportError) -> None:
+        book = self._book(command)
+        if command.kind == "clipped":
+            assert book.result is not None
+            cut = _cut(book.result[2], _possible(*book.result[2:5]))
+            self._require(set(command.detail) == cut, command, f"must name {cut}")
+            self._owed.pop(("clipped", command.request), None)
+        else:
+            self._require(command.kind == "quarantined", command, "has an unknown kind")
+            self._require(list(command.miners) == book.failed, command, f"must name {book.failed}")
+
+    def _saw_Release(self, command: commands.Release) -> None:
+        book = self._book(command)
+        self._require(book.stored, command, "before its row is durable")
+        self._end(book, "answered")
+        self._owed.pop(("release", command.request), None)
+
+    def _saw_Refuse(self, command: commands.Refuse) -> None:
+        book = self._book(command)
+        self._require(book.on_record is None, command, f"leaves {book.on_record} running")
+        self._require(not book.stored, command, "although it is billed")
+        self._require(book.row is None or book.row_refused, command, "although its row is on the way")
+        if book is self._door:
+            self._require(self._reason_at_the_door(command, book), command, "has no reason at the door")
+        else:
+            self._require(self._reason_later(command, book), command, "has no reason")
+        self._owed.pop(("end", command.request), None)
+        self._owed.pop(("result", command.request), None)
+        self._end(book, command.code)
+
+    def _reason_at_the_door(self, command: commands.Refuse, book: RequestBook) -> bool:
+        arrived, code = book.arrived, command.code
+        if code == "overloaded":
+            waiting = [other for other in self.open.values() if other.waits and other is not book]
+            in_tier = sum(other.arrived.tiers[0] == arrived.tiers[0] for other in waiting)
+            of_account = sum(other.arrived.account == arrived.account for other in waiting)
+            return in_tier >= self.settings.tier_queue_depth or of_account >= self.settings.account_queue_depth
+        return {
+            "draining": self.draining,
+            "unknown_dservice": arrived.dservice not in book.terms.dservices,
+            "no_miner": not self._has_candidate(book),
+            "price_cap": (arrived.max_fee_nano_eur or 0) < book.terms.prices.minimum_nano_eur,
+        }.get(code, False)
+
+    def _reason_later(self, command: commands.Refuse, book: RequestBook) -> bool:
+        code = command.code
+        if code == "price_cap":
+            assert book.result is not None
+            usage = _possible(*book.result[2:5])
+            cap = book.arrived.max_fee_nano_eur
+            return cap is not None and _exact_fee(usage, book.result[4], book.terms, book.result[5]) > cap
+        if code == "bad_gateway":
+            lost = book.spent or (book.passed_on and not book.arrived.resumable)
+            return bool(book.failed) and (lost or self._given_up(book))
+        return {
+            "ledger_full": book.row_refused,
+            "cancelled": book.gone and book.result is None,
+            "deadline": self.now_ms >= book.deadline_ms and book.result is None,
+            "quarantined": len(set(book.failed)) >= self.settings.quarantine_miners,
+            "no_miner": not book.failed and self._given_up(book),
+        }.get(code, False)
+
+    def _given_up(self, book: RequestBook) -> bool:
+        """Nobody is there who could do it, and its grace is over."""
+        waited = book.gone_ms is not None and self.now_ms - book.gone_ms >= self.settings.grace_ms
+        return waited and not self._has_candidate(book)
+
+    def _saw_Drained(self, command: commands.Drained) -> None:
+        self._require(self.draining and not self.drained, command, "was not asked for, or comes twice")
+        self._require(not self.open and not self.miners, command, "although something is left")
+        self.drained = True
+
+    def _end(self, book: RequestBook, how: str) -> None:
+        book.ended = how
+        del self.open[book.arrived.request]
+        self.ended[how] += 1
+
+    # ------------------------------------------------------------------------------------------------ now and then
+
+    def overdue(self, slack_ms: int) -> None:
+        """Deadlines, acknowledgements and holding back are enforced, `slack_ms` after they are due."""
+        late = self.now_ms - slack_ms
+        for book in self.open.values():
+            if book.result is None and book.deadline_ms <= late:
+                raise AuditError(f"{book.arrived.request} lives at {self.now_ms}, its deadline was {book.deadline_ms}")
+            if book.on_record and not book.acknowledged and book.assigned_ms + self.settings.acknowledge_ms <= late:
+                raise AuditError(f"{book.arrived.request} was never acknowledged by {book.on_record[1]}")
+
+    def idle(self, slack_ms: int) -> None:
+        """No slot is free that a waiting request fits (N-9); `fastest` may hold one back, and those behind it, for a
+        little while (N-8), and `slack_ms` longer when the node itself was late."""
+        held_back = {
+            book.kind
+            for book in self.open.values()
+            if book.waits
+            and book.arrived.match == "fastest"
+            and self.now_ms <= book.at_ms + self.settings.fastest_wait_ms + slack_ms
+        }
+        for name, miner in self.miners.items():
+            if len(miner.running) >= miner.slots:
+                continue
+            for book in self.open.values():
+                if book.waits and book.kind not in held_back and name not in book.failed and self._fits(miner, book):
+                    raise AuditError(f"{book.arrived.request} waits at {self.now_ms} although {name} is free")
+
+    def final(self) -> None:
+        """After the heal: everything accepted has ended, everything answered is billed."""
+        for book in self.requests.values():
+            if not book.ended:
+                raise AuditError(f"{book.arrived.request} never ended: {book}")
+            if (book.ended == "answered") != book.stored:
+                raise AuditError(f"{book.arrived.request} ended {book.ended} with its row stored: {book.stored}")
+        for name, miner in self.miners.items():
+            if miner.running:
+                raise AuditError(f"{name} still runs {miner.running}")
+
+
+def _possible(claimed: Usage, measured: Measured, fitness: Fitness) -> Usage:
+    """What of a claim this machine can have used while the node watched, by the definition (N-20)."""
+    seconds = Fraction(measured.wall_ns, 10**9)
+    return Usage(
+        cpu_ns=max(0, min(claimed.cpu_ns, measured.wall_ns * fitness.threads)),
+        memory_byte_seconds=max(0, min(claimed.memory_byte_seconds, int(fitness.memory_bytes * seconds))),
+        wall_ns=max(0, min(claimed.wall_ns, measured.wall_ns)),
+        gpu_ns=max(0, min(claimed.gpu_ns, measured.wall_ns * fitness.gpus)),
+        request_bytes=max(0, min(claimed.request_bytes, measured.request_bytes)),
+        response_bytes=max(0, min(claimed.response_bytes, measured.response_bytes)),
+    )
+
+
+def _cut(claimed: Usage, billed: Usage) -> set[str]:
+    return {name for name in Usage.__slots__ if getattr(claimed, name) != getattr(billed, name)}
+
+
+def _exact_fee(usage: Usage, fitness: Fitness, terms: Terms, tier: str) -> int:
+    """By the definition of the units (N-21), in fractions, rounded up once."""
+    hours = Fraction(1, 3_600 * 10**9)
+    prices = terms.prices
+    price = (
+        usage.cpu_ns * hours * Fraction(fitness.kmips_per_thread_milli, 1_000) * prices.kmips_hour_nano_eur
+        + usage.gpu_ns * hours * Fraction(fitness.gflops_per_gpu, 1_000) * prices.tflop_hour_nano_eur
+        + Fraction(usage.memory_byte_seconds, 2**30 * 3_600) * prices.memory_gib_hour_nano_eur
+        + Fraction(usage.request_bytes + usage.response_bytes, 10**9) * prices.gigabyte_nano_eur
+    )
+    return max(prices.minimum_nano_eur, ceil(price * Fraction(terms.tier_factor_ppm[tier], 10**6)))
