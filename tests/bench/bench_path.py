@@ -181,7 +181,8 @@ async def run(options: argparse.Namespace) -> str:
     peers: list[subprocess.Popen[bytes]] = []
     noop = [sys.executable, str(ROOT / "tests/support/noop_dservice.py")]
     try:
-        async with Sandbox(SandboxOptions(chain=False, miners=options.miners, extra_dservices={"noop": noop})) as net:
+        only = SandboxOptions(chain=False, mediagen=False, miners=options.miners, extra_dservices={"noop": noop})
+        async with Sandbox(only) as net:
             peers, direct, plain, tls = start_peers(folder, net.node_certificate, net.node_key)
             session = await net.open_session()
             server = net.process_ids("node", "miner")

@@ -50,6 +50,8 @@ class SandboxOptions:
     slots: int = 64
     sources: Path | None = None
     """A folder served over HTTP for DServices to fetch from; None serves an empty one."""
+    mediagen: bool = True
+    """Whether the miners run MediaGen."""
     extra_dservices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Further DServices, name to command, routed at `/<name>`."""
     allow_egress: tuple[str, ...] = ()
@@ -255,7 +257,7 @@ class Sandbox:
             DServicePlan(name, "1.0.0", f"/{name}", tuple(command))
             for name, command in self.options.extra_dservices.items()
         ]
-        return [mediagen, *extra]
+        return [mediagen, *extra] if self.options.mediagen else extra
 
     def _write_settings(self, fingerprints: Mapping[str, str]) -> None:
         ports, plan, tls = self._ports, self.plan, self.folder / "tls"
