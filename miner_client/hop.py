@@ -90,6 +90,7 @@ class _Connection(asyncio.Protocol):
         self._buffered = 0
         self._wake: asyncio.Future[None] | None = None
         self._complete = False
+        self._keep_alive = False
         self._failure: HopFailed | None = None
         self._in_use = False
         self._reading = True
@@ -176,6 +177,8 @@ class _Connection(asyncio.Protocol):
         if self._head is None or not self._head.done():
             return  # the end of a 1xx answer
         self._complete = True
+        # Asked here because the parser forgets the message as soon as this callback returns.
+        self._keep_alive = not self.closed and self._parser.should_keep_alive()
         self._wake_up()
 
     # the request's side
@@ -198,8 +201,9 @@ class _Connection(asyncio.Protocol):
         except BaseException:
             self.close()
             raise
-        if self._bodiless:
+        if self._bodiless and not self._complete:
             self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()
         return HopResponse(self, self._parser.get_status_code(), self._headers, self._length)
 
     async def _send_body(self, body: AsyncIterator[bytes], has_length: bool) -> None:

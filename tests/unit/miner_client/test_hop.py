@@ -67,6 +67,26 @@ async def test_many_small_calls_use_one_connection(noop: Hop) -> None:
     assert len(noop._all) == 1
 
 
+async def test_connections_are_kept_under_load(noop: Hop) -> None:
+    """An answer that arrives whole in one read keeps its connection like any other."""
+    opened = 0
+    connect = noop._connect
+
+    async def counting() -> object:
+        nonlocal opened
+        opened += 1
+        return await connect()
+
+    noop._connect = counting  # type: ignore[assignment, method-assign]
+
+    async def one() -> None:
+        for _ in range(10):
+            await (await noop.request("GET", "/noop/100", [], None)).whole(1_000)
+
+    await asyncio.gather(*(one() for _ in range(20)))
+    assert opened <= 20
+
+
 async def test_bodies_stream_both_ways_with_and_without_length(noop: Hop) -> None:
     data = os.urandom(300_000)
     sent = [data[i : i + 70_000] for i in range(0, len(data), 70_000)]
