@@ -117,9 +117,9 @@ class Recorder:
         names = ("dservice", "dservice_version", "tier", "event_time_ns", "usage_fee_nano_eur", "usage_fee_nano_cpu")
         return {name: row.public[name] for name in names}
 
-    async def receipt(self, request_id: str, enterprise_id: str) -> bytes | None:
-        """The receipt of a recorded request of this enterprise, signed now; with its place in the batch once there is
-        one."""
+    async def receipt(self, request_id: str, enterprise_id: str) -> tuple[bool, bytes] | None:
+        """(whether it is anchored, the receipt) of a recorded request of this enterprise; signed now, with its place in
+        the batch once there is one."""
         row = await self._find(request_id)
         if row is None or row.public["enterprise_id"] != enterprise_id:
             return None
@@ -130,8 +130,7 @@ class Recorder:
             node_signature=self._signer.sign(ROW, row.row_hash),
             inclusion=await self._inclusion(row),
         )
-        encoded: bytes = receipt.encode()
-        return encoded
+        return receipt.inclusion is not None, receipt.encode()
 
     async def _find(self, request_id: str) -> Row | None:
         row = self._recent.get(request_id)

@@ -54,7 +54,7 @@ class Recorder(Protocol):
     @property
     def is_full(self) -> bool: ...
     def record(self, request: WorkRequest) -> None: ...
-    async def receipt(self, request_id: str, enterprise_id: str) -> bytes | None: ...
+    async def receipt(self, request_id: str, enterprise_id: str) -> tuple[bool, bytes] | None: ...
     async def cost(self, request_id: str, enterprise_id: str) -> dict[str, Any] | None: ...
     async def is_recorded(self, request_id: str) -> bool: ...
 
@@ -314,7 +314,9 @@ class WorkEndpoint:
         found = await self._recorder.receipt(request_id, session.public_id) if _is_id(request_id) else None
         if found is None:
             raise ProblemError(Problem("not_found", "This account has no finished request with this id here."))
-        exchange.answer(200, [_JSON, _NO_STORE], found)
+        is_anchored, body = found
+        anchored = ("CGN-Anchored", "true" if is_anchored else "false")
+        exchange.answer(200, [_JSON, _NO_STORE, anchored], body)
 
     async def _serve_state(self, exchange: Exchange, session: Session, request_id: str) -> None:
         _only_get(exchange)

@@ -1,4 +1,5 @@
-"""The miner client as its own process: dials a false node over TLS, runs the no-op DService as a child (M-1, M-3, M-5)."""
+"""The miner client as its own process: dials a false node over TLS, runs the no-op DService as a child (M-1, M-3,
+M-5)."""
 
 import asyncio
 import contextlib
