@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from cgn_node import limits
 from cgn_node.http1 import (
@@ -306,8 +306,7 @@ class HttpConnection(asyncio.Protocol):
     # --- asyncio's side ----------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's own class is not a subclass
         peername = transport.get_extra_info("peername")
         self.peer = peername[0] if isinstance(peername, tuple) else "local"
         self._since = self._window = self._listener.clock()
