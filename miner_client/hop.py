@@ -251,7 +251,7 @@ class _Connection(asyncio.Protocol):
             return
         # An answer that came before the request was read to its end leaves a connection that cannot be used again.
         is_sent = self._sender is None or self._sender.done()
-        keep = is_sent and not self.closed and self._parser.should_keep_alive()
+        keep = is_sent and not self.closed and self._keep_alive
         self._in_use = False
         if keep:
             self._reset()
