@@ -1,0 +1,693 @@
+"""The production store: Elasticsearch, any cluster with the features of the basic server (L-3, L-6).
+
+Four kinds of index, all with strict mappings, under one prefix (the URL's path, `cgn` by default):
+
+    <prefix>-rows-2026-11   rows by the month of their event time; only ever `create`, the document id is the row id
+    <prefix>-blocks         the numbering: document n lists the rows of one append, in order, with their entries
+    <prefix>-payments       payment state per (row, entity), changed under if_seq_no
+    <prefix>-batches        settlements, only ever `create`
+
+A row counts once a block lists it. An append creates the rows, then one block; the block's id is the number after the
+last one, so of two writers at once one gets a conflict and looks again. That makes numbers without gaps, in one
+atomic step, whatever crashes: rows that no block lists are invisible, and the spool brings them again.
+
+Sums are taken in Python over the integers that blocks list: Elasticsearch's own `sum` is a double (L-7).
+A request without answer is unknown: it raises StoreError, and every operation here may be done again.
+"""
+
+import asyncio
+import json
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.canonical import encode
+from cgn_sdk.protocol.row import PUBLIC_COLUMNS, Row
+from elastic_transport import TransportError
+from elasticsearch import ApiError, AsyncElasticsearch, ConflictError, NotFoundError
+
+from ledger import limits
+from ledger.core.entries import COLLECTED, PAID, PENDING, Entry, Mark, refuse_mark, sound_entries
+from ledger.port import BatchRecord, Conflict, EntityRow, PaymentState, StoredRow, StoreError, Total
+
+_KEYWORD: Final = {"type": "keyword"}
+_LONG: Final = {"type": "long"}
+_PARTIES: Final = {"properties": {"role": _KEYWORD, "id": _KEYWORD, "amount_nano_cpu": _LONG, "amount_nano_eur": _LONG}}
+_NUMBERS: Final = frozenset(
+    {"event_time_ns", "usage_fee_nano_eur", "usage_fee_nano_cpu", "exchange_rate_nano_eur_per_cpu"}
+)
+_ROW_FIELDS: Final = {
+    **{name: _LONG if name in _NUMBERS else _KEYWORD for name in PUBLIC_COLUMNS},
+    "pay_in": _PARTIES,
+    "payouts": _PARTIES,
+    "row_hash": _KEYWORD,
+    "private": {"type": "keyword", "index": False, "doc_values": False},  # JSON as text: kept, never searched
+}
+_FIELDS: Final[dict[str, dict[str, Any]]] = {
+    "blocks": {
+        "block": _LONG,
+        "first_ingest": _LONG,
+        "last_ingest": _LONG,
+        "row_ids": _KEYWORD,
+        "rows": {"type": "object", "enabled": False},
+    },
+    "payments": {
+        **dict.fromkeys(("row_id", "role", "public_id", "row_hash", "state", "batch_id", "tx_id"), _KEYWORD),
+        "ingest": _LONG,
+        "amount_nano_cpu": _LONG,
+    },
+    "batches": {
+        **dict.fromkeys(BatchRecord._fields, _KEYWORD),
+        **dict.fromkeys(("first_ingest", "last_ingest", "row_count"), _LONG),
+    },
+}
+_SETTINGS: Final = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
+
+_BLOCKS_CACHED: Final = 16
+"""Blocks kept in memory, about 1 MB each at the largest: they never change."""
+
+_BUSY: Final = frozenset({429, 503})
+
+
+class _Numbered(NamedTuple):
+    """One row as a block lists it."""
+
+    ingest: int
+    row_id: str
+    row_hash: str
+    partition: str
+    """The index the row is in."""
+    entries: tuple[Entry, ...]
+
+
+class _Block(NamedTuple):
+    number: int
+    last_ingest: int
+    rows: tuple[_Numbered, ...]
+
+
+class ElasticsearchStore:
+    """`ledger.port.Store` over a cluster. `await ElasticsearchStore.open(url)`; `await close()`."""
+
+    def __init__(self, client: AsyncElasticsearch, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._appending = asyncio.Lock()
+        self._cache: OrderedDict[int, _Block] = OrderedDict()
+
+    @classmethod
+    async def open(cls, url: str) -> "ElasticsearchStore":
+        """Connects, and makes templates and indices where they are missing.
+
+        `https://user:password@host:9200/prefix`. Raises StoreError when the cluster does not answer.
+        """
+        parts = urlsplit(url)
+        client = AsyncElasticsearch(
+            f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}",
+            basic_auth=(parts.username, parts.password) if parts.username and parts.password else None,
+            request_timeout=limits.ELASTICSEARCH_TIMEOUT_S,
+            max_retries=0,
+            retry_on_timeout=False,
+        )
+        store = cls(client, parts.path.strip("/") or "cgn")
+        try:
+            await store._make_indices()
+        except BaseException:
+            await client.close()
+            raise
+        return store
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    # --- rows ---
+
+    async def append(self, rows: Sequence[Row]) -> None:
+        if len(rows) > limits.APPEND_MAX_ROWS:
+            raise ValueError(f"append takes {limits.APPEND_MAX_ROWS} rows at once")
+        entries = {row.row_id: sound_entries(row, keccak_256) for row in rows}
+        unique: dict[str, Row] = {}
+        for row in rows:
+            if unique.setdefault(row.row_id, row).row_hash != row.row_hash:
+                raise Conflict(f"row {row.row_id} is given twice, with two hashes")
+        async with self._appending:
+            with _translated():
+                portions = list(_portions(list(unique.values())))
+                if len(portions) > 1:  # all are looked up before one is written
+                    for portion in portions:
+                        await self._unnumbered(portion)
+                for portion in portions:
+                    await self._append_portion(portion, entries)
+
+    async def read(self, after_ingest: int, limit: int) -> list[StoredRow]:
+        if not 0 <= limit <= limits.READ_MAX_ROWS:
+            raise ValueError(f"read answers {limits.READ_MAX_ROWS} rows at once")
+        wanted: list[_Numbered] = []
+        with _translated():
+            async for block in self._blocks_from(after_ingest + 1):
+                wanted += [row for row in block.rows if row.ingest > after_ingest]
+                if len(wanted) >= limit:
+                    break
+            return await self._load(wanted[:limit])
+
+    async def get(self, row_id: str) -> StoredRow | None:
+        with _translated():
+            found = await self._numbered([row_id])
+            return (await self._load(list(found.values())))[0] if found else None
+
+    async def head(self) -> int:
+        with _translated():
+            return (await self._last_block())[1]
+
+    async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
+        sums: dict[tuple[str, str], list[int]] = {}
+        with _translated():
+            async for block in self._blocks_from(first_ingest):
+                for row in block.rows:
+                    if first_ingest <= row.ingest <= last_ingest:
+                        for role, public_id, cpu, eur in row.entries:
+                            of = sums.setdefault((role, public_id), [0, 0, 0])
+                            of[0] += 1
+                            of[1] += cpu
+                            of[2] += eur
+                if block.last_ingest >= last_ingest:
+                    break
+        return [Total(*key, *values) for key, values in sorted(sums.items())]
+
+    async def entity_rows(
+        self, role: str, public_id: str, first_ingest: int, last_ingest: int
+    ) -> AsyncIterator[EntityRow]:
+        with _translated():
+            async for block in self._blocks_from(first_ingest):
+                for row in block.rows:
+                    amount = _amount(row, role, public_id)
+                    if amount is not None and first_ingest <= row.ingest <= last_ingest:
+                        yield EntityRow(row.ingest, row.row_id, bytes.fromhex(row.row_hash), amount)
+                if block.last_ingest >= last_ingest:
+                    break
+
+    # --- payment state and batches ---
+
+    async def mark(
+        self,
+        role: str,
+        public_id: str,
+        row_ids: Sequence[str],
+        *,
+        state: str,
+        batch_id: bytes = b"",
+        tx_id: str = "",
+    ) -> None:
+        if len(row_ids) > limits.MARK_MAX_ROWS:
+            raise ValueError(f"mark takes {limits.MARK_MAX_ROWS} rows at once")
+        mark = Mark(state, batch_id, tx_id)
+        with _translated():
+            for start in range(0, len(row_ids), limits.PORTION_ROWS):
+                await self._mark_portion(role, public_id, row_ids[start : start + limits.PORTION_ROWS], mark)
+
+    async def payment_state(self, row_id: str) -> list[PaymentState]:
+        with _translated():
+            found = (await self._numbered([row_id])).get(row_id)
+            if found is None:
+                return []
+            entries = found.entries
+            stored = await self._payments([_payment_id(row_id, entry.role, entry.public_id) for entry in entries])
+        states = []
+        for entry in entries:
+            payment = stored.get(_payment_id(row_id, entry.role, entry.public_id))
+            mark = Mark(PENDING) if payment is None else payment.mark
+            states.append(PaymentState(entry.role, entry.public_id, entry.amount_nano_cpu, *mark))
+        return states
+
+    async def put_batch(self, batch: BatchRecord) -> None:
+        with _translated():
+            try:
+                await self._client.create(
+                    index=self._name("batches"), id=batch.batch_id.hex(), document=_batch_document(batch)
+                )
+            except ConflictError:
+                if await self.get_batch(batch.batch_id) != batch:
+                    raise Conflict(f"batch {batch.batch_id.hex()} is stored with other content") from None
+
+    async def get_batch(self, batch_id: bytes) -> BatchRecord | None:
+        with _translated():
+            try:
+                answer = await self._client.get(index=self._name("batches"), id=batch_id.hex())
+            except NotFoundError:
+                return None
+            return _batch(answer["_source"])
+
+    async def get_batches(
+        self, *, role: str = "", public_id: str = "", after: bytes = b"", limit: int = 1_000
+    ) -> list[BatchRecord]:
+        if not 0 <= limit <= limits.READ_MAX_ROWS:
+            raise ValueError(f"get_batches answers {limits.READ_MAX_ROWS} batches at once")
+        filters: list[dict[str, Any]] = [
+            {"term": {name: value}} for name, value in (("role", role), ("public_id", public_id)) if value
+        ]
+        with _translated():
+            await self._client.indices.refresh(index=self._name("batches"))
+            answer = await self._client.search(
+                index=self._name("batches"),
+                query={"bool": {"filter": [*filters, {"range": {"batch_id": {"gt": after.hex()}}}]}},
+                sort=[{"batch_id": "asc"}],
+                size=limit,
+                track_total_hits=False,
+            )
+        return [_batch(hit["_source"]) for hit in answer["hits"]["hits"]]
+
+    async def batch_of(self, row_id: str, role: str, public_id: str) -> BatchRecord | None:
+        with _translated():
+            key = _payment_id(row_id, role, public_id)
+            payment = (await self._payments([key])).get(key)
+        return None if payment is None or not payment.mark.batch_id else await self.get_batch(payment.mark.batch_id)
+
+    async def batch_rows(self, batch_id: bytes) -> AsyncIterator[EntityRow]:
+        index = self._name("payments")
+        query = {"bool": {"filter": [{"term": {"batch_id": batch_id.hex()}}, {"terms": {"state": [COLLECTED, PAID]}}]}}
+        with _translated():
+            await self._client.indices.refresh(index=index)
+            async for source in self._scan(index, query, "ingest"):
+                yield EntityRow(
+                    source["ingest"],
+                    source["row_id"],
+                    bytes.fromhex(source["row_hash"]),
+                    int(source["amount_nano_cpu"]),
+                )
+
+    async def seal_months(self, before: str) -> list[str]:
+        """Puts a write block on the row indices of months before `before` (as "2026-11"); returns their names (L-3).
+
+        A row that arrives late all the same (from a long spool) lifts the block for its own append.
+        """
+        with _translated():
+            found = await self._client.indices.get_settings(index=self._name("rows-*"), name="index.blocks.write")
+            names = sorted(
+                name
+                for name in (await self._client.indices.get(index=self._name("rows-*"))).body
+                if name < self._name(f"rows-{before}") and not found.body.get(name)
+            )
+            for name in names:
+                await self._client.indices.add_block(index=name, block="write")
+        return names
+
+    # --- numbering ---
+
+    async def _append_portion(self, rows: Sequence[Row], entries: dict[str, list[Entry]]) -> None:
+        """Creates the rows that no block lists, then the block after the last one that was seen before looking.
+
+        Only one writer can make that block. A conflict means that another one did, perhaps with some of these rows:
+        look again. So what was seen still holds when the block is made.
+        """
+        while True:
+            number, last_ingest = await self._last_block()
+            new = await self._unnumbered(rows)
+            if not new:
+                return
+            await self._create_rows(new)
+            document = {
+                "block": number + 1,
+                "first_ingest": last_ingest + 1,
+                "last_ingest": last_ingest + len(new),
+                "row_ids": [row.row_id for row in new],
+                "rows": [
+                    [row.row_id, row.row_hash.hex(), self._rows_index(row), [_listed(e) for e in entries[row.row_id]]]
+                    for row in new
+                ],
+            }
+            try:
+                await self._client.create(index=self._name("blocks"), id=_block_id(number + 1), document=document)
+            except ConflictError:
+                continue
+            return
+
+    async def _unnumbered(self, rows: Sequence[Row]) -> list[Row]:
+        """Returns the rows no block lists. Raises Conflict for one that is listed with another hash."""
+        found = await self._numbered([row.row_id for row in rows])
+        new = []
+        for row in rows:
+            listed = found.get(row.row_id)
+            if listed is None:
+                new.append(row)
+            elif listed.row_hash != row.row_hash.hex():
+                raise Conflict(f"row {row.row_id} is stored with the hash {listed.row_hash}, not {row.row_hash.hex()}")
+        return new
+
+    async def _numbered(self, row_ids: Sequence[str]) -> dict[str, _Numbered]:
+        """Returns what blocks say of these rows."""
+        index = self._name("blocks")
+        await self._client.indices.refresh(index=index)
+        wanted = set(row_ids)
+        found: dict[str, _Numbered] = {}
+        after: list[Any] | None = None
+        while True:
+            answer = await self._client.search(
+                index=index,
+                query={"terms": {"row_ids": sorted(wanted)}},
+                source=False,
+                sort=[{"block": "asc"}],
+                search_after=after,
+                size=1_000,
+                track_total_hits=False,
+            )
+            hits = answer["hits"]["hits"]
+            for hit in hits:
+                block = await self._block(int(hit["_id"]))
+                found |= {row.row_id: row for row in block.rows if row.row_id in wanted}
+            if len(hits) < 1_000:
+                return found
+            after = hits[-1]["sort"]
+
+    async def _last_block(self) -> tuple[int, int]:
+        """Returns (number, last ingestion number) of the newest block; (0, 0) when there is none."""
+        index = self._name("blocks")
+        await self._client.indices.refresh(index=index)
+        answer = await self._client.search(
+            index=index,
+            sort=[{"block": "desc"}],
+            size=1,
+            source_includes=["block", "last_ingest"],
+            track_total_hits=False,
+        )
+        hits = answer["hits"]["hits"]
+        return (hits[0]["_source"]["block"], hits[0]["_source"]["last_ingest"]) if hits else (0, 0)
+
+    async def _blocks_from(self, first_ingest: int) -> AsyncIterator[_Block]:
+        """Yields the blocks that hold this ingestion number and later ones, ascending."""
+        index = self._name("blocks")
+        await self._client.indices.refresh(index=index)
+        answer = await self._client.search(
+            index=index,
+            query={"range": {"last_ingest": {"gte": first_ingest}}},
+            sort=[{"block": "asc"}],
+            size=1,
+            source=False,
+            track_total_hits=False,
+        )
+        hits = answer["hits"]["hits"]
+        if not hits:
+            return
+        number, (last, _) = int(hits[0]["_id"]), await self._last_block()
+        while number <= last:
+            yield await self._block(number)
+            number += 1
+
+    async def _block(self, number: int) -> _Block:
+        if number in self._cache:
+            self._cache.move_to_end(number)
+            return self._cache[number]
+        answer = await self._client.get(index=self._name("blocks"), id=_block_id(number))
+        source = answer["_source"]
+        rows = tuple(
+            _Numbered(ingest, row_id, row_hash, partition, tuple(Entry(r, i, int(c), int(e)) for r, i, c, e in entries))
+            for ingest, (row_id, row_hash, partition, entries) in enumerate(source["rows"], source["first_ingest"])
+        )
+        block = self._cache[number] = _Block(number, source["last_ingest"], rows)
+        while len(self._cache) > _BLOCKS_CACHED:
+            self._cache.popitem(last=False)
+        return block
+
+    # --- rows ---
+
+    async def _create_rows(self, rows: Sequence[Row]) -> None:
+        """Creates the row documents. One that is there from an append that did not end is the same, or a Conflict."""
+        operations = [
+            (
+                _action("create", self._rows_index(row), row.row_id),
+                b'%b,"private":%b,"row_hash":"%b"}'
+                % (row.public_json[:-1], json.dumps(row.private_json.decode()).encode(), row.row_hash.hex().encode()),
+            )
+            for row in rows
+        ]
+        sealed: set[str] = set()
+
+        async def lift(index: str) -> None:
+            sealed.add(index)
+            await self._client.indices.put_settings(index=index, settings={"index.blocks.write": None})
+
+        try:
+            there = await self._bulk(operations, lift)
+        finally:
+            for index in sorted(sealed):
+                await self._client.indices.add_block(index=index, block="write")
+        if not there:
+            return
+        hashes = {row.row_id: row.row_hash.hex() for row in rows}
+        for start in range(0, len(there), limits.PORTION_ROWS):
+            keys = [{"_index": self._rows_index(row), "_id": row.row_id} for row in rows if row.row_id in there]
+            answer = await self._client.mget(docs=keys[start : start + limits.PORTION_ROWS], source=["row_hash"])
+            for document in answer["docs"]:
+                stored = document["_source"]["row_hash"]
+                if stored != hashes[document["_id"]]:
+                    raise Conflict(f"row {document['_id']} is stored with the hash {stored}")
+
+    async def _load(self, rows: Sequence[_Numbered]) -> list[StoredRow]:
+        loaded = []
+        for start in range(0, len(rows), limits.PORTION_ROWS):
+            portion = rows[start : start + limits.PORTION_ROWS]
+            answer = await self._client.mget(docs=[{"_index": row.partition, "_id": row.row_id} for row in portion])
+            for row, document in zip(portion, answer["docs"], strict=True):
+                if not document.get("found"):
+                    raise StoreError(f"row {row.row_id}, number {row.ingest}, is gone from {row.partition}")
+                source = document["_source"]
+                private = source.pop("private")
+                stored_hash = bytes.fromhex(source.pop("row_hash"))
+                loaded.append(StoredRow(row.ingest, row.row_id, stored_hash, encode(source), private.encode()))
+        return loaded
+
+    # --- payments ---
+
+    async def _mark_portion(self, role: str, public_id: str, row_ids: Sequence[str], mark: Mark) -> None:
+        rows = await self._numbered(row_ids)
+        for row_id in row_ids:
+            if row_id not in rows or _amount(rows[row_id], role, public_id) is None:
+                raise Conflict(f"row {row_id} is not there, or {public_id} has no part in it as {role}")
+        keys = {_payment_id(row_id, role, public_id): rows[row_id] for row_id in row_ids}
+        for _ in range(limits.ELASTICSEARCH_RETRIES):
+            stored = await self._payments(list(keys))
+            operations = []
+            for key, row in keys.items():
+                payment = stored.get(key)
+                problem = refuse_mark(role, None if payment is None else payment.mark, mark)
+                if problem:
+                    raise Conflict(f"row {row.row_id} for the {role}: {problem}")
+                if payment is None or payment.mark != mark:
+                    operations.append(self._payment_operation(key, row, role, public_id, mark, payment))
+            if not await self._bulk(operations):
+                return
+        raise StoreError("payment states change faster than they can be marked")
+
+    def _payment_operation(
+        self, key: str, row: _Numbered, role: str, public_id: str, mark: Mark, before: "_Payment | None"
+    ) -> tuple[bytes, bytes]:
+        """Creates the state, or changes the very version that was read."""
+        document = {
+            "row_id": row.row_id,
+            "role": role,
+            "public_id": public_id,
+            "ingest": row.ingest,
+            "row_hash": row.row_hash,
+            "amount_nano_cpu": str(_amount(row, role, public_id)),
+            "state": mark.state,
+            "batch_id": mark.batch_id.hex(),
+            "tx_id": mark.tx_id,
+        }
+        guard = {} if before is None else {"if_seq_no": before.seq_no, "if_primary_term": before.primary_term}
+        action = _action("create" if before is None else "index", self._name("payments"), key, guard)
+        return action, json.dumps(document).encode()
+
+    async def _payments(self, keys: Sequence[str]) -> dict[str, "_Payment"]:
+        answer = await self._client.mget(
+            index=self._name("payments"), ids=list(keys), source=["state", "batch_id", "tx_id"]
+        )
+        return {
+            document["_id"]: _Payment(
+                Mark(
+                    document["_source"]["state"],
+                    bytes.fromhex(document["_source"]["batch_id"]),
+                    document["_source"]["tx_id"],
+                ),
+                document["_seq_no"],
+                document["_primary_term"],
+            )
+            for document in answer["docs"]
+            if document.get("found")
+        }
+
+    # --- the client ---
+
+    async def _bulk(
+        self, operations: Sequence[tuple[bytes, bytes]], lift: Callable[[str], Any] | None = None
+    ) -> set[str]:
+        """Sends operations in requests of bounded size; returns the ids that were refused with a conflict (409).
+
+        What the server is too busy for is sent again with growing waits. `lift` is asked to open an index that is
+        blocked for writing. Raises StoreError for any other refusal.
+        """
+        conflicts: set[str] = set()
+        for request in _requests(operations):
+            left = request
+            wait_s = 0.05
+            for _ in range(limits.ELASTICSEARCH_RETRIES):
+                answer = await self._client.bulk(operations=_lines(left))
+                again = []
+                for operation, item in zip(left, answer["items"], strict=True):
+                    outcome = next(iter(item.values()))
+                    status = outcome["status"]
+                    if status == 409:
+                        conflicts.add(outcome["_id"])
+                    elif status in _BUSY:
+                        again.append(operation)
+                    elif status == 403 and lift is not None and "write" in str(outcome.get("error")):
+                        await lift(outcome["_index"])
+                        again.append(operation)
+                    elif status >= 300:
+                        raise StoreError(f"the cluster refused {outcome['_id']}: {outcome.get('error')!s:.400}")
+                if not again:
+                    break
+                left = again
+                await asyncio.sleep(wait_s)
+                wait_s *= 2
+            else:
+                raise StoreError(f"the cluster stays too busy for {len(left)} operations")
+        return conflicts
+
+    async def _scan(self, index: str, query: dict[str, Any], order: str) -> AsyncIterator[dict[str, Any]]:
+        """Yields all matching documents of one point in time, ordered by a field that is unique among them."""
+        pit = (await self._client.open_point_in_time(index=index, keep_alive="2m"))["id"]
+        try:
+            after: list[Any] | None = None
+            while True:
+                answer = await self._client.search(
+                    pit={"id": pit, "keep_alive": "2m"},
+                    query=query,
+                    sort=[{order: "asc"}],
+                    search_after=after,
+                    size=limits.PORTION_ROWS,
+                    track_total_hits=False,
+                )
+                pit, hits = answer["pit_id"], answer["hits"]["hits"]
+                for hit in hits:
+                    yield hit["_source"]
+                if len(hits) < limits.PORTION_ROWS:
+                    return
+                after = hits[-1]["sort"]
+        finally:
+            await self._client.close_point_in_time(id=pit)
+
+    def _name(self, kind: str) -> str:
+        return f"{self._prefix}-{kind}"
+
+    def _rows_index(self, row: Row) -> str:
+        """By the month of the event: a column that never changes, so a row that comes again meets itself."""
+        month = datetime.fromtimestamp(int(row.public["event_time_ns"]) // 10**9, UTC)
+        return self._name(f"rows-{month:%Y-%m}")
+
+    async def _make_indices(self) -> None:
+        with _translated():
+            await self._client.indices.put_index_template(
+                name=self._name("rows"),
+                index_patterns=[self._name("rows-*")],
+                priority=200,
+                template={"settings": _SETTINGS, "mappings": {"dynamic": "strict", "properties": _ROW_FIELDS}},
+            )
+            for kind, fields in _FIELDS.items():
+                try:
+                    await self._client.indices.create(
+                        index=self._name(kind),
+                        settings=_SETTINGS,
+                        mappings={"dynamic": "strict", "properties": fields},
+                        wait_for_active_shards=1,
+                    )
+                except ApiError as error:
+                    if error.error != "resource_already_exists_exception":
+                        raise
+
+
+class _Payment(NamedTuple):
+    mark: Mark
+    seq_no: int
+    primary_term: int
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The client's errors as the port's."""
+    try:
+        yield
+    except ApiError as error:
+        raise StoreError(f"the cluster answered {error.status_code}: {error!s:.400}") from error
+    except TransportError as error:
+        raise StoreError(f"the cluster did not answer: {error!s:.400}") from error
+
+
+def _portions(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Cuts rows into appends of one block each, by count and by bytes."""
+    portion: list[Row] = []
+    size = 0
+    for row in rows:
+        length = len(row.public_json) + len(row.private_json)
+        if portion and (len(portion) == limits.PORTION_ROWS or size + length > limits.PORTION_BYTES):
+            yield portion
+            portion, size = [], 0
+        portion.append(row)
+        size += length
+    if portion:
+        yield portion
+
+
+def _requests(operations: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Cuts operations into requests of bounded size."""
+    request: list[tuple[bytes, bytes]] = []
+    size = 0
+    for action, document in operations:
+        length = len(action) + len(document)
+        if request and size + length > limits.PORTION_BYTES:
+            yield request
+            request, size = [], 0
+        request.append((action, document))
+        size += length
+    if request:
+        yield request
+
+
+def _lines(operations: Sequence[tuple[bytes, bytes]]) -> list[Any]:
+    """What the client joins to the request's body: it takes lines that are encoded already."""
+    return [line for operation in operations for line in operation]
+
+
+def _action(verb: str, index: str, id_: str, guard: dict[str, int] | None = None) -> bytes:
+    return json.dumps({verb: {"_index": index, "_id": id_, **(guard or {})}}).encode()
+
+
+def _listed(entry: Entry) -> list[str]:
+    return [entry.role, entry.public_id, str(entry.amount_nano_cpu), str(entry.amount_nano_eur)]
+
+
+def _amount(row: _Numbered, role: str, public_id: str) -> int | None:
+    return next((e.amount_nano_cpu for e in row.entries if e.role == role and e.public_id == public_id), None)
+
+
+def _block_id(number: int) -> str:
+    return f"{number:016d}"
+
+
+def _payment_id(row_id: str, role: str, public_id: str) -> str:
+    return f"{row_id}-{role}-{public_id}"
+
+
+def _batch_document(batch: BatchRecord) -> dict[str, Any]:
+    """Digests in hexadecimal; amount and chain id as text, since they may pass 2^63."""
+    values = {name: value.hex() if isinstance(value, bytes) else value for name, value in batch._asdict().items()}
+    return {**values, "chain_id": str(batch.chain_id), "amount_nano_cpu": str(batch.amount_nano_cpu)}
+
+
+def _batch(source: dict[str, Any]) -> BatchRecord:
+    digests = {name: bytes.fromhex(source[name]) for name in ("batch_id", "previous", "xor", "merkle_root")}
+    return BatchRecord(
+        **{**source, **digests, "chain_id": int(source["chain_id"]), "amount_nano_cpu": int(source["amount_nano_cpu"])}
+    )
