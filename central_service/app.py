@@ -107,19 +107,24 @@ def _parser() -> argparse.ArgumentParser:
 
 async def serve(config: CentralSettings, life: Life, seed: Seed | None = None) -> None:
     """Builds the process and serves until it is asked to stop."""
-    from central_service.answers import Answers
-    from central_service.links import Links
-    from central_service.ports import open_machine_port, open_portal_port
-
-    paths = (config.certificate, config.key)
-    server_tls = server_context(paths)
-    client_tls = client_context(config.authority, credential_paths=paths)
     hashing = Hashing()
     credentials = Credentials(hashing)
     store = await Store.open(config.database)
     try:
+        planting = None
         if seed is not None and await store.read(lambda facts: facts.policy()) is None:
-            await plant(store, credentials, seed)
+            planting = asyncio.ensure_future(plant(store, credentials, seed))
+            await asyncio.sleep(0)  # it hashes in its threads while this one imports
+
+        from central_service.answers import Answers
+        from central_service.links import Links
+        from central_service.ports import open_machine_port, open_portal_port
+
+        paths = (config.certificate, config.key)
+        server_tls = server_context(paths)
+        client_tls = client_context(config.authority, credential_paths=paths)
+        if planting is not None:
+            await planting
         answers = Answers(store, credentials)
         links = Links(answers, client_tls)
         machine = await open_machine_port(answers, config.machine_host, config.machine_port, server_tls)
@@ -143,8 +148,10 @@ async def plant(store: Store, credentials: Credentials, seed: Seed) -> None:
     so that a network just set up does not begin by hashing each of them again."""
     began = time.perf_counter()
     hashing = credentials.hashing
-    key_hashes = await _hash_all(hashing, [key.whole for _, key in seed.keys])
-    password_hashes = await _hash_all(hashing, [password for _, password in seed.passwords])
+    key_hashes, password_hashes = await asyncio.gather(
+        _hash_all(hashing, [key.whole for _, key in seed.keys]),
+        _hash_all(hashing, [password for _, password in seed.passwords]),
+    )
     by_key = {key.key_id: each for (_, key), each in zip(seed.keys, key_hashes, strict=True)}
     by_account = {account_id: each for (account_id, _), each in zip(seed.passwords, password_hashes, strict=True)}
     await store.write("seed", "a new network", lambda records: records.seed(seed, by_key, by_account))
@@ -163,8 +170,8 @@ async def plant(store: Store, credentials: Credentials, seed: Seed) -> None:
 async def _hash_all(hashing: Hashing, secrets: list[str]) -> list[str]:
     """In portions that the queue takes, however long the seed is."""
     found: list[str] = []
-    for start in range(0, len(secrets), limits.HASH_QUEUE_MAX):
-        portion = secrets[start : start + limits.HASH_QUEUE_MAX]
+    for start in range(0, len(secrets), limits.HASH_QUEUE_MAX // 2):
+        portion = secrets[start : start + limits.HASH_QUEUE_MAX // 2]
         found += await asyncio.gather(*(hashing.hash(secret) for secret in portion))
     return found
 

@@ -104,7 +104,7 @@ async def _work_when_ready(client: "Client", dservices: "dict[str, DService]") -
 def _runtime_folder(settings: MinerSettings) -> Iterator[Path]:
     """The folder of sockets, private to this user; a temporary one disappears at the end."""
     if settings.runtime is not None:
-        settings.runtime.mkdir(mode=0o711, parents=True, exist_ok=True)
+        settings.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield settings.runtime
         return
     folder = Path(tempfile.mkdtemp(prefix="cgn-"))  # mode 0700

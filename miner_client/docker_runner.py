@@ -1,8 +1,9 @@
 """A DService as a Docker container without a network (M-4, decision 0006).
 
-What the container gets: the image by id, a read-only root, a small /tmp, one mounted folder with two sockets, limits
-on memory, CPU, processes and open files. What it does not get: a network, capabilities, new privileges, a shared IPC
-space, any other mount, the host's environment. Two DServices share nothing but the kernel.
+What the container gets: the image by id, a read-only root, a small /tmp, a folder for its socket and, where it may
+reach something, one with the socket of its way out, limits on memory, CPU, processes and open files. What it does not
+get: a network, capabilities, new privileges, a shared IPC space, any other mount, the host's environment. Two
+DServices share nothing but the kernel.
 """
 
 from __future__ import annotations
@@ -13,10 +14,16 @@ import os
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from miner_client.runner import SOCKET_NAME, STOP_GRACE_S, DServiceSettings, RunnerFailed, wait_healthy
+from miner_client.runner import EGRESS_NAME, SOCKET_NAME, STOP_GRACE_S, DServiceSettings, RunnerFailed, wait_healthy
 
 INSIDE: Final = "/run/cgn"
+"""Where the DService makes its socket. Its contents are the DService's: the miner trusts nothing in it (`hop`)."""
+INSIDE_EGRESS: Final = "/run/cgn-egress"
+_SOCKET_FOLDER: Final = "size=64k,nr_inodes=16,mode=0777"
+"""The folder holds one socket; as a small file system of its own it cannot fill the machine's disk."""
 LABEL: Final = "cgn.dservice"
+OWNER: Final = "cgn.owner"
+"""Which miner process a container or volume belongs to, so that the next one removes what a killed one left."""
 NOBODY: Final = 65_534
 _OPEN_FILES: Final = 1_024
 
@@ -32,6 +39,7 @@ class DockerRunner:
         self.socket_path = folder / SOCKET_NAME
         self._client: Any = None
         self._container: Any = None
+        self._volume: Any = None
         self._usage: _Cgroup | None = None
         self._ended: asyncio.Task[None] | None = None
 
@@ -41,8 +49,6 @@ class DockerRunner:
 
     async def start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._folder.chmod(0o777)  # the container's user is nobody; the folder above is the miner's own
-        self.socket_path.unlink(missing_ok=True)
         try:
             await asyncio.to_thread(self._create)
             self._ended = asyncio.create_task(asyncio.to_thread(self._wait), name=f"end of {self._settings.name}")
@@ -64,6 +70,8 @@ class DockerRunner:
             raise RunnerFailed("no_image", f"the image {one.image} is not on this machine") from None
         except errors.DockerException as error:
             raise RunnerFailed("no_engine", f"no Docker Engine answers: {error}") from None
+        _remove_orphans(self._client)
+        mounts = self._mounts()
         self._container = self._client.containers.create(
             image.id,
             command=list(one.command) or None,
@@ -80,17 +88,49 @@ class DockerRunner:
             nano_cpus=one.cpus_milli * 1_000_000,
             tmpfs={"/tmp": f"rw,noexec,nosuid,nodev,size={one.temporary_bytes},mode=1777"},  # noqa: S108
             ulimits=[Ulimit(name="nofile", soft=_OPEN_FILES, hard=_OPEN_FILES), Ulimit(name="core", soft=0, hard=0)],
-            volumes={str(self._folder.resolve()): {"bind": INSIDE, "mode": "rw"}},
+            mounts=mounts,
             environment=self._environment(),
             log_config=LogConfig(type="json-file", config={"max-size": "4m", "max-file": "2"}),
-            labels={LABEL: one.name},
+            labels={LABEL: one.name, OWNER: _owner(os.getpid())},
         )
         self._container.start()
         self._container.reload()
-        self._usage = _Cgroup(self._container.attrs["State"]["Pid"])
+        if self._volume is not None:
+            self.socket_path = Path(self._volume.attrs["Mountpoint"]) / SOCKET_NAME
+        try:
+            self._usage = _Cgroup(self._container.attrs["State"]["Pid"])
+        except (OSError, KeyError):
+            raise RunnerFailed("ended", "the container ended at once") from None
+
+    def _mounts(self) -> list[Any]:
+        """The folder for the DService's socket, and the one of its way out.
+
+        The first is a volume in memory, which only root can reach from outside the engine; for a miner that is not
+        root it is the miner's own folder, where the DService could fill the disk: such a machine wants a quota on it.
+        """
+        from docker.types import DriverConfig, Mount
+
+        mounts = []
+        if os.geteuid() == 0:
+            options = {"type": "tmpfs", "device": "tmpfs", "o": _SOCKET_FOLDER}
+            self._volume = self._client.volumes.create(
+                driver="local", driver_opts=options, labels={OWNER: _owner(os.getpid())}
+            )
+            driver = DriverConfig("local", options)
+            mounts.append(Mount(INSIDE, self._volume.name, type="volume", driver_config=driver, no_copy=True))
+        else:
+            inside = self._folder / "socket"
+            inside.mkdir(exist_ok=True)
+            inside.chmod(0o777)  # the container's user is nobody; the folder above is the miner's own
+            self.socket_path = inside / SOCKET_NAME
+            self.socket_path.unlink(missing_ok=True)
+            mounts.append(Mount(INSIDE, str(inside.resolve()), type="bind"))
+        if self._settings.egress:
+            mounts.append(Mount(INSIDE_EGRESS, str(self._folder.resolve()), type="bind", read_only=True))
+        return mounts
 
     def _environment(self) -> dict[str, str]:
-        egress = {"CGN_EGRESS": f"{INSIDE}/egress.sock"} if self._settings.egress else {}
+        egress = {"CGN_EGRESS": f"{INSIDE_EGRESS}/{EGRESS_NAME}"} if self._settings.egress else {}
         return {"CGN_SOCKET": f"{INSIDE}/{SOCKET_NAME}", **egress, **self._settings.environment}
 
     def _wait(self) -> None:
@@ -110,10 +150,14 @@ class DockerRunner:
                 await self._ended
         if container is not None and self._usage is not None:
             self._usage.close()
+        volume, self._volume = self._volume, None
+        if volume is not None:
+            await asyncio.to_thread(_remove_volume, volume)
         if self._client is not None:
             self._client.close()
             self._client = None
-        self.socket_path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # in memory it is gone with the volume
+            self.socket_path.unlink()
 
     def cpu_ns(self) -> int:
         return self._usage.cpu_ns() if self._usage else 0
@@ -122,11 +166,46 @@ class DockerRunner:
         return self._usage.memory_bytes() if self._usage else 0
 
 
+def _owner(pid: int) -> str:
+    """A process beyond the reuse of its number: namespace, id, start time. Empty when it does not run (any more)."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+    return f"{namespace}:{pid}:{started}"
+
+
+def _is_orphan(owner: str) -> bool:
+    """Whether the owner ran in our process namespace and is gone; of other namespaces we cannot tell."""
+    namespace, _, rest = owner.rpartition("]:")
+    pid, _, _ = rest.partition(":")
+    if not pid.isdigit() or f"{namespace}]" != os.readlink("/proc/self/ns/pid"):
+        return False
+    return _owner(int(pid)) != owner
+
+
+def _remove_orphans(client: Any) -> None:
+    """Removes containers and volumes of miners that were killed before they could."""
+    for container in client.containers.list(all=True, filters={"label": OWNER}):
+        if _is_orphan(container.labels.get(OWNER, "")):
+            with contextlib.suppress(Exception):
+                container.remove(force=True, v=True)
+    for volume in client.volumes.list(filters={"label": OWNER}):
+        if _is_orphan((volume.attrs.get("Labels") or {}).get(OWNER, "")):
+            _remove_volume(volume)
+
+
 def _remove(container: Any) -> None:
     with contextlib.suppress(Exception):
         container.stop(timeout=int(STOP_GRACE_S))
     with contextlib.suppress(Exception):
         container.remove(force=True, v=True)
+
+
+def _remove_volume(volume: Any) -> None:
+    with contextlib.suppress(Exception):
+        volume.remove(force=True)
 
 
 class _Cgroup:

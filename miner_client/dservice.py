@@ -17,7 +17,7 @@ from miner_client.core.backoff import Backoff, Failures
 from miner_client.core.meter import Meter, Use
 from miner_client.egress import Egress
 from miner_client.hop import Hop
-from miner_client.runner import EGRESS_NAME, DServiceSettings, Runner, RunnerFailed, make_runner
+from miner_client.runner import EGRESS_NAME, DServiceSettings, Runner, RunnerFailed, make_runner, wait_healthy
 
 _log = logs.get("miner.dservice")
 _BACKOFF = Backoff(limits.RESTART_FIRST_MS, limits.RESTART_MOST_MS)
@@ -34,7 +34,7 @@ class DService:
         self._runner: Runner | None = None
         self._hop: Hop | None = None
         self._ready = asyncio.Event()
-        self._unreachable = asyncio.Event()
+        self._doubt = asyncio.Event()
         self._meter = Meter()
         self._keys = 0
         self._memory_bytes = 0
@@ -90,8 +90,7 @@ class DService:
                 await runner.start()
                 self._begin(runner)
                 _log.info("dservice.ready", dservice=self.name, ms=(time.monotonic_ns() - began) // 1_000_000)
-                await wait_first(runner.wait_ended(), self._unreachable.wait())
-                self.last_problem = "it ended by itself" if not runner.alive else "it does not take connections"
+                self.last_problem = await self._watch(runner)
             except RunnerFailed as error:
                 self.last_problem = str(error)
             finally:
@@ -105,14 +104,30 @@ class DService:
     def _begin(self, runner: Runner) -> None:
         self._runner = runner
         self._hop = Hop(runner.socket_path)
-        self._unreachable.clear()
+        self._doubt.clear()
         self._ready.set()
 
-    def report_unreachable(self, hop: Hop) -> None:
-        """A connection over `hop` was refused: it has ended, or must be ended. Not ready from now until it is again."""
+    async def _watch(self, runner: Runner) -> str:
+        """Returns when it has ended or must be ended, with the reason."""
+        while runner.alive:
+            await wait_first(runner.wait_ended(), self._doubt.wait())
+            if not self._doubt.is_set():
+                break
+            self._doubt.clear()
+            try:
+                await wait_healthy(runner.socket_path, lambda: not runner.alive, timeout_s=limits.DOUBT_S)
+            except RunnerFailed as error:
+                return str(error)
+            self._ready.set()
+        return "it ended by itself"
+
+    def report_broken(self, hop: Hop) -> None:
+        """A connection over `hop` was refused, or closed without an answer: it may be about to end. Not ready from
+        now until its health is seen again or it was restarted, so that the next request does not meet a dying
+        process."""
         if hop is self._hop and self._ready.is_set():
             self._ready.clear()
-            self._unreachable.set()
+            self._doubt.set()
 
     async def _end(self, runner: Runner) -> None:
         self._ready.clear()

@@ -8,8 +8,12 @@ A request whose task is cancelled closes its connection, which is how a cancella
 """
 
 import asyncio
+import contextlib
+import errno
+import os
+import stat
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -23,6 +27,8 @@ BUFFER_HIGH_BYTES: Final = 256 * 1024
 """Read from the DService ahead of what the tunnel takes; equal to one stream's credit."""
 IDLE_MAX: Final = 64
 """Connections kept for reuse; more than the slots of a large machine."""
+
+_PROC_FDS: Final = Path("/proc/self/fd")
 
 Header = tuple[bytes, bytes]
 
@@ -320,7 +326,8 @@ class Hop:
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_unix_connection(lambda: _Connection(self), self._path)
+            with _socket_file(self._path) as path:
+                _, connection = await loop.create_unix_connection(lambda: _Connection(self), path)
         except OSError as error:
             raise HopFailed("unreachable", f"nothing listens on the DService's socket: {error.strerror}") from None
         self._all.add(connection)
@@ -349,6 +356,28 @@ class Hop:
             connection.close()
         self._idle.clear()
         await asyncio.sleep(0)
+
+
+@contextlib.contextmanager
+def _socket_file(path: str) -> Iterator[str]:
+    """A name for exactly the socket that is at `path` now, never for what a symbolic link there points to.
+
+    The DService owns the folder of its socket. With a link to the engine's socket in its place, this process, which may
+    speak to the engine, would do so in the DService's name. Linux opens the file without following links and connects
+    to what it opened; where that is not possible only the look before remains.
+    """
+    if not _PROC_FDS.is_dir():
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+        yield path
+        return
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+        yield f"{_PROC_FDS}/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def _head(

@@ -10,6 +10,9 @@ MEMORY_LOOK_NS = 250_000_000
 READY_WAIT_MS = 10_000
 """An attempt waits this long for a DService that is being restarted; then another miner is better."""
 
+DOUBT_S = 5.0
+"""A DService that broke a connection and lives shows its health within this, or is restarted."""
+
 RESTART_FIRST_MS = 100
 RESTART_MOST_MS = 30_000
 RESTART_STABLE_MS = 60_000

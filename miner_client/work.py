@@ -177,9 +177,10 @@ class Work:
             try:
                 return await hop.request(message.method, message.target, headers, content, message.body_bytes)
             except HopFailed as error:
+                if error.code in ("unreachable", "closed"):
+                    dservice.report_broken(hop)
                 if error.code != "unreachable":
                     raise
-                dservice.report_unreachable(hop)
         return None
 
     async def _pass_on(self, stream: int, message: Open, response: HopResponse, head: Head) -> tuple[str, int]:

@@ -127,13 +127,13 @@ class Web3Chain:
 
     def __init__(self, url: str, *, timeout_s: float = limits.RPC_TIMEOUT_S) -> None:
         ethereum.web3()  # first, so that the recursion limit stays as it is
+        web3: Any = ethereum.web3()
+        web3_exceptions = web3.exceptions
         from requests.exceptions import RequestException
-        from web3 import HTTPProvider, Web3
-        from web3 import exceptions as web3_exceptions
 
         # web3 repeats eth_sendRawTransaction by default; here a repeat is the driver's decision
-        provider = HTTPProvider(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
-        self._web3: Any = Web3(provider)
+        provider = web3.HTTPProvider(url, request_kwargs={"timeout": timeout_s}, exception_retry_configuration=None)
+        self._web3: Any = web3.Web3(provider)
         self._absent = (web3_exceptions.TransactionNotFound, web3_exceptions.BlockNotFound)
         self._refused = (web3_exceptions.Web3RPCError, web3_exceptions.ContractLogicError)
         self._broken = (
@@ -326,14 +326,12 @@ class Signer:
 
     def sign(self, payload: Payload, nonce: int, fees: Fees) -> SignedVersion:
         """Returns the raw bytes of the payload under a nonce (deterministic, RFC 6979)."""
-        from eth_utils.address import to_checksum_address
-
         signed = self._account.sign_transaction(
             {
                 "type": 2,
                 "chainId": self._chain_id,
                 "nonce": nonce,
-                "to": to_checksum_address(payload.recipient),
+                "to": bytes.fromhex(payload.recipient[2:]),
                 "value": 0,
                 "data": payload.data,
                 "gas": payload.gas,

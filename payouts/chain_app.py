@@ -241,7 +241,16 @@ def _prepare(rpc: Rpc, path: Path, block_time_s: float) -> Manifest:
         # one block per transaction stalls under a backlog of a thousand; blocks by the clock do not
         rpc("evm_setAutomine", False)
         rpc("evm_setIntervalMining", max(1, round(block_time_s)))
+    _write_development_keys(path.parent / "keys")
     return manifest
+
+
+def _write_development_keys(folder: Path) -> None:
+    """One file per role, as `cgn payouts` reads its keys anywhere; here their content is known to everybody."""
+    from cgn_chassis.tls import write_private
+
+    for role in deploy.ROLES:
+        write_private(folder / f"{role}.key", deploy.development_key(role).hex().encode())
 
 
 def _wait_ready(rpc: Rpc) -> None:

@@ -34,6 +34,8 @@ class Step:
     payload: Payload
     check: Callable[[Receipt], str]
     """Returns what the receipt lacks, or the empty string."""
+    repeatable: bool = True
+    """Whether the contract itself refuses to do it twice, so that a further attempt under another nonce is safe."""
 
 
 @dataclass(slots=True)
@@ -63,7 +65,8 @@ class Driver:
         """Brings all steps to an end and returns their transactions by name, final, failed or lost.
 
         A step that the journal knows goes on with what is stored there, whatever `payload` says now: what was decided
-        before a crash stays decided. Raises DriverError after `settle_timeout_s`, and when the chain says things of a
+        before a crash stays decided. A repeatable step that failed or was lost is attempted again while the chain says
+        that it would do something. Raises DriverError after `settle_timeout_s`, and when the chain says things of a
         final transaction that cannot be.
         """
         todo = {step.name: step for step in steps}
@@ -80,8 +83,8 @@ class Driver:
                 except ChainError as error:
                     trouble = str(error)
                     continue
-                moved |= before is None or tx.state != before.state
-                if tx.state in ENDED:
+                moved |= before is None or (tx.tx, tx.state) != (before.tx, before.state)
+                if tx.state in ENDED and tx == before:
                     done[name] = tx
                     del todo[name]
             if todo and not moved:
@@ -99,7 +102,7 @@ class Driver:
 
     def _advance(self, run_id: int, step: Step, tx: Tx | None) -> Tx:
         """Takes one transaction one step further, if the chain allows it."""
-        if tx is None or (tx.state in ENDED and tx.state != "final" and tx.run_id != run_id):
+        if tx is None or (tx.state in ("failed", "lost") and self._may_repeat(step, tx)):
             return self.journal.plan_tx(
                 run_id,
                 step.name,
@@ -117,6 +120,11 @@ class Driver:
         if tx.state == "mined":
             return self._confirm(step, tx)
         return tx
+
+    def _may_repeat(self, step: Step, tx: Tx) -> bool:
+        if not step.repeatable or tx.attempt >= limits.ATTEMPTS_MAX:
+            return False
+        return not self.chain.simulate(step.signer.address, step.payload.recipient, step.payload.data).reverted
 
     def _sign(self, step: Step, tx: Tx) -> Tx:
         fees = self.chain.fees()

@@ -188,7 +188,8 @@ class Journal:
         except OSError as error:
             os.close(self._lock)
             raise JournalError(f"{path} is held by another payout run; wait for it, or stop it") from error
-        self._db = sqlite3.connect(path, isolation_level=None)
+        # used by one thread after the other (the run's coroutine, its worker), never by two at once
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         os.chmod(path, 0o600)
         self._db.row_factory = sqlite3.Row
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "fullfsync=ON"):

@@ -49,6 +49,15 @@ batch once, so a further attempt can never pay twice; it can only spend gas for 
 TOP_UPS_MAX = 2
 """Top-ups per payer and run (P-7: a second failure to reserve tops up again; then the payer is flagged)."""
 
+RESERVATION_HOLD_S = 6 * 86_400
+"""Seconds that a payer's funds are set aside: the contract allows seven days, and a chain's clock may differ."""
+
+RESERVATION_LEFT_S = 3_600
+"""Seconds that a reservation must still have when it is to be collected; else a new one is made."""
+
+RESERVATIONS_MAX = 8
+"""Reservations of one payer in one run: the second is made when the first expired or was given back."""
+
 CONFIRMATIONS_MAX = 1_000
 """Blocks. Ethereum finalises within about 64; more is a mistake in the settings."""
 

@@ -4,6 +4,7 @@ A test names what it needs with `@pytest.mark.engine("docker")`. Where the engin
 that name and counted in the last lines; with CGN_REQUIRE_ENGINES=1 (as in CI) a missing engine is a failure (O-2).
 """
 
+import base64
 import hashlib
 import os
 import shutil
@@ -125,9 +126,7 @@ def anvil_url() -> Iterator[str]:
 
 def public_id(name: str) -> str:
     """A public id that stands for a name, the same in every run."""
-    digits = "abcdefghijklmnopqrstuvwxyz234567"
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:17], "big")
-    return "p" + "".join(digits[number >> shift & 31] for shift in range(0, 130, 5))
+    return "p" + base64.b32encode(hashlib.sha256(name.encode()).digest()[:16])[:26].decode().lower()
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,8 @@ from cgn_sdk.protocol.settlement import Commitment, Keccak, batch_id_of, commit,
 ROLE_NUMBERS: Final[Mapping[str, int]] = {role: number for number, role in enumerate(ROLES)}
 """Roles as the contract's event numbers them (docs/reference/interfaces.md, Chain)."""
 
+PAYING_ROLES: Final = frozenset({"enterprise", "subsidy"})
+
 MAX_BATCH_AMOUNT: Final = 2**96 - 1
 """What one settlement can move: the contract packs address and amount into one word of 256 bits."""
 
@@ -329,7 +331,7 @@ def _plan_hash(
             "reason": item.reason,
         }
 
-    return keccak(
+    digest: bytes = keccak(
         canonical.encode(
             {
                 "settlement_id": settlement_id.hex(),
@@ -340,3 +342,4 @@ def _plan_hash(
             }
         )
     )
+    return digest

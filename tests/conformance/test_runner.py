@@ -181,6 +181,35 @@ async def test_a_fork_bomb_is_capped(tmp_path: Path) -> None:
 
 
 @pytest.mark.engine("docker")
+async def test_what_a_killed_miner_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    import docker
+
+    script = (
+        "import asyncio, os, pathlib, signal\n"
+        "from miner_client.runner import DServiceSettings, make_runner\n"
+        "async def main():\n"
+        f"    one = make_runner(DServiceSettings('orphan', '1', image={IMAGE!r},"
+        f" command=('python3', '-c', pathlib.Path({str(PLAIN)!r}).read_text())), pathlib.Path({str(tmp_path / 'a')!r}))\n"
+        "    await one.start(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "asyncio.run(main())\n"
+    )
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", script)
+    assert await killed.wait() == -signal.SIGKILL
+    client = docker.from_env()
+    orphans = {"all": True, "filters": {"label": "cgn.dservice=orphan"}}
+    try:
+        assert len(client.containers.list(**orphans)) == 1
+        one, other = (make_runner(settings("docker"), tmp_path / name) for name in ("b", "c"))
+        await one.start()
+        await other.start()  # leaves the living one alone
+        assert client.containers.list(**orphans) == []
+        assert one.alive and await inside(one, "1") == "1"
+        await asyncio.gather(one.stop(), other.stop())
+    finally:
+        client.close()
+
+
+@pytest.mark.engine("docker")
 async def test_two_dservices_see_nothing_of_each_other(tmp_path: Path) -> None:
     """M-4: neither files nor processes nor traffic."""
     first, second = (make_runner(settings("docker"), tmp_path / name) for name in ("first", "second"))
@@ -192,6 +221,31 @@ async def test_two_dservices_see_nothing_of_each_other(tmp_path: Path) -> None:
         assert await inside(second, "os.listdir('/run/cgn')") == "['dservice.sock']"
     finally:
         await asyncio.gather(first.stop(), second.stop())
+
+
+@pytest.mark.engine("docker")
+async def test_the_folder_of_its_socket_cannot_fill_the_disk(tmp_path: Path) -> None:
+    one = make_runner(settings("docker"), tmp_path / "plain")
+    await one.start()
+    try:
+        assert "Errno 28" in await inside(one, "open('/run/cgn/large', 'wb').write(bytes(1 << 20))")
+        assert "Errno 28" in await inside(one, "[open(f'/run/cgn/{i}', 'wb').close() for i in range(1000)]")
+    finally:
+        await one.stop()
+
+
+async def test_a_link_in_place_of_its_socket_is_not_followed(runner: Runner, tmp_path: Path) -> None:
+    """A DService must not make the miner speak to another socket of this machine, such as the engine's."""
+    reached = asyncio.Event()
+    elsewhere = tmp_path / "elsewhere"
+    server = await asyncio.start_unix_server(lambda reader, writer: reached.set(), elsewhere)
+    async with server:
+        path = (await inside(runner, "os.path.dirname(os.environ['CGN_SOCKET'])")).strip("'")
+        link = f"(os.remove('{path}/dservice.sock'), os.symlink('{elsewhere}', '{path}/dservice.sock'))"
+        assert await inside(runner, link) == "(None, None)"
+        with pytest.raises(HopFailed, match="unreachable"):
+            await inside(runner, "1")
+        assert not reached.is_set()
 
 
 async def test_the_process_ends_with_the_miner(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ M-5)."""
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -17,8 +18,11 @@ from cgn_sdk.protocol.messages import Cancel, GoAway, Slots
 from false_node import AttemptFailed, FalseNode, false_node
 
 from cgn_chassis.tls import Authority, server_context
+from miner_client.docker_runner import _owner
 
-NOOP = Path(__file__).resolve().parents[1] / "support/noop_dservice.py"
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+NOOP = SUPPORT / "noop_dservice.py"
+PLAIN = SUPPORT / "plain_dservice.py"
 MEBIBYTE = 1 << 20
 
 SETTINGS = """
@@ -28,16 +32,24 @@ miner_id = "min_a"
 api_key_file = "api.key"
 authority = "authority.pem"
 slots = 4
+"""
+NOOP_TABLE = f"""
 [dservices.noop]
 version = "1"
-command = ["python", "{noop}"]
+command = ["python", "{NOOP}"]
+"""
+DOCKER_TABLE = f"""
+[dservices.noop]
+version = "1"
+image = "cgn-base"
+command = ["python3", "-c", {json.dumps(PLAIN.read_text())}]
 """
 
 
 @contextlib.asynccontextmanager
-async def a_miner(tmp_path: Path, port: int, *, extra: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
+async def a_miner(tmp_path: Path, port: int, dservice: str) -> AsyncIterator[asyncio.subprocess.Process]:
     (tmp_path / "api.key").write_text("cgn_k_secret")
-    (tmp_path / "miner.toml").write_text(SETTINGS.format(port=port, noop=NOOP) + extra)
+    (tmp_path / "miner.toml").write_text(SETTINGS.format(port=port) + dservice)
     with (tmp_path / "miner.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "miner_client.app", "run", "--config", str(tmp_path / "miner.toml")),
@@ -53,12 +65,14 @@ async def a_miner(tmp_path: Path, port: int, *, extra: str = "") -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def a_network(tmp_path: Path, port: int) -> AsyncIterator[tuple[FalseNode, asyncio.subprocess.Process]]:
+async def a_network(
+    tmp_path: Path, port: int, dservice: str = NOOP_TABLE
+) -> AsyncIterator[tuple[FalseNode, asyncio.subprocess.Process]]:
     authority = Authority.create("test")
     (tmp_path / "authority.pem").write_bytes(authority.certificate_pem)
     authority.issue_server("node", ["127.0.0.1"]).save(tmp_path / "node.pem", tmp_path / "node.key")
     tls = server_context((tmp_path / "node.pem", tmp_path / "node.key"))
-    async with false_node(port, tls) as node, a_miner(tmp_path, port) as miner:
+    async with false_node(port, tls) as node, a_miner(tmp_path, port, dservice) as miner:
         async with asyncio.timeout(20):
             await node.arrived.wait()
         yield node, miner
@@ -92,6 +106,27 @@ async def test_a_request_is_carried_metered_and_sealed(tmp_path: Path, free_port
         signed = receipt.seal_bytes(tree[-1][0], len(sealed.digests))
         signature = bytes.fromhex(sealed.message.signature)
         assert signing.verify(bytes.fromhex(hello.signing_key), receipt.SEAL, signed, signature)
+
+
+@pytest.mark.engine("docker")
+async def test_a_container_does_the_work_and_is_gone_afterwards(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """M-3, M-4: the whole path with a container at its end."""
+    async with a_network(tmp_path, free_port(), DOCKER_TABLE) as (node, miner):
+        assert node.hellos[0].runner == "docker"
+        owner = _owner(miner.pid)
+        call = node.open("/run/sum(i%20for%20i%20in%20range(3000000))")
+        assert await call.whole() == b"4499998500000"
+        assert (await call.done).statement.cpu_ns > 20_000_000
+        with pytest.raises(AttemptFailed) as caught:
+            await node.call("/run/os._exit(1)")
+        assert caught.value.code == "dservice_crashed"
+        assert await node.call("/run/6*7") == b"42"  # in a new container
+        miner.send_signal(signal.SIGTERM)
+        assert await miner.wait() == 0
+    left = await asyncio.create_subprocess_exec(
+        *("docker", "ps", "-aq", "--filter", f"label=cgn.owner={owner}"), stdout=asyncio.subprocess.PIPE
+    )
+    assert (await left.communicate())[0] == b""
 
 
 async def test_bodies_stream_both_ways(tmp_path: Path, free_port: Callable[[], int]) -> None:

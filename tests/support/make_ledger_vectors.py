@@ -1,16 +1,19 @@
-"""Writes tests/vectors/{canonical,merkle,row,keccak}.json, for implementers in other languages.
+"""Writes tests/vectors/{canonical,merkle,row,keccak}.json and receipt/, for implementers in other languages.
 
 Run it only when the protocol changes; the tests read the files and would show any change of bytes.
 """
 
+import base64
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from cgn_sdk import signing
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol import merkle, row
+from cgn_sdk.protocol import merkle, receipt, row
 from cgn_sdk.protocol.canonical import encode
+from cgn_sdk.protocol.settlement import batch_id_of, entity_on_chain
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 
@@ -36,9 +39,80 @@ REFUSE = {
 
 
 def public_id(name: str) -> str:
-    digits = "abcdefghijklmnopqrstuvwxyz234567"
-    number = int.from_bytes(keccak_256(name.encode())[:17], "big")
-    return "p" + "".join(digits[number >> shift & 31] for shift in range(0, 130, 5))
+    return "p" + base64.b32encode(keccak_256(name.encode())[:16])[:26].decode().lower()
+
+
+RESPONSE = b"the bytes that the DApp received\n"
+NODE_KEY, MINER_KEY = (
+    signing.Signer(b"node key of the test vectors !!!"),
+    signing.Signer(b"miner key of the test vectors !!"),
+)
+
+
+def sealed_metrics(row_id: str) -> dict[str, Any]:
+    """A miner's statement, third of five in its message, and the seal over them."""
+
+    def statement(request_id: str) -> dict[str, str]:
+        return {
+            "request_id": request_id,
+            "attempt": "1",
+            "miner_id": "min_aaaaaaaaaaaaaaaaaaaa",
+            "dservice": "mediagen",
+            "dservice_version": "1.0.0",
+            "status": "200",
+            "response_sha256": hashlib.sha256(RESPONSE).hexdigest(),
+            "response_bytes": str(len(RESPONSE)),
+            "request_bytes": "0",
+            "cpu_ns": "4100000",
+            "memory_byte_seconds": "181403648",
+            "wall_ns": "4700000",
+            "gpu_ns": "0",
+        }
+
+    requests = [*(f"{n:032x}" for n in (1, 2)), row_id, *(f"{n:032x}" for n in (4, 5))]
+    tree = receipt.seal_tree([receipt.statement_digest(statement(request)) for request in requests])
+    signature = MINER_KEY.sign(receipt.SEAL, receipt.seal_bytes(tree[-1][0], len(requests)))
+    return {"statement": statement(row_id), "seal": receipt.seal_members(tree, 2, signature)}
+
+
+def write_receipt(one: row.Row) -> None:
+    """The first row's receipt in a batch of three, with anchor and trust: `cgn receipt verify` proves it."""
+    hashes = sorted([one.row_hash, keccak_256(b"another row"), keccak_256(b"a third row")])
+    index = hashes.index(one.row_hash)
+    settlement = keccak_256(b"settlement of the test vectors")
+    batch_id = batch_id_of(settlement, one.public["enterprise_id"], "enterprise", keccak_256)
+    proof = tuple(merkle.proof(hashes, index, keccak_256))
+    shown = receipt.Receipt(
+        public=one.public,
+        metrics=one.parts["metrics"],
+        metrics_salt=row.part_salt(one.salt, "metrics", keccak_256),
+        node_signature=NODE_KEY.sign(receipt.ROW, one.row_hash),
+        inclusion=receipt.Inclusion(batch_id, index, len(hashes), proof),
+    )
+    anchor = receipt.Anchor(
+        chain_id=31337,
+        contract="0x5fbdb2315678afecb367f032d93f642f64180aa3",
+        settlement_id=settlement,
+        entity=entity_on_chain(one.public["enterprise_id"]),
+        role=0,
+        account="0x70997970c51812dc3a010c7d01b50e0d17dc79c8",
+        amount_nano_cpu=1_000_000,
+        xor_hash=bytes(a ^ b ^ c for a, b, c in zip(*hashes, strict=True)),
+        merkle_root=merkle.root(hashes, keccak_256),
+        row_count=len(hashes),
+        tx_id="0x" + "7" * 64,
+    )
+    trust = receipt.Trust(
+        nodes={one.public["node_id"]: NODE_KEY.public_key},
+        miners={"min_aaaaaaaaaaaaaaaaaaaa": receipt.TrustedMiner(MINER_KEY.public_key, one.public["contributor_id"])},
+        chain_id=31337,
+        contract=anchor.contract,
+    )
+    folder = VECTORS / "receipt"
+    folder.mkdir(exist_ok=True)
+    (folder / "response.txt").write_bytes(RESPONSE)
+    for name, value in (("receipt", shown), ("anchor", anchor), ("trust", trust)):
+        (folder / f"{name}.json").write_text(json.dumps(json.loads(value.encode()), indent=1) + "\n")
 
 
 def rows() -> list[row.Row]:
@@ -65,7 +139,11 @@ def rows() -> list[row.Row]:
             row.Payout("contributor", common["contributor_id"], 8_641, 172_830),
             row.Payout("developer", common["developer_id"], 2_468, 49_380),
         ],
-        parts={"custom": {"user": "Zoë", "job": "\U0001f600"}, "service": {"cache": "hit"}},
+        parts={
+            "metrics": sealed_metrics("000102030405060708090a0b0c0d0e0f"),
+            "custom": {"user": "Zoë", "job": "\U0001f600"},
+            "service": {"cache": "hit"},
+        },
         salt=bytes(range(32)),
         **common,
     )
@@ -132,6 +210,7 @@ def main() -> None:
             ],
         },
     )
+    write_receipt(rows()[0])
     inputs = [b"", b"abc", bytes(135), bytes(136), bytes(137), bytes(range(256)) * 3]
     write(
         "keccak.json",

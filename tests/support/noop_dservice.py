@@ -12,6 +12,8 @@
     GET  /hang              never answers
     GET  /_cgn/health       200
 
+Every path may stand behind `/noop` (`/noop/slow/20`), which is the route a node gives it.
+
 Listens on the UNIX socket CGN_SOCKET, or on port CGN_PORT of loopback (S-2).
 """
 
@@ -96,6 +98,8 @@ class Connection(asyncio.Protocol):
             self.body.put_nowait(None)
             return
         kind, _, rest = self.url.partition(b"?")[0].strip(b"/").partition(b"/")
+        if kind == b"noop" and rest and not rest.isdigit():
+            kind, _, rest = rest.partition(b"/")  # the same behind the route that a node gives it
         if kind == b"noop":
             self.answer(200, BODY[: int(rest or b"0")])
         elif kind == b"_cgn" or kind == b"":

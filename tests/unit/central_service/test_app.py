@@ -198,8 +198,12 @@ def test_a_wrong_seed_stores_nothing_and_names_every_mistake(
         "miners[0].tier: must be a tier (1, 2, 3, 4a, 4b)",
     ]
     assert not central.database.exists()
-    assert central.command("seed", str(seed_file(make_seed()))).returncode == 0
-    again = central.command("seed", str(seed_file(make_seed())))
+    small = make_seed()
+    for account in small["accounts"]:
+        account.pop("api_keys", None)
+        account.pop("password", None)
+    assert central.command("seed", str(seed_file(small))).returncode == 0
+    again = central.command("seed", str(seed_file(small)))
     assert again.returncode == 2
     assert "UNIQUE" in again.stderr
 

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias
 from cgn_sdk.protocol import merkle
 from cgn_sdk.protocol.canonical import CanonicalError, encode
 from cgn_sdk.protocol.row import ROLES, Finding, Keccak, part_hash, row_hash, verify_row
-from cgn_sdk.protocol.settlement import entity_on_chain
+from cgn_sdk.protocol.settlement import batch_id, entity_on_chain
 
 VerifySignature: TypeAlias = Callable[[bytes, str, bytes, bytes], bool]
 """(public key, what, data, signature) -> whether it holds; `cgn_sdk.signing.verify`."""
@@ -116,7 +116,8 @@ class Anchor:
     chain_id: int
     contract: str
     """Address of the contract that logged the event, 0x and 40 hexadecimal digits, lower case."""
-    batch_id: bytes
+    settlement_id: bytes
+    """The event's `batchId`: one for all entities of a payout run."""
     entity: bytes
     """As in the event: the 16 bytes of the entity's public id, then zeros (protocol.settlement)."""
     role: int
@@ -127,13 +128,17 @@ class Anchor:
     row_count: int
     tx_id: str = ""
 
+    def batch_id(self, keccak: Keccak) -> bytes:
+        """Returns the id of this entity's batch, from the event's three topics. Raises ValueError for no role."""
+        return batch_id(self.settlement_id, self.entity, self.role, keccak)
+
     def encode(self) -> bytes:
         """Returns canonical JSON with the event's members."""
         return encode(
             {
                 "chain_id": str(self.chain_id),
                 "contract": self.contract,
-                "batch_id": self.batch_id.hex(),
+                "settlement_id": self.settlement_id.hex(),
                 "entity": self.entity.hex(),
                 "role": str(self.role),
                 "account": self.account,
@@ -153,7 +158,7 @@ class Anchor:
         return cls(
             chain_id=_count(members, "chain_id", bits=256),
             contract=_address(members, "contract"),
-            batch_id=_hex(members, "batch_id", 32),
+            settlement_id=_hex(members, "settlement_id", 32),
             entity=_hex(members, "entity", 32),
             role=_count(members, "role"),
             account=_address(members, "account"),
@@ -361,7 +366,7 @@ def _anchor_findings(receipt: Receipt, anchor: Anchor, hash_: bytes, trust: Trus
     inclusion = receipt.inclusion
     if inclusion is None:
         return [*findings, Finding("inclusion_missing", "inclusion", "the receipt has no place in a settled batch yet")]
-    if inclusion.batch_id != anchor.batch_id:
+    if 0 <= anchor.role < len(ROLES) and inclusion.batch_id != anchor.batch_id(keccak):
         findings.append(Finding("inclusion_batch", "inclusion.batch_id", "is not the batch of the anchor"))
     if inclusion.row_count != anchor.row_count:
         detail = f"is {inclusion.row_count}, the chain says {anchor.row_count}"

@@ -11,7 +11,6 @@ accounts and the chain are the sandbox's own.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import secrets
@@ -27,13 +26,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cgn_sdk.sandbox.children import Child, ChildFailed, run_to_end, start_child
-from cgn_sdk.sandbox.plan import OPERATIONS_WALLET, DServicePlan, NetworkPlan, make_plan, seed_of, toml
+from cgn_sdk.sandbox.plan import WALLETS, DServicePlan, NetworkPlan, make_plan, seed_of, toml
 
 if TYPE_CHECKING:
     from cgn_sdk.client import AsyncClient
 
 LOOPBACK = "127.0.0.1"
-ANVIL_FOLDER = Path(".cache/chain/node_modules/@foundry-rs")
+ENTERPRISE_WALLET = WALLETS[1]
+ENTERPRISE_FUNDS_CPU = "1000000"
+APPROVED_NANO_CPU = 1_000_000 * 10**9
+APPROVE_SELECTOR = "0x095ea7b3"
+"""ERC-20 approve(address,uint256)."""
 SETTLE_TIME_LIMIT_S = 120
 
 
@@ -89,7 +92,7 @@ class Sandbox:
         """How long each part took to get ready, since the start."""
         self._began = time.monotonic()
         self._sources: Any = None
-        work, miner, status, metrics, central, source, chain, eco, portal = free_ports(9)
+        work, miner, status, metrics, central, source, chain, machine, portal = free_ports(9)
         self._ports = {
             "work": options.work_port or work,
             "miner": miner,
@@ -98,7 +101,7 @@ class Sandbox:
             "central": central,
             "source": source,
             "chain": chain,
-            "ecosystem": eco,
+            "machine": machine,
             "portal": portal,
         }
 
@@ -146,7 +149,7 @@ class Sandbox:
 
     @property
     def chain_manifest(self) -> Path:
-        return self.folder / "chain.json"
+        return self.folder / "chain/manifest.json"
 
     def process_ids(self, *names: str) -> list[int]:
         """Process ids of the children whose name begins with one of `names`."""
@@ -201,15 +204,26 @@ class Sandbox:
         miners = [f"miner-{number + 1}" for number in range(self.options.miners)]
         # Miners dial until the node knows them, so all processes start at once.
         await asyncio.gather(
-            self._launch("central", "central", "run", "--config", str(self.folder / "central.toml")),
-            self._launch("node", "node", "run", "--config", str(self.folder / "node.toml")),
+            self._launch(
+                "central", "central", "run", "--config", self._at("central.toml"), "--seed", self._at("seed.json")
+            ),
+            self._launch("node", "node", "run", "--config", self._at("node.toml")),
             *(self.start_miner(name) for name in miners),
         )
         self.seconds["request path"] = time.monotonic() - self._began
 
+    async def start_central(self) -> None:
+        """Starts Central (again); a database that is not empty is not seeded."""
+        await self._launch(
+            "central", "central", "run", "--config", self._at("central.toml"), "--seed", self._at("seed.json")
+        )
+
     async def start_miner(self, name: str) -> None:
         """Starts (again) the miner of that name, `miner-1` and so on."""
-        await self._launch(name, "miner", "run", "--config", str(self.folder / f"{name}.toml"))
+        await self._launch(name, "miner", "run", "--config", self._at(f"{name}.toml"))
+
+    def _at(self, name: str) -> str:
+        return str(self.folder / name)
 
     async def _launch(self, name: str, *words: str) -> None:
         self.children[name] = await start_child(name, cgn(*words), self.folder / f"logs/{name}.log")
@@ -264,6 +278,8 @@ class Sandbox:
         node_url = f"wss://{LOOPBACK}:{ports['central']}/central"
         seed = seed_of(plan, node_url, fingerprints["node"])
         self._write("seed.json", json.dumps(seed, indent=1))
+        self._write("node.key", plan.node.api_key)
+        self._write("payouts.toml", toml(payouts_settings(self.folder, self.ledger_url, self.chain_url)))
         self._write("central.toml", toml(central_settings(self.folder, tls, ports)))
         self._write(
             "node.toml", toml(node_settings(self.folder, tls, ports, plan, self.ledger_url, fingerprints["central"]))
@@ -272,6 +288,7 @@ class Sandbox:
             name = f"miner-{number}"
             settings = miner_settings(self.folder / name, self.authority, ports, plan, number - 1, self.options.slots)
             self._write(f"{name}.toml", toml(settings))
+            self._write(f"{name}.key", plan.miners[number - 1].contributor.api_key)
 
     def _write(self, name: str, text: str) -> None:
         path = self.folder / name
@@ -281,17 +298,34 @@ class Sandbox:
     # the chain
 
     async def _start_chain(self) -> None:
-        """anvil, the token on it, and money in the enterprise's wallet."""
-        anvil = find_anvil()
-        log = self.folder / "logs/chain.log"
-        command = [anvil, "--port", str(self._ports["chain"]), "--silent", "--enable-tx-gas-limit"]
-        self.children["chain"] = await start_child("chain", command, log, wait_ready=False)
-        await _wait_port(self._ports["chain"])
-        words = ["chain", "deploy", "--rpc", self.chain_url, "--manifest", str(self.chain_manifest), "--sandbox"]
-        code, text = await run_to_end("chain deploy", cgn(*words), log)
+        """The development chain with its contracts, and money in the enterprise's wallet, approved for collection."""
+        words = ["chain", "up", "--port", str(self._ports["chain"]), "--manifest", str(self.chain_manifest)]
+        await self._launch("chain", *words)
+        enterprise = ENTERPRISE_WALLET
+        words = ["--to", enterprise, "--amount", ENTERPRISE_FUNDS_CPU, "--manifest", str(self.chain_manifest)]
+        code, text = await self.run("faucet", "chain", "faucet", "--url", self.chain_url, *words)
         if code:
-            raise ChildFailed(f"the contracts could not be deployed:\n{text}\n{log.read_text()[-2000:]}")
+            raise ChildFailed(f"the enterprise's wallet could not be funded:\n{text}")
+        # The development chain signs for its own accounts, as the enterprise's wallet would: approve(token, amount).
+        data = APPROVE_SELECTOR + self.token_address[2:].lower().rjust(64, "0") + f"{APPROVED_NANO_CPU:064x}"
+        await self.rpc("eth_sendTransaction", {"from": enterprise, "to": self.token_address, "data": data})
         self.seconds["chain"] = time.monotonic() - self._began
+
+    @property
+    def token_address(self) -> str:
+        manifest = json.loads(self.chain_manifest.read_text())
+        return str(manifest["contracts"]["UtilityToken"]["address"])
+
+    async def rpc(self, method: str, *parameters: Any) -> Any:
+        """One JSON-RPC call to the development chain. Raises ChildFailed when it refuses."""
+        import aiohttp
+
+        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}
+        async with aiohttp.ClientSession() as session, session.post(self.chain_url, json=call) as answer:
+            document = await answer.json()
+        if "error" in document:
+            raise ChildFailed(f"the chain refused {method}: {document['error'].get('message')}")
+        return document["result"]
 
     # use
 
@@ -323,40 +357,45 @@ class Sandbox:
                 raise ChildFailed(f"no session: {facts}")
             return str(facts["session_key"])
 
+    async def trust(self) -> bytes:
+        """The keys a receipt is checked with, as whoever runs this network knows them: a trust file's content."""
+        from cgn_sdk.protocol.receipt import Trust, TrustedMiner
+
+        nodes = {self.plan.node.public_id: _public_key(self.folder / "node/signing.key")}
+        miners = {
+            miner.id: TrustedMiner(
+                _public_key(self.folder / f"miner-{number}/signing.key"), miner.contributor.public_id
+            )
+            for number, miner in enumerate(self.plan.miners, 1)
+        }
+        chain_id = int(await self.rpc("eth_chainId"), 16)
+        return Trust(nodes, miners, chain_id, self.token_address.lower()).encode()
+
+    def _miner_key(self, number: int) -> bytes:
+        return _public_key(self.folder / f"miner-{number}/signing.key")
+
     async def run(self, name: str, *words: str) -> tuple[int, str]:
         """A `cgn` command that ends by itself: exit code and standard output."""
         return await run_to_end(name, cgn(*words), self.folder / f"logs/{name}.log", time_limit_s=SETTLE_TIME_LIMIT_S)
 
 
-def find_anvil() -> str:
-    """The development chain's program: CGN_ANVIL, what infra/setup brought, or one on the path. Raises ChildFailed."""
-    candidates = [os.environ.get("CGN_ANVIL", "")]
-    for root in (Path.cwd(), *Path(__file__).resolve().parents):
-        candidates += [str(path) for path in sorted((root / ANVIL_FOLDER).glob("anvil-*/bin/anvil"))]
-    candidates.append(shutil.which("anvil") or "")
-    for candidate in candidates:
-        if candidate and os.access(candidate, os.X_OK):
-            return candidate
-    raise ChildFailed("no development chain here: run infra/setup, or set CGN_ANVIL to an anvil program")
+def _public_key(path: Path) -> bytes:
+    """The public half of an Ed25519 key file."""
+    from cgn_chassis import keys
 
-
-async def _wait_port(port: int, *, time_limit_s: float = 15) -> None:
-    async with asyncio.timeout(time_limit_s):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection(LOOPBACK, port)
-                writer.close()
-                return
-            await asyncio.sleep(0.02)
+    return keys.public_bytes(keys.load_or_create(path))
 
 
 def central_settings(folder: Path, tls: Path, ports: Mapping[str, int]) -> dict[str, Any]:
     return {
         "database": folder / "central.sqlite",
-        "seed": folder / "seed.json",
-        "tls": {"certificate": tls / "central.pem", "key": tls / "central.key", "authority": tls / "authority.pem"},
-        "ecosystem": {"host": LOOPBACK, "port": ports["ecosystem"]},
-        "portal": {"host": LOOPBACK, "port": ports["portal"]},
+        "certificate": tls / "central.pem",
+        "key": tls / "central.key",
+        "authority": tls / "authority.pem",
+        "machine_host": LOOPBACK,
+        "machine_port": ports["machine"],
+        "portal_host": LOOPBACK,
+        "portal_port": ports["portal"],
     }
 
 
@@ -365,7 +404,7 @@ def node_settings(
 ) -> dict[str, Any]:
     return {
         "node_id": plan.node.id,
-        "api_key": plan.node.api_key,
+        "api_key_file": folder / "node.key",
         "state": folder / "node",
         "ledger": ledger_url,
         "geolocation": "sandbox",
@@ -391,7 +430,7 @@ def miner_settings(
         "node": f"wss://{LOOPBACK}:{ports['miner']}/tunnel",
         "account_id": miner.contributor.id,
         "miner_id": miner.id,
-        "api_key": miner.contributor.api_key,
+        "api_key_file": folder.with_suffix(".key"),
         "authority": authority,
         "signing_key": folder / "signing.key",
         "runtime": folder / "run",
@@ -413,4 +452,16 @@ def miner_settings(
     }
 
 
-__all__ = ["OPERATIONS_WALLET", "Sandbox", "SandboxOptions", "cgn", "find_anvil", "free_ports"]
+def payouts_settings(folder: Path, ledger_url: str, chain_url: str) -> dict[str, Any]:
+    keys = folder / "chain/keys"
+    return {
+        "ledger_url": ledger_url,
+        "journal": folder / "payouts.sqlite",
+        "rpc_url": chain_url,
+        "manifest": folder / "chain/manifest.json",
+        "collector_key_file": keys / "collector.key",
+        "payer_key_file": keys / "payer.key",
+        # A development chain does not fork, and a trial's payouts are a few 1e-9 CPU.
+        "confirmations": 1,
+        "minimum_payout_nano_cpu": 0,
+    }

@@ -29,8 +29,6 @@ WALLETS = (
     "0x23618e81E3f5cdF7f54C3d65f7FBc0aBf5B21E8f",
     "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720",
 )
-OPERATIONS_WALLET = WALLETS[0]
-"""Deploys the contracts, signs collections and payouts."""
 NETWORK_ID = "cgn-sandbox"
 TIER = "2"
 
@@ -162,7 +160,7 @@ def seed_of(plan: NetworkPlan, node_url: str, node_fingerprint: str) -> dict[str
                 "contributor_ppm": CONTRIBUTOR_PPM,
                 "developer_ppm": DEVELOPER_PPM,
                 "image": one.image,
-                "egress": list(one.egress),
+                "egress": ["*"] if "public" in one.egress else [],
             }
             for one in plan.dservices
         ],

@@ -198,7 +198,7 @@ async def _verify(network: Sandbox, client: AsyncClient, teller: Teller, output:
     words = ["verify", "--anchor", batch, "--out", str(files["anchor"]), *_verify_words(network, network.ledger_url)]
     code, text = await network.run("anchor", *words)
     expect(code == 0, f"no anchor for batch {batch}: {text}")
-    files["trust"].write_text(json.dumps(await client.trust(), indent=1))
+    files["trust"].write_bytes(await network.trust())
     words = [
         "receipt",
         "verify",
@@ -223,13 +223,7 @@ def _batch_of(receipt: dict[str, Any]) -> str:
 
 
 def _verify_words(network: Sandbox, ledger_url: str) -> Sequence[str]:
-    token = json.loads(network.chain_manifest.read_text())
-    return ["--ledger", ledger_url, "--rpc", network.chain_url, "--token", _token_address(token)]
-
-
-def _token_address(manifest: dict[str, Any]) -> str:
-    """The token's address in the deployment manifest."""
-    return str(manifest["contracts"]["UtilityToken"]["address"])
+    return ["--ledger", ledger_url, "--rpc", network.chain_url, "--token", network.token_address]
 
 
 async def _run_verify(network: Sandbox, teller: Teller, ledger_url: str, log: Path, *, wanted: int) -> None:

@@ -82,7 +82,7 @@ def build(make_row: Callable[..., row.Row], metrics: dict[str, Any] | None = Non
     anchor = Anchor(
         chain_id=31337,
         contract="0x" + "c" * 40,
-        batch_id=b"b" * 32,
+        settlement_id=b"s" * 32,
         entity=entity_on_chain(mine.public["enterprise_id"]),
         role=0,
         account="0x" + "a" * 40,
@@ -98,7 +98,7 @@ def build(make_row: Callable[..., row.Row], metrics: dict[str, Any] | None = Non
         chain_id=31337,
         contract="0x" + "c" * 40,
     )
-    inclusion = Inclusion(b"b" * 32, index, 11, tuple(merkle.proof(hashes, index, keccak_256)))
+    inclusion = Inclusion(anchor.batch_id(keccak_256), index, 11, tuple(merkle.proof(hashes, index, keccak_256)))
     shown = Receipt(
         public=dict(mine.public),
         metrics=copy.deepcopy(metrics),
@@ -240,14 +240,14 @@ def test_a_receipt_is_for_one_response(world: World) -> None:
 
 ANCHOR_CHANGES: list[tuple[dict[str, Any], set[str]]] = [
     ({"merkle_root": bytes(32)}, {"inclusion_path"}),
-    ({"row_count": 10}, {"inclusion_count", "inclusion_path"}),
+    ({"row_count": 10}, {"inclusion_count"}),
     ({"row_count": 12}, {"inclusion_count"}),
     ({"row_count": 2000}, {"inclusion_count", "inclusion_path"}),
-    ({"batch_id": bytes(32)}, {"inclusion_batch"}),
+    ({"settlement_id": bytes(32)}, {"inclusion_batch"}),
     ({"chain_id": 1}, {"anchor_chain"}),
     ({"contract": "0x" + "d" * 40}, {"anchor_contract"}),
-    ({"entity": bytes(32)}, {"anchor_entity"}),
-    ({"role": 2}, {"anchor_entity"}),
+    ({"entity": bytes(32)}, {"anchor_entity", "inclusion_batch"}),
+    ({"role": 2}, {"anchor_entity", "inclusion_batch"}),
     ({"role": 6}, {"anchor_role"}),
     ({"role": 255}, {"anchor_role"}),
     ({"amount_nano_cpu": 1}, {"anchor_amount"}),

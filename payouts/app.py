@@ -1,0 +1,195 @@
+"""`cgn payouts run`: settles the ledger's rows on the chain (P-6 to P-13).
+
+cgn payouts run --config payouts.toml                         everything up to the newest row
+cgn payouts run --config payouts.toml --day 2026-11-21        rows before the first that is younger than that UTC day
+cgn payouts run --config payouts.toml --until-ingest 5000     rows up to that ingestion number
+cgn payouts settings                                          every setting, as an example file
+
+Exit codes: 0 settled (payers that were flagged are shown), 1 could not go on (run it again), 2 wrong arguments or
+settings, 3 settled, but the books do not agree with the chain.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from cgn_chassis import settings
+from cgn_chassis.settings import SettingsError
+from payouts.config import PayoutSettings
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_BOOKS = 0, 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    options = _parser().parse_args(arguments)
+    if options.command == "settings":
+        print(settings.reference(PayoutSettings), end="")
+        return EXIT_OK
+    try:
+        wanted = settings.load(PayoutSettings, options.config, prefix="CGN_PAYOUTS_", environ=os.environ)
+        if not wanted.token and wanted.manifest is None:
+            raise SettingsError([f"{options.config}: manifest or token must say which contract settles"])
+    except SettingsError as error:
+        print(*error.mistakes, sep="\n", file=sys.stderr)
+        return EXIT_USAGE
+    tell: Callable[[str], None] = _silent if options.json else print
+    return asyncio.run(_run(wanted, options, tell))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cgn payouts", description="Settles rows on the chain: collects and pays.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="settle what is open, or go on with the run that was interrupted")
+    run.add_argument("--config", type=Path, required=True, help="settings (cgn payouts settings shows all)")
+    window = run.add_mutually_exclusive_group()
+    window.add_argument("--day", type=date.fromisoformat, metavar="YYYY-MM-DD", help="up to the end of that UTC day")
+    window.add_argument("--until-ingest", type=int, metavar="N", help="rows up to this ingestion number")
+    run.add_argument("--json", action="store_true", help="print the report for machines, and nothing else")
+    commands.add_parser("settings", help="print every setting with its meaning")
+    return parser
+
+
+def _silent(line: str) -> None:
+    """With --json only the report is printed."""
+
+
+async def _run(wanted: PayoutSettings, options: argparse.Namespace, tell: Callable[[str], None]) -> int:
+    # late: web3 takes a second to import, and a mistake in the settings should not wait for it
+    from ledger.port import StoreError
+    from payouts.chain import ChainError
+    from payouts.deploy import ManifestMismatch
+    from payouts.driver import DriverError
+    from payouts.facts import FactError
+    from payouts.journal import JournalError
+    from payouts.rpc import RpcError, Unreachable
+    from payouts.settlement import SettlementError
+
+    try:
+        report = await settle(wanted, day=options.day, until_ingest=options.until_ingest, tell=tell)
+    except ManifestMismatch as error:
+        print("The chain is not the manifest's:", *error.findings, sep="\n  ", file=sys.stderr)
+        return EXIT_FAILED
+    except (SettlementError, DriverError, FactError, JournalError, StoreError, ChainError) as error:
+        print(f"cgn payouts: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except (RpcError, Unreachable, OSError) as error:
+        print(f"cgn payouts: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except ValueError as error:
+        print(f"cgn payouts: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print(_readable(report))
+    return EXIT_OK if report["balances"] else EXIT_BOOKS
+
+
+async def settle(
+    wanted: PayoutSettings,
+    *,
+    day: date | None = None,
+    until_ingest: int | None = None,
+    tell: Callable[[str], None] = _silent,
+    at: Callable[[str], None] = _silent,
+) -> dict[str, Any]:
+    """Builds everything for one run, runs it, and returns its report (payouts.settlement)."""
+    from ledger import open_store
+    from payouts import rebuild
+    from payouts.chain import Signer, Web3Chain
+    from payouts.deploy import Manifest, check
+    from payouts.driver import Driver
+    from payouts.facts import last_ingest_of
+    from payouts.journal import Journal
+    from payouts.rpc import Rpc
+    from payouts.settlement import Settlement
+    from payouts.token import Token
+    from payouts.top_up import NoTopUp, TopUp, TreasuryTopUp
+
+    address, first_block = wanted.token, 0
+    if wanted.manifest is not None:
+        manifest = Manifest.load(wanted.manifest)
+        check(manifest, Rpc(wanted.rpc_url))
+        address, first_block = manifest.token.address, manifest.first_block
+    chain = Web3Chain(wanted.rpc_url)
+    chain_id = chain.chain_id()
+    token = Token(chain, address)
+    collector = Signer(wanted.collector_key.reveal(), chain_id)
+    payer = Signer(wanted.payer_key.reveal(), chain_id) if wanted.payer_key else collector
+    store = await open_store(wanted.ledger_url)
+    try:
+        with Journal(
+            wanted.journal, chain_id=chain_id, token=token.address, account=token.payouts_account, at=at
+        ) as journal:
+            driver = Driver(chain, journal, wanted.confirmations, tell, settle_timeout_s=float(wanted.settle_timeout_s))
+            top_up: TopUp = NoTopUp()
+            if wanted.treasury_key:
+                top_up = TreasuryTopUp(token, driver, Signer(wanted.treasury_key.reveal(), chain_id))
+            settlement = Settlement(
+                store=store,
+                journal=journal,
+                token=token,
+                driver=driver,
+                collector=collector,
+                payer=payer,
+                top_up=top_up,
+                chain_id=chain_id,
+                minimum_payout=wanted.minimum_payout_nano_cpu,
+                tell=tell,
+            )
+            await rebuild.journal_from_ledger(settlement, first_block)
+            last = await last_ingest_of(store, journal.last_ingest() + 1, day, until_ingest)
+            period = day.isoformat() if day else datetime.now(UTC).date().isoformat()
+            return await settlement.settle(period, last)
+    finally:
+        await store.close()
+
+
+def _cpu(nano: int) -> str:
+    return f"{Decimal(nano).scaleb(-9):,.9f}"
+
+
+def _readable(report: dict[str, Any]) -> str:
+    lines = [
+        "",
+        f"Payouts of {report['period']}: rows {report['first_ingest']} to {report['last_ingest']}, "
+        f"{len(report['transactions'])} transactions, {report['gas_used']:,} gas",
+        "",
+    ]
+    for title, key in (("Collected from", "collections"), ("Paid to", "payouts")):
+        for line in report[key]:
+            lines.append(
+                f"  {title:<15}{line['role']:<12}{line['id']}  {_cpu(line['amount']):>20} CPU  {line['rows']:>7} rows  "
+                f"{line['taken_ms']:>6} ms  {line['tx_id'][:18]}…"
+            )
+    for held in report["held_back"]:
+        what = "Pending" if held["reason"] == "unresolved" or held["role"] in ("enterprise", "subsidy") else "Carried"
+        lines.append(
+            f"  {what:<15}{held['role']:<12}{held['id']}  {_cpu(held['amount']):>20} CPU  {held['rows']:>7} rows  "
+            f"({held['reason']})"
+        )
+    sums = (
+        ("opening", report["opening"]),
+        ("+ collected", report["collected"]),
+        ("+ subsidies", report["subsidies"]),
+        ("- paid", report["paid"]),
+        ("= closing", report["expected_closing"]),
+        ("on the chain", report["closing"]),
+        ("of it carried", report["carried"]),
+    )
+    lines += ["", *(f"  {name:<15}{_cpu(amount):>20} CPU" for name, amount in sums)]
+    verdict = "The books agree with the chain." if report["balances"] else "THE BOOKS DO NOT AGREE WITH THE CHAIN."
+    taken = ", ".join(f"{name} {ms} ms" for name, ms in report["taken_ms"].items() if ":" not in name)
+    return "\n".join([*lines, "", f"  {verdict}  ({taken})"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

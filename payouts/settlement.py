@@ -1,0 +1,467 @@
+"""One payout run from beginning to end (P-6 to P-13), resumable at every step.
+
+    begin -> reserve (top up) -> fix the plan -> store the batches -> collect -> pay -> mark the rows -> report
+
+The journal says where a run stands; each part here looks there first and does only what is missing. Decisions are
+the rollup's, transactions the driver's, rows the store's; this module is the list of steps.
+
+A payer that cannot reserve after `TOP_UPS_MAX` top-ups is flagged. Its rows stay pending as a whole, nobody is paid for
+them, and the next run takes them up again.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.settlement import Scope, entity_on_chain, settlement_id
+
+from ledger.port import BatchRecord, Store
+from payouts import facts as ledger_facts
+from payouts import limits
+from payouts.bindings.abi import Call
+from payouts.bindings.utility_token import Settled
+from payouts.chain import Payload, Receipt, Signer
+from payouts.core.rollup import (
+    PAYING_ROLES,
+    ROLE_NUMBERS,
+    Batch,
+    Party,
+    Plan,
+    Reservation,
+    plan,
+    remaining,
+    reservations,
+)
+from payouts.driver import Driver, DriverError, Step
+from payouts.facts import Facts
+from payouts.journal import Journal, Run, Tx
+from payouts.token import Refused, Token, chunks, expected
+from payouts.top_up import Shortage, TopUp
+
+PAYER_PROBLEMS = frozenset({"ERC20InsufficientBalance", "ERC20InsufficientAllowance"})
+"""What only the payer can lack. Any other refusal of a reservation is the network's problem and stops the run."""
+
+
+class SettlementError(Exception):
+    """The run cannot go on now; everything decided so far is in the journal, and a further run goes on from there."""
+
+
+@dataclass(slots=True)
+class Timings:
+    """How long things took, in ms by name (P-13)."""
+
+    clock: Callable[[], float] = time.monotonic
+    taken_ms: dict[str, int] = field(default_factory=dict)
+
+    def since(self, name: str, started_s: float) -> None:
+        self.taken_ms[name] = self.taken_ms.get(name, 0) + round((self.clock() - started_s) * 1000)
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What a run works with. `tell` gets one line per thing a person would want to see happen."""
+
+    store: Store
+    journal: Journal
+    token: Token
+    driver: Driver
+    collector: Signer
+    payer: Signer
+    top_up: TopUp
+    chain_id: int
+    minimum_payout: int
+    tell: Callable[[str], None]
+    now_ns: Callable[[], int] = time.time_ns
+    payees_per_transaction: int = limits.PAYEES_PER_TRANSACTION
+    collections_per_transaction: int = limits.COLLECTIONS_PER_TRANSACTION
+    timings: Timings = field(default_factory=Timings)
+
+    async def settle(self, period: str, last_ingest: int) -> dict[str, Any]:
+        """Completes the run that is unfinished, if there is one; else runs over the rows up to `last_ingest`.
+
+        Returns the report (see `_report`).
+        """
+        run = self.journal.unfinished()
+        if run is None:
+            run = self._begin(period, last_ingest)
+        else:
+            self.tell(f"going on with the unfinished run over rows {run.first_ingest} to {run.last_ingest}")
+        started_s = self.timings.clock()
+        facts = await ledger_facts.load(self.store, run.first_ingest, run.last_ingest, self.journal.open_rows())
+        self.timings.since("read", started_s)
+        self.tell(
+            f"period {run.period}: rows {run.first_ingest} to {run.last_ingest}, {len(facts.facts)} open rows; "
+            f"settlement {run.settlement_id.hex()[:16]}"
+        )
+        if run.state == "reserving":
+            flagged = await asyncio.to_thread(self._reserve, run, facts)
+            self.journal.fix(run.run_id, self._plan(run, facts, frozenset(flagged)), flagged)
+            run = self.journal.run(run.run_id)
+        decided = self.journal.plan(run.run_id)
+        if run.state == "planned":
+            await self._store_batches(run, decided)
+            await asyncio.to_thread(self._move_money, run, facts, decided)
+            self.journal.settled(run.run_id)
+        tx_ids = await asyncio.to_thread(self._tx_ids, run, decided)
+        await self._mark(decided, tx_ids)
+        report = await asyncio.to_thread(self._report, run, decided, tx_ids)
+        self.journal.close_run(run.run_id, remaining(facts.facts, decided), report)
+        return report
+
+    # --- beginning and deciding ------------------------------------------------------------------------------------
+
+    def _begin(self, period: str, last_ingest: int) -> Run:
+        first = self.journal.last_ingest() + 1
+        last = max(last_ingest, first - 1)
+        scope = Scope(self.chain_id, self.token.address, period)
+        head = self.token.chain.head()
+        return self.journal.begin(
+            scope,
+            first,
+            last,
+            settlement_id=settlement_id(scope, first, last, self.journal.last_settlement_id(), keccak_256),
+            opening=self.token.balance(self.token.payouts_account, head.number),
+            opening_block=head.number,
+            started_ns=self.now_ns(),
+        )
+
+    def _plan(self, run: Run, facts: Facts, unresolved: frozenset[Party]) -> Plan:
+        return plan(
+            facts.facts,
+            unresolved=unresolved,
+            accounts=facts.accounts,
+            minimum_payout=self.minimum_payout,
+            settlement_id=run.settlement_id,
+            blocked=self._blocked(),
+            keccak=keccak_256,
+        )
+
+    def _blocked(self) -> frozenset[str]:
+        """Addresses that the contract takes neither as payer nor as payee."""
+        return frozenset({self.token.address, self.token.payouts_account})
+
+    # --- reserving -------------------------------------------------------------------------------------------------
+
+    def _reserve(self, run: Run, facts: Facts) -> dict[Party, str]:
+        """Reserves what every payer owes; tops up where it fails. Returns who could not be served, and why."""
+        started_s = self.timings.clock()
+        waiting = {item.party: item for item in reservations(facts.facts, facts.accounts, self._blocked())}
+        flagged = {
+            party: "no account that can be collected from" for party, item in waiting.items() if not item.account
+        }
+        waiting = {party: item for party, item in waiting.items() if party not in flagged}
+        for attempt in range(limits.TOP_UPS_MAX + 1):
+            waiting = self._reserve_all(run, waiting)
+            if not waiting or attempt == limits.TOP_UPS_MAX:
+                break
+            for party, item in sorted(waiting.items()):
+                problem = self._fill_up(run, item, attempt)
+                if problem:
+                    flagged[party] = problem
+            waiting = {party: item for party, item in waiting.items() if party not in flagged}
+        flagged |= {party: f"could not reserve after {limits.TOP_UPS_MAX} top-ups" for party in waiting}
+        for party, problem in sorted(flagged.items()):
+            self.tell(f"FLAGGED {party.role} {party.id}: {problem}; its rows stay pending")
+        self.timings.since("reserve", started_s)
+        return dict(sorted(flagged.items()))
+
+    def _reserve_all(self, run: Run, wanted: dict[Party, Reservation]) -> dict[Party, Reservation]:
+        """One try for everybody. Returns those that have no reservation after it."""
+        steps: dict[str, Party] = {}
+        prepared: list[Step] = []
+        failed: dict[Party, Reservation] = {}
+        for party, item in sorted(wanted.items()):
+            reservation_id, is_held = self._reservation_id(run, item)
+            if is_held:
+                continue
+            step = self._reserve_step(item, reservation_id)
+            if step is None:
+                failed[party] = item
+            else:
+                steps[step.name] = party
+                prepared.append(step)
+        for name, tx in self.driver.carry_out(run.run_id, prepared).items():
+            party = steps[name]
+            if tx.state == "final":
+                self.tell(f"reserved {wanted[party].amount} nano-CPU of {party.role} {party.id}")
+            else:
+                failed[party] = wanted[party]
+        return failed
+
+    def _reservation_id(self, run: Run, item: Reservation) -> tuple[bytes, bool]:
+        """Returns the id of the payer's live reservation in this run and True, or the next unused id and False.
+
+        Looked up on the chain rather than in the journal: so it also holds when the journal was lost.
+        """
+        now_s = self.token.chain.head().timestamp_s
+        for number in range(limits.RESERVATIONS_MAX):
+            found = keccak_256(
+                b"cgn/reservation/1\0"
+                + run.settlement_id
+                + entity_on_chain(item.party.id)
+                + bytes([ROLE_NUMBERS[item.party.role], number])
+            )
+            held = self.token.reservation(found)
+            if held is None:
+                return found, False
+            live = held.owner == item.account and held.amount >= item.amount
+            if live and held.expires_at_s > now_s + limits.RESERVATION_LEFT_S:
+                return found, True
+        raise SettlementError(f"{limits.RESERVATIONS_MAX} reservations of {item.party.id} have expired in this run")
+
+    def _reserve_step(self, item: Reservation, reservation_id: bytes) -> Step | None:
+        """Returns the step, or None when the payer lacks funds or approval now."""
+        name = f"reserve:{reservation_id.hex()}"
+        known = self.journal.tx(name)
+        if known is not None and known.state not in ("failed", "lost"):
+            payload = Payload(known.recipient, known.data, known.gas)
+        else:
+            expires_at_s = self.token.chain.head().timestamp_s + limits.RESERVATION_HOLD_S
+            call = self.token.calls.reserve(item.account, item.amount, reservation_id, expires_at_s)
+            try:
+                payload = self.token.payload(self.collector.address, call)
+            except Refused as refused:
+                if refused.name not in PAYER_PROBLEMS:
+                    raise SettlementError(str(refused)) from refused
+                return None
+        return Step(
+            name=name,
+            signer=self.collector,
+            payload=payload,
+            check=lambda receipt: self.token.lacks_reservation(receipt.logs, reservation_id, item),
+        )
+
+    def _fill_up(self, run: Run, item: Reservation, attempt: int) -> str:
+        """Brings in what a payer lacks. Returns why that did not work, or the empty string."""
+        approved = self.token.allowance(item.account)
+        if approved < item.amount:
+            return f"owes {item.amount} nano-CPU and has approved {approved}"
+        missing = item.amount - self.token.balance(item.account)
+        reference = f"{run.settlement_id.hex()}:{item.party.role}:{item.party.id}:{attempt}"
+        if missing <= 0 and self.journal.tx(f"top_up:{reference}") is None:
+            return ""  # came in meanwhile
+        self.tell(f"topping up {item.party.role} {item.party.id} by {missing} nano-CPU")
+        return self.top_up.fund(run.run_id, Shortage(item.party, item.account, missing, reference))
+
+    # --- collecting and paying -------------------------------------------------------------------------------------
+
+    def _move_money(self, run: Run, facts: Facts, decided: Plan) -> None:
+        self._release_unused(run, facts, decided)
+        started_s = self.timings.clock()
+        self._settle_chunks(run, "collect", decided.collections, self.collections_per_transaction)
+        self.timings.since("collect", started_s)
+        started_s = self.timings.clock()
+        self._settle_chunks(run, "pay", decided.payouts, self.payees_per_transaction)
+        self.timings.since("pay", started_s)
+
+    def _settle_chunks(self, run: Run, kind: str, batches: Iterable[Batch], size: int) -> None:
+        """Settles batches one transaction after the other: within a settlement the contract takes only ascending
+        entities, so a transaction that fails behind one that does not could never be made up for."""
+        for number, chunk in enumerate(chunks(batches, size)):
+            started_s = self.timings.clock()
+            name = f"{kind}:{run.settlement_id.hex()}:{number}"
+            wanted = [expected(run.settlement_id, batch) for batch in chunk]
+            known = self.journal.tx(name)
+            if known is not None and known.state not in ("failed", "lost"):
+                payload = Payload(known.recipient, known.data, known.gas)
+            elif self._is_settled(run, wanted):
+                continue  # by a transaction that a lost journal knew of
+            else:
+                payload = self._payload(run, kind, chunk)
+            step = Step(
+                name=name,
+                signer=self.collector if kind == "collect" else self.payer,
+                payload=payload,
+                check=partial(self._lacks, wanted),
+            )
+            tx = self.driver.carry_out(run.run_id, [step])[name]
+            if tx.state != "final":
+                raise SettlementError(f"{name} is {tx.state} ({tx.detail}); nothing moved; run again to try again")
+            for batch in chunk:
+                self.timings.since(f"{batch.party.role}:{batch.party.id}", started_s)
+                verb = "collected" if kind == "collect" else "paid"
+                self.tell(
+                    f"{verb} {batch.commitment.amount_nano_cpu} nano-CPU for {batch.commitment.row_count} rows: "
+                    f"{batch.party.role} {batch.party.id}"
+                )
+
+    def _lacks(self, wanted: list[Settled], receipt: Receipt) -> str:
+        return self.token.lacks_settlements(receipt.logs, wanted)
+
+    def _payload(self, run: Run, kind: str, chunk: list[Batch]) -> Payload:
+        if kind == "pay":
+            return self._checked_payload(self.payer, self.token.pay(run.settlement_id, chunk))
+        ids = []
+        for batch in chunk:
+            item = Reservation(batch.party, batch.account, batch.commitment.amount_nano_cpu)
+            reservation_id, is_held = self._reservation_id(run, item)
+            if not is_held:  # expired while the run lay still
+                self.tell(f"reserving again for {batch.party.role} {batch.party.id}: the reservation has expired")
+                if self._reserve_all(run, {batch.party: item}):
+                    raise SettlementError(f"{batch.party.id} cannot reserve again what the fixed plan collects from it")
+                reservation_id, is_held = self._reservation_id(run, item)
+            ids.append(reservation_id)
+        return self._checked_payload(self.collector, self.token.collect(run.settlement_id, chunk, ids))
+
+    def _checked_payload(self, signer: Signer, call: Call[None]) -> Payload:
+        try:
+            return self.token.payload(signer.address, call)
+        except Refused as refused:
+            raise SettlementError(str(refused)) from refused
+
+    def _is_settled(self, run: Run, wanted: list[Settled]) -> bool:
+        """Whether the chain already holds these settlements. Some of them, or others in their place, is an error."""
+        keys = {(item.entity, item.role) for item in wanted}
+        head = self.token.chain.head().number
+        found = [
+            item.settled
+            for item in self.token.settled(run.opening_block, head, run.settlement_id)
+            if (item.settled.entity, item.settled.role) in keys
+        ]
+        if found and found != wanted:
+            raise SettlementError("the chain holds other settlements under this run's id than the plan")
+        return bool(found)
+
+    def _release_unused(self, run: Run, facts: Facts, decided: Plan) -> None:
+        """Gives back what was reserved of payers that the plan does not collect from."""
+        collected = {batch.party for batch in decided.collections}
+        steps = []
+        for item in reservations(facts.facts, facts.accounts, self._blocked()):
+            if item.party in collected or not item.account or item.party in (run.unresolved or ()):
+                continue
+            reservation_id, is_held = self._reservation_id(run, item)
+            if is_held:
+                payload = self._checked_payload(self.collector, self.token.calls.release(reservation_id))
+                name = f"release:{reservation_id.hex()}"
+                steps.append(Step(name, self.collector, payload, partial(self._lacks_release, reservation_id)))
+        for name, tx in self.driver.carry_out(run.run_id, steps).items():
+            if tx.state != "final":
+                raise DriverError(f"{name} is {tx.state}")
+
+    def _lacks_release(self, reservation_id: bytes, receipt: Receipt) -> str:
+        return self.token.lacks_release(receipt.logs, reservation_id)
+
+    # --- what the ledger keeps -------------------------------------------------------------------------------------
+
+    async def _store_batches(self, run: Run, decided: Plan) -> None:
+        """Stores the batches before any money moves: with them a lost journal can be made anew."""
+        self.journal.at("store.batches.before")
+        for batch in (*decided.collections, *decided.payouts):
+            await self.store.put_batch(
+                BatchRecord(
+                    batch_id=batch.batch_id,
+                    chain_id=self.chain_id,
+                    token=self.token.address,
+                    period=run.period,
+                    role=batch.party.role,
+                    public_id=batch.party.id,
+                    account=batch.account,
+                    first_ingest=run.first_ingest,
+                    last_ingest=run.last_ingest,
+                    previous=run.previous,
+                    row_count=batch.commitment.row_count,
+                    amount_nano_cpu=batch.commitment.amount_nano_cpu,
+                    xor=batch.commitment.xor,
+                    merkle_root=batch.commitment.merkle_root,
+                )
+            )
+        self.journal.at("store.batches.after")
+
+    def _tx_ids(self, run: Run, decided: Plan) -> dict[bytes, str]:
+        """Returns the transaction of each batch, from the chain's events: all of the plan's, and no others."""
+        if not decided.collections and not decided.payouts:
+            return {}
+        head = self.token.chain.head().number
+        logs = self.token.settled(run.opening_block, head, run.settlement_id)
+        by_event = {(item.settled.entity, item.settled.role): item for item in logs}
+        tx_ids = {}
+        for batch in (*decided.collections, *decided.payouts):
+            wanted = expected(run.settlement_id, batch)
+            found = by_event.pop((wanted.entity, wanted.role), None)
+            if found is None or found.settled != wanted:
+                raise SettlementError(f"the chain shows no settlement of batch {batch.batch_id.hex()} as planned")
+            tx_ids[batch.batch_id] = "0x" + found.tx_hash.hex()
+        if by_event:
+            raise SettlementError("the chain shows settlements under this run's id that the plan does not have")
+        return tx_ids
+
+    async def _mark(self, decided: Plan, tx_ids: dict[bytes, str]) -> None:
+        """Marks every row for every party of it (P-10). Doing it again changes nothing."""
+        started_s = self.timings.clock()
+        self.journal.at("store.marks.before")
+        for batch in (*decided.collections, *decided.payouts):
+            state = "collected" if batch.party.role in PAYING_ROLES else "paid"
+            await self.store.mark(
+                batch.party.role,
+                batch.party.id,
+                batch.row_ids,
+                state=state,
+                batch_id=batch.batch_id,
+                tx_id=tx_ids[batch.batch_id],
+            )
+        for held in decided.carried:
+            await self.store.mark(held.party.role, held.party.id, held.row_ids, state="carried")
+        self.journal.at("store.marks.after")
+        self.timings.since("mark", started_s)
+
+    def _report(self, run: Run, decided: Plan, tx_ids: dict[bytes, str]) -> dict[str, Any]:
+        """opening + collected + subsidies - paid = closing, against what the chain says (P-10); amounts in 1e-9 CPU."""
+        subsidies = sum(
+            batch.commitment.amount_nano_cpu for batch in decided.collections if batch.party.role == "subsidy"
+        )
+        collected = decided.collected - subsidies
+        closing = self.token.balance(self.token.payouts_account)
+        expected_closing = run.opening + collected + subsidies - decided.paid
+        txs = [tx for tx in self.journal.txs(run.run_id) if tx.state == "final"]
+        return {
+            "period": run.period,
+            "settlement_id": run.settlement_id.hex(),
+            "first_ingest": run.first_ingest,
+            "last_ingest": run.last_ingest,
+            "opening": run.opening,
+            "collected": collected,
+            "subsidies": subsidies,
+            "paid": decided.paid,
+            "closing": closing,
+            "expected_closing": expected_closing,
+            "carried_in": decided.carried_in,
+            "carried": decided.carried_out,
+            "balances": closing == expected_closing,
+            "collections": [self._line(batch, tx_ids) for batch in decided.collections],
+            "payouts": [self._line(batch, tx_ids) for batch in decided.payouts],
+            "held_back": [
+                {"role": held.party.role, "id": held.party.id, "amount": held.amount, "rows": len(held.row_ids)}
+                | {"reason": held.reason}
+                for held in (*decided.carried, *decided.pending)
+            ],
+            "flagged": [{"role": party.role, "id": party.id} for party in sorted(run.unresolved or ())],
+            "transactions": [_transaction(tx) for tx in txs],
+            "gas_used": sum(tx.gas_used or 0 for tx in txs),
+            "taken_ms": dict(self.timings.taken_ms),
+        }
+
+    def _line(self, batch: Batch, tx_ids: dict[bytes, str]) -> dict[str, Any]:
+        return {
+            "role": batch.party.role,
+            "id": batch.party.id,
+            "account": batch.account,
+            "amount": batch.commitment.amount_nano_cpu,
+            "rows": batch.commitment.row_count,
+            "batch_id": batch.batch_id.hex(),
+            "tx_id": tx_ids[batch.batch_id],
+            "taken_ms": self.timings.taken_ms.get(f"{batch.party.role}:{batch.party.id}", 0),
+        }
+
+
+def _transaction(tx: Tx) -> dict[str, Any]:
+    assert tx.mined_hash is not None
+    return {
+        "step": tx.step.split(":", 1)[0],
+        "tx_id": "0x" + tx.mined_hash.hex(),
+        "block": tx.block_number,
+        "gas_used": tx.gas_used,
+    }

@@ -1,0 +1,188 @@
+"""`cgn payouts run` on a real chain and a real ledger (P-6 to P-13)."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import payout_world as kit
+import pytest
+
+pytestmark = pytest.mark.engine("anvil")
+
+
+@pytest.fixture(scope="module")
+def chain_url() -> Iterator[str]:
+    with kit.anvil() as url:
+        yield url
+
+
+@pytest.fixture
+def world(chain_url: str, tmp_path: Path) -> Any:
+    """Contracts of this test's own on the module's chain, an empty ledger."""
+    return kit.make_world(chain_url, tmp_path)
+
+
+def row(number: int, **changes: Any) -> Any:
+    return kit.make_row(number, **changes)
+
+
+FEE = 20_000_000  # 1e-9 CPU: what a row of 1,000,000 nano-EUR costs
+
+
+def test_a_day_is_settled_to_the_unit(world: Any) -> None:
+    """P-7, P-8, P-10, P-12: one collection, one payout per beneficiary, everything marked, nothing left over."""
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    world.fund("enterprise 1", 10**12, approved=10**12)
+    rows = [
+        row(n, enterprise=f"enterprise {n % 2}", contributor=f"contributor {n % 3}", charity="charity" if n % 4 else "")
+        for n in range(24)
+    ]
+    world.add_rows(rows)
+    before = {name: world.balance(name) for name in ("enterprise 0", "contributor 0", "operator 0", "charity")}
+    report = world.settle()
+    assert report["balances"]
+    assert (report["opening"], report["collected"], report["paid"], report["closing"]) == (0, 24 * FEE, 24 * FEE, 0)
+    assert len(report["collections"]) == 2
+    assert sorted(line["role"] for line in report["payouts"]) == [
+        *["charity"],
+        *["contributor"] * 3,
+        "developer",
+        "operator",
+    ]
+    gained = {name: world.balance(name) - amount for name, amount in before.items()}
+    assert gained["enterprise 0"] == -12 * FEE
+    assert gained["contributor 0"] == 8 * FEE * 70 // 100
+    assert gained["charity"] + gained["operator 0"] == 24 * FEE // 10
+    for item in rows:
+        assert {state for state, _ in world.payment_states(item.row_id).values()} == {"collected", "paid"}
+    assert [tx["step"] for tx in report["transactions"]] == ["reserve", "reserve", "collect", "pay"]
+
+
+def test_a_second_run_takes_only_what_is_new(world: Any) -> None:
+    """P-6: rows by ingestion order; a row that comes late falls in the next run, and none in two."""
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    world.add_rows([row(n) for n in range(5)])
+    first = world.settle()
+    assert world.settle()["transactions"] == []
+    world.add_rows([row(99, time_ns=1)])  # older than all, stored last
+    second = world.settle()
+    assert (first["last_ingest"], second["first_ingest"], second["last_ingest"]) == (5, 6, 6)
+    assert (first["paid"], second["paid"]) == (5 * FEE, FEE)
+    assert second["settlement_id"] != first["settlement_id"]
+
+
+def test_below_the_minimum_is_carried_over(world: Any) -> None:
+    """P-8: the share stays in the payouts account, the rows wait, and the next run pays all of it."""
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    world.add_rows([row(1)])
+    minimum = FEE * 30 // 100
+    first = world.settle(minimum_payout_nano_cpu=minimum)
+    carried = FEE * 30 // 100
+    assert (first["carried"], first["closing"], world.kept()) == (carried, carried, carried)
+    states = {role: state for (role, _), (state, _) in world.payment_states(row(1).row_id).items()}
+    assert states == {
+        "enterprise": "collected",
+        "contributor": "paid",
+        "developer": "carried",
+        "operator": "carried",
+    }
+    world.add_rows([row(2)])
+    second = world.settle(minimum_payout_nano_cpu=minimum)
+    paid = {line["role"]: (line["amount"], line["rows"]) for line in second["payouts"]}
+    assert paid["developer"] == (FEE * 40 // 100, 2)
+    assert (second["opening"], second["carried_in"], second["carried"]) == (carried, carried, FEE * 20 // 100)
+    assert second["balances"]
+
+
+def test_who_cannot_pay_is_flagged_and_the_run_goes_on(world: Any) -> None:
+    """P-7: its rows stay pending as a whole; nobody is paid for them until they are collected."""
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    world.fund("enterprise 1", FEE, approved=10**12)  # half of what it will owe
+    world.add_rows([row(1), row(2, enterprise="enterprise 1"), row(3, enterprise="enterprise 1")])
+    first = world.settle()
+    assert [line["id"] for line in first["flagged"]] == [kit.public_id("enterprise 1")]
+    assert (first["collected"], first["paid"], first["closing"]) == (FEE, FEE, 0)
+    assert world.balance("enterprise 1") == FEE
+    assert {state for state, _ in world.payment_states(row(2).row_id).values()} == {"pending"}
+    world.fund("enterprise 1", FEE)
+    second = world.settle()
+    assert (second["collected"], second["paid"], second["flagged"]) == (2 * FEE, 2 * FEE, [])
+    assert {state for state, _ in world.payment_states(row(2).row_id).values()} == {"collected", "paid"}
+
+
+def test_the_treasury_tops_up_what_is_short(world: Any) -> None:
+    """P-7: by exactly what is missing, once."""
+    world.fund("enterprise 0", FEE // 2, approved=10**12)
+    world.fund("treasury", 10**12)
+    world.add_rows([row(1)])
+    report = world.settle(treasury_key=kit.Secret(kit.development_key("treasury").hex()))
+    assert report["flagged"] == []
+    assert [tx["step"] for tx in report["transactions"]] == ["top_up", "reserve", "collect", "pay"]
+    assert world.balance("treasury") == 10**12 - FEE // 2
+    assert world.balance("enterprise 0") == 0
+
+
+def test_a_payee_without_an_account_holds_nobody_up(world: Any) -> None:
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    world.add_rows([row(1, without_account=["developer 0"])])
+    report = world.settle()
+    assert [(item["role"], item["reason"]) for item in report["held_back"]] == [("developer", "address")]
+    assert report["closing"] == report["carried"] == FEE * 20 // 100
+
+
+def test_many_payees_are_split_over_transactions(world: Any) -> None:
+    """P-12: under the gas limit of one transaction, ascending within one settlement id."""
+    world.fund("enterprise 0", 10**15, approved=10**15)
+    world.add_rows([row(n, contributor=f"contributor {n}") for n in range(700)])
+    report = world.settle()
+    pays = [tx["gas_used"] for tx in report["transactions"] if tx["step"] == "pay"]
+    assert len(pays) == 3
+    assert max(pays) < 2**24
+    assert len(report["payouts"]) == 702
+    assert report["balances"]
+
+
+def test_the_day_ends_the_window(world: Any) -> None:
+    """P-6: --day takes the rows before the first that is younger than the day."""
+    from datetime import date
+
+    from payouts import app
+
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    day_ns = 86_400 * 10**9
+    world.add_rows([row(1), row(2), row(3, time_ns=kit.DAY_NS + day_ns), row(4)])
+    report = asyncio.run(app.settle(world.settings(), day=date(2026, 11, 21)))
+    assert (report["period"], report["last_ingest"]) == ("2026-11-21", 2)
+    report = asyncio.run(app.settle(world.settings(), day=date(2026, 11, 22)))
+    assert (report["period"], report["first_ingest"], report["last_ingest"]) == ("2026-11-22", 3, 4)
+
+
+def test_the_command(world: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line, its JSON report, and refusals that say what to change."""
+    from payouts import app
+
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    world.add_rows([row(1)])
+    key = world.folder / "collector.key"
+    key.write_text(kit.development_key("collector").hex())
+    (world.folder / "payer.key").write_text(kit.development_key("payer").hex())
+    config = world.folder / "payouts.toml"
+    config.write_text(
+        f'ledger_url = "{world.ledger_url}"\njournal = "journal.sqlite"\nrpc_url = "{world.url}"\n'
+        'manifest = "manifest.json"\ncollector_key_file = "collector.key"\npayer_key_file = "payer.key"\n'
+        "confirmations = 1\nminimum_payout_nano_cpu = 0\n"
+    )
+    assert app.main(["run", "--config", str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["paid"] == FEE
+    assert app.main(["run", "--config", str(config)]) == 0
+    assert "The books agree with the chain." in capsys.readouterr().out
+    key.write_text("not a key")
+    assert app.main(["run", "--config", str(config)]) == 2
+    assert "32 bytes in hexadecimal" in capsys.readouterr().err
+    config.write_text('ledger_url = "x"\nconfirmation = 3\n')
+    assert app.main(["run", "--config", str(config)]) == 2
+    assert "did you mean confirmations?" in capsys.readouterr().err
+    assert app.main(["settings"]) == 0
+    assert "minimum_payout_nano_cpu" in capsys.readouterr().out
