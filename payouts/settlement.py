@@ -176,8 +176,9 @@ class Settlement:
         failed: dict[Party, Reservation] = {}
         for party, item in sorted(wanted.items()):
             reservation_id, is_held = self._reservation_id(run, item)
-            if is_held:
-                continue
+            known = self.journal.tx(f"reserve:{reservation_id.hex()}")
+            if is_held and (known is None or known.state == "final"):
+                continue  # what is held but not final yet is still brought to its end
             step = self._reserve_step(item, reservation_id)
             if step is None:
                 failed[party] = item
