@@ -79,7 +79,7 @@ CREATE TABLE IF NOT EXISTS runs (
   run_id INTEGER PRIMARY KEY, period TEXT NOT NULL, first_ingest INTEGER NOT NULL, last_ingest INTEGER NOT NULL,
   settlement_id BLOB NOT NULL, previous BLOB NOT NULL, state TEXT NOT NULL, opening TEXT NOT NULL,
   opening_block INTEGER NOT NULL, started_ns INTEGER NOT NULL,
-  unresolved TEXT, plan_hash BLOB, carried_in TEXT, report TEXT
+  settles INTEGER NOT NULL DEFAULT 0, unresolved TEXT, plan_hash BLOB, carried_in TEXT, report TEXT
 ) STRICT;
 CREATE TABLE IF NOT EXISTS batches (
   batch_id BLOB PRIMARY KEY, run_id INTEGER NOT NULL REFERENCES runs, place INTEGER NOT NULL, kind TEXT NOT NULL,
@@ -299,8 +299,14 @@ class Journal:
         with self._step("run.planned"):
             self._advance(run_id, "reserving", "planned")
             self._db.execute(
-                "UPDATE runs SET plan_hash = ?, unresolved = ?, carried_in = ? WHERE run_id = ?",
-                (plan.plan_hash, json.dumps(sorted(unresolved)), str(plan.carried_in), run_id),
+                "UPDATE runs SET settles = ?, plan_hash = ?, unresolved = ?, carried_in = ? WHERE run_id = ?",
+                (
+                    bool(plan.collections or plan.payouts),
+                    plan.plan_hash,
+                    json.dumps(sorted(unresolved)),
+                    str(plan.carried_in),
+                    run_id,
+                ),
             )
             for kind, batches in (("collect", plan.collections), ("pay", plan.payouts)):
                 self._db.executemany(
@@ -352,6 +358,22 @@ class Journal:
                 ],
             )
 
+    def adopt(self, runs: Sequence[tuple[str, int, int, bytes, bytes]], left: Sequence[OpenRow]) -> None:
+        """Fills an empty journal with closed runs (period, first and last row, settlement id, previous) whose batches
+        the ledger holds, and with the rows that they left open."""
+        if not self.is_empty():
+            raise JournalError("only an empty journal can adopt the runs of a lost one")
+        with self._writing():
+            self._db.executemany(
+                "INSERT INTO runs (period, first_ingest, last_ingest, settlement_id, previous, state, opening, "
+                "opening_block, started_ns, settles) VALUES (?, ?, ?, ?, ?, 'closed', '0', 0, 0, 1)",
+                runs,
+            )
+            self._db.executemany(
+                "INSERT INTO open_rows VALUES (?, ?, ?)",
+                [(bytes.fromhex(row.row_id), row.ingest, json.dumps(sorted(row.parties))) for row in left],
+            )
+
     def open_rows(self) -> list[OpenRow]:
         """Returns rows of earlier runs that are not settled for everybody, by ingestion number."""
         return [
@@ -361,9 +383,7 @@ class Journal:
 
     def last_settlement_id(self) -> bytes:
         """Returns the id of the newest batches: `previous` of the next ones."""
-        row = self._db.execute(
-            "SELECT settlement_id FROM runs WHERE run_id IN (SELECT run_id FROM batches) ORDER BY run_id DESC LIMIT 1"
-        ).fetchone()
+        row = self._db.execute("SELECT settlement_id FROM runs WHERE settles ORDER BY run_id DESC LIMIT 1").fetchone()
         return NO_SETTLEMENT if row is None else bytes(row[0])
 
     def _advance(self, run_id: int, before: str, after: str) -> None:

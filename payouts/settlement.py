@@ -87,7 +87,7 @@ class Settlement:
         """
         run = self.journal.unfinished()
         if run is None:
-            run = self._begin(period, last_ingest)
+            run = self.begin(period, last_ingest)
         else:
             self.tell(f"going on with the unfinished run over rows {run.first_ingest} to {run.last_ingest}")
         started_s = self.timings.clock()
@@ -99,7 +99,7 @@ class Settlement:
         )
         if run.state == "reserving":
             flagged = await asyncio.to_thread(self._reserve, run, facts)
-            self.journal.fix(run.run_id, self._plan(run, facts, frozenset(flagged)), flagged)
+            self.journal.fix(run.run_id, self.decide(run, facts, frozenset(flagged)), flagged)
             run = self.journal.run(run.run_id)
         decided = self.journal.plan(run.run_id)
         if run.state == "planned":
@@ -114,33 +114,40 @@ class Settlement:
 
     # --- beginning and deciding ------------------------------------------------------------------------------------
 
-    def _begin(self, period: str, last_ingest: int) -> Run:
+    def begin(self, period: str, last_ingest: int) -> Run:
+        """Begins a run over the rows that no run has taken, up to `last_ingest`."""
+        head = self.token.chain.head().number
+        opening = self.token.balance(self.token.payouts_account, head)
+        return self.begin_at(period, last_ingest, opening=opening, opening_block=head)
+
+    def begin_at(self, period: str, last_ingest: int, *, opening: int, opening_block: int) -> Run:
+        """Begins a run that started out with an opening balance at a block."""
         first = self.journal.last_ingest() + 1
         last = max(last_ingest, first - 1)
         scope = Scope(self.chain_id, self.token.address, period)
-        head = self.token.chain.head()
         return self.journal.begin(
             scope,
             first,
             last,
             settlement_id=settlement_id(scope, first, last, self.journal.last_settlement_id(), keccak_256),
-            opening=self.token.balance(self.token.payouts_account, head.number),
-            opening_block=head.number,
+            opening=opening,
+            opening_block=opening_block,
             started_ns=self.now_ns(),
         )
 
-    def _plan(self, run: Run, facts: Facts, unresolved: frozenset[Party]) -> Plan:
+    def decide(self, run: Run, facts: Facts, unresolved: frozenset[Party]) -> Plan:
+        """Returns what the run settles when these payers could not reserve."""
         return plan(
             facts.facts,
             unresolved=unresolved,
             accounts=facts.accounts,
             minimum_payout=self.minimum_payout,
             settlement_id=run.settlement_id,
-            blocked=self._blocked(),
+            blocked=self.blocked(),
             keccak=keccak_256,
         )
 
-    def _blocked(self) -> frozenset[str]:
+    def blocked(self) -> frozenset[str]:
         """Addresses that the contract takes neither as payer nor as payee."""
         return frozenset({self.token.address, self.token.payouts_account})
 
@@ -149,7 +156,7 @@ class Settlement:
     def _reserve(self, run: Run, facts: Facts) -> dict[Party, str]:
         """Reserves what every payer owes; tops up where it fails. Returns who could not be served, and why."""
         started_s = self.timings.clock()
-        waiting = {item.party: item for item in reservations(facts.facts, facts.accounts, self._blocked())}
+        waiting = {item.party: item for item in reservations(facts.facts, facts.accounts, self.blocked())}
         flagged = {
             party: "no account that can be collected from" for party, item in waiting.items() if not item.account
         }
@@ -331,7 +338,7 @@ class Settlement:
         """Gives back what was reserved of payers that the plan does not collect from."""
         collected = {batch.party for batch in decided.collections}
         steps = []
-        for item in reservations(facts.facts, facts.accounts, self._blocked()):
+        for item in reservations(facts.facts, facts.accounts, self.blocked()):
             if item.party in collected or not item.account or item.party in (run.unresolved or ()):
                 continue
             reservation_id, is_held = self._reservation_id(run, item)
@@ -352,25 +359,27 @@ class Settlement:
         """Stores the batches before any money moves: with them a lost journal can be made anew."""
         self.journal.at("store.batches.before")
         for batch in (*decided.collections, *decided.payouts):
-            await self.store.put_batch(
-                BatchRecord(
-                    batch_id=batch.batch_id,
-                    chain_id=self.chain_id,
-                    token=self.token.address,
-                    period=run.period,
-                    role=batch.party.role,
-                    public_id=batch.party.id,
-                    account=batch.account,
-                    first_ingest=run.first_ingest,
-                    last_ingest=run.last_ingest,
-                    previous=run.previous,
-                    row_count=batch.commitment.row_count,
-                    amount_nano_cpu=batch.commitment.amount_nano_cpu,
-                    xor=batch.commitment.xor,
-                    merkle_root=batch.commitment.merkle_root,
-                )
-            )
+            await self.store.put_batch(self.record(run, batch))
         self.journal.at("store.batches.after")
+
+    def record(self, run: Run, batch: Batch) -> BatchRecord:
+        """Returns a batch as the ledger keeps it."""
+        return BatchRecord(
+            batch_id=batch.batch_id,
+            chain_id=self.chain_id,
+            token=self.token.address,
+            period=run.period,
+            role=batch.party.role,
+            public_id=batch.party.id,
+            account=batch.account,
+            first_ingest=run.first_ingest,
+            last_ingest=run.last_ingest,
+            previous=run.previous,
+            row_count=batch.commitment.row_count,
+            amount_nano_cpu=batch.commitment.amount_nano_cpu,
+            xor=batch.commitment.xor,
+            merkle_root=batch.commitment.merkle_root,
+        )
 
     def _tx_ids(self, run: Run, decided: Plan) -> dict[bytes, str]:
         """Returns the transaction of each batch, from the chain's events: all of the plan's, and no others."""

@@ -179,3 +179,27 @@ def test_two_runs_at_once(stage: Stage) -> None:
         asyncio.run(app.settle(settings(world)))
     asyncio.run(app.settle(settings(world)))
     check_settled_once(world)
+
+
+@pytest.mark.parametrize("occurrence", [1, 3])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "tx.broadcast.after",
+        "tx.final.after",
+        "run.planned.after",
+        "store.batches.after",
+        "run.settled.before",
+        "store.marks.after",
+        "run.closed.after",
+    ],
+)
+def test_the_journal_is_lost(stage: Stage, point: str, occurrence: int) -> None:
+    """The disk with the journal is gone. Ledger and chain hold what is needed; the contract is the last line."""
+    world = stage.again()
+    run_until_killed(world, kill_at(point, occurrence))
+    for path in world.folder.glob("journal*"):
+        path.unlink()
+    asyncio.run(app.settle(settings(world)))
+    check_settled_once(world)
+    assert asyncio.run(app.settle(settings(world)))["transactions"] == []
