@@ -142,7 +142,8 @@ async def _take_up(
     planned = {settlement.record(run, batch) for batch in (*decided.collections, *decided.payouts)}
     if planned != set(records):
         raise SettlementError(
-            f"the unfinished settlement {run.settlement_id.hex()} cannot be made anew: its rows give "
-            "other batches than the ledger holds; minimum_payout_nano_cpu must be as it was (cgn verify says whether rows were altered)"
+            f"the unfinished settlement {run.settlement_id.hex()} cannot be made anew: its rows give other batches "
+            "than the ledger holds; minimum_payout_nano_cpu must be as it was (cgn verify says whether rows were "
+            "altered)"
         )
     settlement.journal.fix(run.run_id, decided, unresolved)
