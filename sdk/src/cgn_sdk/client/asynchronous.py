@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import aiohttp
 from yarl import URL
@@ -25,7 +25,7 @@ CONNECT_TIMEOUT_S = 10.0
 CONNECTIONS_MAX = 100
 PROOF_EVERY_S = 1.0
 
-Body = bytes | bytearray | memoryview | AsyncIterable[bytes] | None
+Body = bytes | bytearray | memoryview | IO[bytes] | AsyncIterable[bytes] | None
 
 
 class CgnProblem(Exception):
@@ -139,15 +139,7 @@ class AsyncClient:
             **{f"CGN-Meta-{name}": value for name, value in (meta or {}).items()},
         }
         sent = {**(headers or {}), **{name: value for name, value in options.items() if value}}
-        for attempt in (1, 2):
-            sent["Authorization"] = f"Bearer {await self._session()}"
-            response = await self._send(method, path, body, sent)
-            if response.status == 401 and attempt == 1 and _repeatable(body):
-                # The node was restarted or the session revoked: one new session, then the refusal counts.
-                response.close()
-                self._session_ends = 0.0
-                continue
-            break
+        response = await self._send_in_session(method, path, body, sent)
         if _is_networks_own(response):
             raise await _problem(response)
         return WorkResult(response)
@@ -169,6 +161,23 @@ class AsyncClient:
                     return receipt
                 await asyncio.sleep(PROOF_EVERY_S)
 
+    async def _send_in_session(
+        self, method: str, path: str, body: Body, headers: Mapping[str, str]
+    ) -> aiohttp.ClientResponse:
+        """Sends with a session; when the node does not know it any more (it was restarted, or the session revoked),
+        once again with a new one. A 401 of the DService is not the node's: that work is not done twice."""
+        for attempt in (1, 2):
+            key = await self._session()
+            response = await self._send(method, path, body, {**headers, "Authorization": f"Bearer {key}"})
+            if response.status != 401 or not _is_networks_own(response):
+                break
+            if key == self._session_key:  # else another request has opened a new one already
+                self._session_ends = 0.0
+            if attempt == 2 or not _is_repeatable(body):
+                break
+            response.close()
+        return response
+
     async def _session(self) -> str:
         async with self._opening:
             if time.monotonic() < self._session_ends:
@@ -182,7 +191,7 @@ class AsyncClient:
             return self._session_key
 
     async def _document(self, path: str) -> dict[str, Any]:
-        response = await self._send("GET", path, None, {"Authorization": f"Bearer {await self._session()}"})
+        response = await self._send_in_session("GET", path, None, {})
         if response.status != 200:
             raise await _problem(response)
         document: dict[str, Any] = json.loads(await _bounded(response))
@@ -198,10 +207,44 @@ class AsyncClient:
         if not path.startswith("/"):
             raise ValueError(f"a path begins with /, not {path[:40]!r}")
         url = URL(f"{self._node.origin()}{path}", encoded=True)
-        return await self._http.request(method, url, data=body, headers=headers, allow_redirects=False)
+        sent = _Sent(body) if isinstance(body, AsyncIterable) else None
+        response = await self._http.request(
+            method, url, data=body if sent is None else sent.parts(), headers=headers, allow_redirects=False
+        )
+        if sent is not None:
+            sent.follow(response)
+        return response
 
 
-def _repeatable(body: Body) -> bool:
+class _Sent:
+    """A body that is being sent. When making it fails after the answer has begun, the answer fails with the same error:
+    the node would wait for the rest, and the reader for the node."""
+
+    def __init__(self, body: AsyncIterable[bytes]) -> None:
+        self._body = body
+        self._error: Exception | None = None
+        self._response: aiohttp.ClientResponse | None = None
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._body:
+                yield part
+        except Exception as error:
+            self._error = error
+            self._fail()
+            raise
+
+    def follow(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self._fail()
+
+    def _fail(self) -> None:
+        if self._error is not None and self._response is not None:
+            self._response.content.set_exception(self._error)
+            self._response.close()
+
+
+def _is_repeatable(body: Body) -> bool:
     return body is None or isinstance(body, (bytes, bytearray, memoryview))
 
 

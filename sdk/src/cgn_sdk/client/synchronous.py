@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeGuard, TypeVar
 
 from cgn_sdk.client.asynchronous import AsyncClient, Body, WorkResult
 
@@ -84,9 +85,14 @@ class Client:
         self._thread.join()
         self._loop.close()
 
-    def request(self, method: str, path: str, body: Body = None, **options: Any) -> SyncResult:
-        """As AsyncClient.request."""
-        return SyncResult(self, self.wait(self._client.request(method, path, body, **options)))
+    def request(self, method: str, path: str, body: Body | Iterable[bytes] = None, **options: Any) -> SyncResult:
+        """As AsyncClient.request; a body may also be any iterable of bytes."""
+        sent = body if _is_whole(body) else _following(body)
+        return SyncResult(self, self.wait(self._client.request(method, path, sent, **options)))
+
+    def status(self, request_id: str) -> dict[str, Any]:
+        """As AsyncClient.status."""
+        return self.wait(self._client.status(request_id))
 
     def receipt(self, request_id: str) -> dict[str, Any]:
         """As AsyncClient.receipt."""
@@ -95,3 +101,15 @@ class Client:
     def wait_for_proof(self, request_id: str, *, time_limit_s: float = 60) -> dict[str, Any]:
         """As AsyncClient.wait_for_proof."""
         return self.wait(self._client.wait_for_proof(request_id, time_limit_s=time_limit_s))
+
+
+def _is_whole(body: Body | Iterable[bytes]) -> TypeGuard[Body]:
+    """Whether the asynchronous client can send it itself."""
+    return body is None or isinstance(body, (bytes, bytearray, memoryview, io.IOBase, AsyncIterable))
+
+
+async def _following(body: Any) -> AsyncIterator[bytes]:
+    """The iterable's parts, each made in another thread: the caller's iterable may wait, the client's loop may not."""
+    iterator = iter(body)
+    while (part := await asyncio.to_thread(next, iterator, None)) is not None:
+        yield part
