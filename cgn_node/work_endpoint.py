@@ -269,6 +269,7 @@ class WorkEndpoint:
                 level=_level(options),
                 max_fee_nano_eur=options.max_fee_nano_eur,
                 resumable=True,
+                body_complete=body.ended,
             )
         )
         if exchange.open:

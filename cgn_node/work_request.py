@@ -159,6 +159,7 @@ class WorkRequest:
 
     def body_ended(self) -> None:
         self.body.end()
+        self._driver.post(events.BodyEnded(self.id))
         if self.attempt is not None:
             self.pump()
 

@@ -43,6 +43,7 @@ from cgn_node.core.pricing import Terms, clip, fee_nano_eur
 
 _DEADLINE_SLACK = 1_024
 _OWNED_TIER = "1"
+_NO_ANSWER = "no_answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,12 @@ class Settings:
     """What one node may tune; reasons are in `limits`."""
 
     acknowledge_ms: int = limits.ACKNOWLEDGE_MS
+    attempt_ms: int = limits.ATTEMPT_MS
+    stalls: int = limits.STALLS
     quarantine_miners: int = limits.QUARANTINE_MINERS
     tier_queue_depth: int = limits.TIER_QUEUE_DEPTH
     account_queue_depth: int = limits.ACCOUNT_QUEUE_DEPTH
+    account_kinds: int = limits.ACCOUNT_KINDS
     grace_ms: int = limits.GRACE_MS
     fastest_wait_ms: int = limits.FASTEST_WAIT_MS
 
@@ -96,6 +100,7 @@ class Broker:
         self._pools: dict[tuple[str, str, str], Pool] = {}
         self._offered: Counter[tuple[str, str]] = Counter()  # (DService, tier) -> miners
         self._lanes: dict[tuple[Any, ...], Lane] = {}
+        self._lanes_bound = limits.LANES
         self._accounts: dict[str, Account] = {}
         self._requests: dict[str, Request] = {}
         self._depth: Counter[str] = Counter()
@@ -105,7 +110,7 @@ class Broker:
         self._virtual = 0  # start tag of the latest request to be assigned
         self._acks: deque[tuple[int, Request, int]] = deque()
         self._deadlines: list[tuple[int, int, Request]] = []
-        self._timers: list[tuple[int, int, Request]] = []
+        self._timers: list[tuple[int, int, Request, int]] = []  # attempt 0: while it waits
         self._timer_count = 0
         self._draining = False
         self._drained = False
@@ -116,9 +121,10 @@ class Broker:
             events.MinerLeft: self._on_left,
             events.SlotsChanged: self._on_slots,
             events.RequestArrived: self._on_arrived,
+            events.BodyEnded: self._on_body_ended,
             events.BodySpent: self._on_body_spent,
             events.Acknowledged: self._on_acknowledged,
-            events.ResponseStarted: self._on_acknowledged,
+            events.ResponseStarted: self._on_started,
             events.ResponsePassedOn: self._on_passed_on,
             events.AttemptFinished: self._on_finished,
             events.AttemptFailed: self._on_failed,
@@ -144,9 +150,9 @@ class Broker:
     def next_deadline(self) -> int | None:
         """When `Tick` is wanted, in the driver's monotonic milliseconds; None: not at all."""
         acks, deadlines, timers = self._acks, self._deadlines, self._timers
-        while acks and not _awaits_ack(acks[0]):
+        while acks and not _on_record(acks[0]):
             acks.popleft()
-        while timers and timers[0][2].state != WAITING:
+        while timers and not _still_counts(timers[0]):
             heappop(timers)
         # Deadlines of requests that have ended stay in the heap: a tick too many now and then is cheaper than a pop
         # each.
@@ -287,7 +293,7 @@ class Broker:
             self._assign(request, offer, out)
 
     def _open_lane(self, event: events.RequestArrived, owner: str) -> Lane:
-        if len(self._lanes) >= limits.LANES:
+        if len(self._lanes) >= self._lanes_bound:
             self._forget_idle()
         lane = Lane(event.dservice, event.tiers, owner, event.level, event.match == "fastest")
         lane.use(self._pools_for(lane))
@@ -311,19 +317,25 @@ class Broker:
         self._lanes = {key: lane for key, lane in self._lanes.items() if lane.live}
         used = {id(pool) for lane in self._lanes.values() for pool in lane.pools}
         self._pools = {key: pool for key, pool in self._pools.items() if pool.members or id(pool) in used}
+        self._lanes_bound = max(limits.LANES, 2 * len(self._lanes))
 
     def _refuse_to_queue(self, event: events.RequestArrived, lane: Lane, account: Account | None) -> Refuse | None:
         if not lane.has_candidate(()):
             return Refuse(event.request, "no_miner", self._excluding(lane), limits.RETRY_AFTER_MIN_MS)
         depth = self._depth[event.tiers[0]]
         of_account = account.waiting if account is not None else 0
-        if depth < self._settings.tier_queue_depth and of_account < self._settings.account_queue_depth:
+        settings = self._settings
+        whose = "tier_queue" if depth >= settings.tier_queue_depth else ""
+        if of_account >= settings.account_queue_depth:
+            whose = "account_queue"
+        elif account is not None and lane not in account.kinds and len(account.kinds) >= settings.account_kinds:
+            whose = "account_kinds"
+        if not whose:
             return None
         slots = sum(pool.slots for pool in lane.pools) or 1
         service_us = max(pool.service_us for pool in lane.pools) or limits.PRIOR_SERVICE_US
         wait_ms = max(depth, of_account) * service_us // (1_000 * slots)
         wait_ms = max(limits.RETRY_AFTER_MIN_MS, min(wait_ms, limits.RETRY_AFTER_MAX_MS))
-        whose = "tier_queue" if depth >= self._settings.tier_queue_depth else "account_queue"
         return Refuse(event.request, "overloaded", whose, wait_ms)
 
     def _excluding(self, lane: Lane) -> str:
@@ -395,10 +407,11 @@ class Broker:
         request.state = ASSIGNED
         request.assigned_ms = self._now
         request.grace_until_ms = 0
+        request.started = False
         tag = request.key[0]
         self._virtual = max(self._virtual, tag)
         acks = self._acks
-        while acks and not _awaits_ack(acks[0]):
+        while acks and not _on_record(acks[0]):
             acks.popleft()
         acks.append((self._now + self._settings.acknowledge_ms, request, request.attempt))
         out.append(Assign(request.id, request.attempt, offer.miner.id, request.passed_on))
@@ -406,7 +419,9 @@ class Broker:
     def _enqueue(self, request: Request) -> None:
         request.state = WAITING
         request.lane.push(request)
-        request.account.waiting += 1
+        account = request.account
+        account.waiting += 1
+        account.kinds[request.lane] = account.kinds.get(request.lane, 0) + 1
         self._depth[request.lane.tiers[0]] += 1
         self._waiting += 1
         if request.lane.fastest:
@@ -415,7 +430,11 @@ class Broker:
     def _dequeue(self, request: Request, state: int) -> None:
         request.state = state
         request.lane.remove(request)
-        request.account.waiting -= 1
+        account = request.account
+        account.waiting -= 1
+        account.kinds[request.lane] -= 1
+        if not account.kinds[request.lane]:
+            del account.kinds[request.lane]
         self._depth[request.lane.tiers[0]] -= 1
         self._waiting -= 1
 
@@ -460,16 +479,27 @@ class Broker:
             return None
         return request
 
-    def _on_acknowledged(self, event: events.Acknowledged | events.ResponseStarted, out: list[Command]) -> None:
+    def _on_acknowledged(self, event: events.Acknowledged, out: list[Command]) -> None:
         request = self._on_record(event)
         if request is not None:
             request.state = RUNNING
+
+    def _on_started(self, event: events.ResponseStarted, out: list[Command]) -> None:
+        request = self._on_record(event)
+        if request is not None:
+            request.state = RUNNING
+            request.started = True
 
     def _on_passed_on(self, event: events.ResponsePassedOn, out: list[Command]) -> None:
         request = self._on_record(event)
         if request is not None:
             request.state = RUNNING
             request.passed_on = True
+
+    def _on_body_ended(self, event: events.BodyEnded, out: list[Command]) -> None:
+        request = self._requests.get(event.request)
+        if request is not None:
+            request.body_complete_ms = self._now
 
     def _on_body_spent(self, event: events.BodySpent, out: list[Command]) -> None:
         request = self._requests.get(event.request)
@@ -487,6 +517,7 @@ class Broker:
         offer = request.offer
         assert offer is not None
         offer.learn(event.measured.wall_ns // 1_000)
+        offer.miner.stalls = 0
         miner = self._release(request)
         usage, clipped = clip(event.claimed, event.measured, miner.fitness)
         terms = request.terms
@@ -551,12 +582,14 @@ class Broker:
 
     def _quarantine(self, request: Request, out: list[Command]) -> None:
         """The request is the likely cause: its miners are not blamed."""
-        for miner_id in request.failed:
+        for miner_id, code in zip(request.failed, request.codes, strict=True):
             miner = self._miners.get(miner_id)
             offer = miner.offers.get(request.lane.dservice) if miner is not None else None
             if offer is not None and offer.failures:
                 offer.failures -= 1
                 offer.place(turn=False)
+            if miner is not None and miner.stalls and code == _NO_ANSWER:
+                miner.stalls -= 1
         out.append(ReportError("quarantined", request.id, request.failed, request.codes))
         self._refuse(request, "quarantined", "", out)
 
@@ -622,23 +655,66 @@ class Broker:
                 self._refuse(request, "deadline", "", out)
                 if miner is not None:
                     freed[miner.id] = miner
-        while acks and (acks[0][0] <= now or not _awaits_ack(acks[0])):
+        while acks and (acks[0][0] <= now or not _on_record(acks[0])):
             entry = acks.popleft()
-            if _awaits_ack(entry):
-                offer = entry[1].offer
-                assert offer is not None
-                self._counters["miners_silent"] += 1
-                out.append(CloseMiner(offer.miner.id, offer.miner.tunnel, CLOSE_TOO_LATE, "no acknowledgement"))
-                self._lose(offer.miner, "not_acknowledged", out)
+            if _on_record(entry):
+                self._look_at_acknowledgement(entry[1], out)
         for miner in freed.values():
             if self._miners.get(miner.id) is miner:
                 self._match(miner, out)
         while timers and timers[0][0] <= now:
-            self._reconsider(heappop(timers)[2], out)
+            entry_of_timer = heappop(timers)
+            if _still_counts(entry_of_timer):
+                request = entry_of_timer[2]
+                if request.state == WAITING:
+                    self._reconsider(request, out)
+                else:
+                    self._look_for_an_answer(request, out)
 
-    def _set_timer(self, at_ms: int, request: Request) -> None:
+    def _set_timer(self, at_ms: int, request: Request, attempt: int = 0) -> None:
         self._timer_count += 1
-        heappush(self._timers, (at_ms, self._timer_count, request))
+        heappush(self._timers, (at_ms, self._timer_count, request, attempt))
+
+    def _look_at_acknowledgement(self, request: Request, out: list[Command]) -> None:
+        """Its time is up: the miner is down (N-10), or it has acknowledged and is watched from now on."""
+        if request.state == RUNNING:
+            self._look_for_an_answer(request, out)
+            return
+        assert request.offer is not None
+        miner = request.offer.miner
+        self._counters["miners_silent"] += 1
+        out.append(CloseMiner(miner.id, miner.tunnel, CLOSE_TOO_LATE, "no acknowledgement"))
+        self._lose(miner, "not_acknowledged", out)
+
+    def _look_for_an_answer(self, request: Request, out: list[Command]) -> None:
+        """An acknowledged attempt without any sign of an answer is given to another miner while there is time for it
+        (N-11); a miner that does this again and again is down. An answer that has begun has until the deadline."""
+        offer = request.offer
+        assert offer is not None
+        if request.started or request.passed_on or not request.replayable:
+            return
+        settings, miner = self._settings, offer.miner
+        begun_ms = max(request.assigned_ms, request.body_complete_ms)
+        usual_ms = limits.ATTEMPT_FACTOR * max(offer.service_us, offer.pool.service_us) // 1_000
+        due_ms = begun_ms + max(settings.attempt_ms, usual_ms, (request.deadline_ms - begun_ms) // 2)
+        if due_ms >= request.deadline_ms:
+            return
+        if request.body_complete_ms < 0 or not request.lane.has_candidate((*request.failed, miner.id)):
+            due_ms = max(due_ms, self._now + settings.attempt_ms)
+        if self._now < due_ms:
+            self._set_timer(due_ms, request, request.attempt)
+            return
+        self._counters["attempts_stalled"] += 1
+        miner.stalls += 1
+        offer.failures += 1
+        out.append(CancelAttempt(request.id, request.attempt, miner.id, "dservice_timeout"))
+        self._release(request)
+        self._try_again(request, miner.id, _NO_ANSWER, out)
+        if miner.stalls >= settings.stalls:
+            out.append(CloseMiner(miner.id, miner.tunnel, CLOSE_TOO_LATE, "acknowledges and does not answer"))
+            self._lose(miner, _NO_ANSWER, out)
+        else:
+            self._match(miner, out)
 
     def _look_after(self, lanes: list[Lane]) -> None:
         """Starts the grace of every waiting request that no connected miner can do any more."""
@@ -702,7 +778,7 @@ class Broker:
         assert states[RECORDING] == self._recording
         acks = {(request.id, attempt) for _, request, attempt in self._acks}
         deadlines = {entry[2].id for entry in self._deadlines if entry[2].state < RECORDING}
-        timers = {request.id for _, _, request in self._timers}
+        timers = {timer[2].id for timer in self._timers if not timer[3]}
         for request in self._requests.values():
             on_record = request.state in (ASSIGNED, RUNNING)
             assert on_record == (request.offer is not None)
@@ -720,7 +796,7 @@ class Broker:
         for account in self._accounts.values():
             mine = [request for request in self._requests.values() if request.account is account]
             assert account.live == len(mine) > 0
-            assert account.waiting == sum(request.state == WAITING for request in mine)
+            assert account.waiting == sum(request.state == WAITING for request in mine) == sum(account.kinds.values())
 
     def _check_miners(self) -> None:
         for miner in self._miners.values():
@@ -754,6 +830,11 @@ def _key(request: Request) -> tuple[int, int]:
     return request.key
 
 
-def _awaits_ack(entry: tuple[int, Request, int]) -> bool:
-    request = entry[1]
-    return request.state == ASSIGNED and request.attempt == entry[2]
+def _on_record(entry: tuple[int, Request, int]) -> bool:
+    _, request, attempt = entry
+    return request.attempt == attempt and request.offer is not None
+
+
+def _still_counts(timer: tuple[int, int, Request, int]) -> bool:
+    _, _, request, attempt = timer
+    return request.attempt == attempt and request.state == RUNNING if attempt else request.state == WAITING

@@ -71,7 +71,8 @@ class Refuse:
     break the response off if its head has left.
 
     `constraint`: for no_miner what excludes every miner (dservice, tier, ownership, service_level), for overloaded
-    whose bound (tier_queue, account_queue), for bad_gateway why it is not tried again (failed, not_replayable,
+    whose bound (tier_queue, account_queue, account_kinds), for bad_gateway why it is not tried again (failed,
+    not_replayable,
     not_resumable), for price_cap max_fee. Other codes: unknown_dservice, draining, central_unreachable, ledger_full,
     deadline, quarantined, cancelled (the DApp has gone: there is nobody to answer).
     """

@@ -93,6 +93,14 @@ class RequestArrived:
     max_fee_nano_eur: int | None = None
     replayable: bool = True
     resumable: bool = False
+    body_complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BodyEnded:
+    """The last byte of the request's body has come: from now on a silent miner has no excuse."""
+
+    request: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +197,7 @@ Event = (
     | MinerLeft
     | SlotsChanged
     | RequestArrived
+    | BodyEnded
     | BodySpent
     | Acknowledged
     | ResponseStarted

@@ -22,12 +22,13 @@ _HEAP_SLACK = 64
 class Account:
     """What one account has here: `finish` is the tag after its last request's."""
 
-    __slots__ = ("finish", "id", "live", "waiting")
+    __slots__ = ("finish", "id", "kinds", "live", "waiting")
 
     def __init__(self, account: str) -> None:
         self.id = account
         self.live = 0
         self.waiting = 0
+        self.kinds: dict[Lane, int] = {}  # waiting requests by lane
         self.finish = 0
 
 
@@ -39,6 +40,7 @@ class Request:
         "arrived_ms",
         "assigned_ms",
         "attempt",
+        "body_complete_ms",
         "codes",
         "deadline_ms",
         "failed",
@@ -51,6 +53,7 @@ class Request:
         "passed_on",
         "replayable",
         "resumable",
+        "started",
         "state",
         "terms",
     )
@@ -75,6 +78,8 @@ class Request:
         self.max_fee_nano_eur = arrived.max_fee_nano_eur
         self.replayable = arrived.replayable
         self.resumable = arrived.resumable
+        self.body_complete_ms = now_ms if arrived.body_complete else -1
+        self.started = False  # the attempt on record has begun to answer
         self.passed_on = False
         self.state = WAITING
         self.attempt = 0

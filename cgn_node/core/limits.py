@@ -8,6 +8,17 @@ from cgn_sdk.protocol import limits as wire
 ACKNOWLEDGE_MS: Final = wire.ACKNOWLEDGE_TIMEOUT_MS
 """N-10's default, 2 s: far above a round trip round the globe (0.4 s), far below what a person waits."""
 
+ATTEMPT_MS: Final = 10_000
+"""An acknowledged attempt is left alone for at least this long (a cold container starts within it), for half of what
+was left when it was assigned, and for ATTEMPT_FACTOR times what the DService usually takes, whichever is longest;
+then, with no sign of an answer, another miner is tried while there is time."""
+
+ATTEMPT_FACTOR: Final = 16
+"""Beyond any honest spread of service times around their mean."""
+
+STALLS: Final = 3
+"""Requests in a row that a miner acknowledged and did not answer until it is down: one may be the request's fault."""
+
 QUARANTINE_MINERS: Final = 5
 """N-11's default: a request that fails on this many distinct miners is itself the likely cause."""
 
@@ -16,6 +27,10 @@ TIER_QUEUE_DEPTH: Final = 20_000
 
 ACCOUNT_QUEUE_DEPTH: Final = 5_000
 """Of these, one account's: no account alone can fill a queue."""
+
+ACCOUNT_KINDS: Final = 32
+"""Different kinds (DService, tiers, service level, policy) of waiting requests of one account: a slot that falls free
+looks at the first request of each waiting kind, so an account must not invent them by the thousand."""
 
 GRACE_MS: Final = 10_000
 """How long an accepted request waits when no fitting miner is left: a lost tunnel is dialled again within seconds."""
@@ -60,5 +75,6 @@ success.
 """
 
 assert ACCOUNT_QUEUE_DEPTH <= TIER_QUEUE_DEPTH
+assert ACKNOWLEDGE_MS < ATTEMPT_MS
 assert ACKNOWLEDGE_MS < GRACE_MS
 assert RETRY_AFTER_MIN_MS < RETRY_AFTER_MAX_MS

@@ -145,6 +145,7 @@ class Miner:
         "owner",
         "running",
         "slots",
+        "stalls",
         "tier",
         "tunnel",
     )
@@ -159,6 +160,7 @@ class Miner:
         self.latency_us = joined.fitness.latency_us
         self.slots = max(0, min(joined.slots, limits.SLOTS))
         self.busy = 0
+        self.stalls = 0  # acknowledged and not answered, in a row
         self.running: dict[Request, None] = {}
         self.offers: dict[str, Offer] = {}
 

@@ -41,6 +41,7 @@ class MinerBook:
     joined: events.MinerJoined
     slots: int
     running: dict[str, int] = field(default_factory=dict)  # request -> attempt
+    stalls: int = 0
 
 
 @dataclass(slots=True)
@@ -53,6 +54,8 @@ class RequestBook:
     on_record: tuple[int, str] | None = None  # attempt, miner
     assigned_ms: int = 0
     acknowledged: bool = False
+    started: bool = False
+    body_complete_ms: int = -1
     passed_on: bool = False
     spent: bool = False
     gone: bool = False
@@ -146,7 +149,12 @@ class Auditor:
         if self.terms is None:
             raise AuditError("the simulation sends the policy first")
         self._door = RequestBook(event, self.now_ms, self.terms, len(self.requests))
+        self._door.body_complete_ms = self.now_ms if event.body_complete else -1
         self.requests[event.request] = self.open[event.request] = self._door
+
+    def _told_BodyEnded(self, event: events.BodyEnded) -> None:
+        if event.request in self.open:
+            self.open[event.request].body_complete_ms = self.now_ms
 
     def _told_BodySpent(self, event: events.BodySpent) -> None:
         if event.request in self.open:
@@ -162,7 +170,10 @@ class Auditor:
         if book is not None:
             book.acknowledged = True
 
-    _told_ResponseStarted = _told_Acknowledged
+    def _told_ResponseStarted(self, event: events.ResponseStarted) -> None:
+        book = self._reported(event)
+        if book is not None:
+            book.acknowledged = book.started = True
 
     def _told_ResponsePassedOn(self, event: events.ResponsePassedOn) -> None:
         book = self._reported(event)
@@ -173,6 +184,7 @@ class Auditor:
         book = self._reported(event)
         if book is not None:
             miner = self.miners[event.miner]
+            miner.stalls = 0
             del miner.running[event.request]
             joined = miner.joined
             book.on_record = None
@@ -261,7 +273,7 @@ class Auditor:
         book.attempts = command.attempt
         book.on_record = (command.attempt, command.miner)
         book.assigned_ms = self.now_ms
-        book.acknowledged = False
+        book.acknowledged = book.started = False
         book.gone_ms = None
 
     def _check_turn(self, command: commands.Assign, book: RequestBook) -> None:
@@ -305,10 +317,23 @@ class Auditor:
         book = self._book(command)
         self._require(book.on_record == (command.attempt, command.miner), command, "is not about the one on record")
         late = self.now_ms >= book.deadline_ms and isinstance(self._event, events.Tick)
-        self._require(book.gone or late, command, "has no reason")
-        del self.miners[command.miner].running[command.request]
+        miner = self.miners[command.miner]
+        del miner.running[command.request]
+        if not book.gone and not late:
+            self._require(self._stalled(book), command, "has no reason")
+            self._failed(book, command.miner)
+            miner.stalls += 1
+            self._require(self._has_candidate(book), command, "although no other miner is there")
+            return
         book.on_record = None
         self._owed["end", command.request] = "a cancelled request must end"
+
+    def _stalled(self, book: RequestBook) -> bool:
+        """Acknowledged, the whole body sent, time enough, and no sign of an answer."""
+        begun_ms = max(book.assigned_ms, book.body_complete_ms)
+        patience_ms = max(self.settings.attempt_ms, (book.deadline_ms - begun_ms) // 2)
+        silent = book.acknowledged and not book.started and not book.passed_on
+        return silent and book.body_complete_ms >= 0 and self.now_ms - begun_ms >= patience_ms
 
     def _saw_CloseMiner(self, command: commands.CloseMiner) -> None:
         if self._owed.pop(("close", command.tunnel), None):
@@ -323,6 +348,7 @@ class Auditor:
                 request.assigned_ms for request in map(self.open.__getitem__, book.running) if not request.acknowledged
             ]
             late = bool(since) and min(since) + self.settings.acknowledge_ms <= self.now_ms
+            late = late or book.stalls >= self.settings.stalls
             self._require(late, command, "although nothing is late")
         elif command.close_code == 4503:
             idle = all(request.result is not None for request in self.open.values())
@@ -386,7 +412,9 @@ class Auditor:
             waiting = [other for other in self.open.values() if other.waits and other is not book]
             in_tier = sum(other.arrived.tiers[0] == arrived.tiers[0] for other in waiting)
             of_account = sum(other.arrived.account == arrived.account for other in waiting)
-            return in_tier >= self.settings.tier_queue_depth or of_account >= self.settings.account_queue_depth
+            kinds = {other.kind for other in waiting if other.arrived.account == arrived.account}
+            full = len(kinds) >= self.settings.account_kinds and book.kind not in kinds
+            return full or in_tier >= self.settings.tier_queue_depth or of_account >= self.settings.account_queue_depth
         return {
             "draining": self.draining,
             "unknown_dservice": arrived.dservice not in book.terms.dservices,

@@ -60,6 +60,8 @@ class Swarm:
     """The deadline is short."""
     pass_on: float = 0.0
     spend: float = 0.0
+    upload: float = 0.0
+    """The body comes slowly, or never whole."""
     row_late: float = 0.0
     row_refused: float = 0.0
     row_twice: float = 0.0
@@ -124,7 +126,10 @@ class World:
             grace_ms=random.choice((3_000, 10_000)),
             tier_queue_depth=random.randint(3, 8) if tight else 20_000,
             account_queue_depth=random.randint(1, 4) if tight else 5_000,
+            account_kinds=random.randint(2, 5) if tight else 32,
             quarantine_miners=random.choice((2, 3, 5)),
+            attempt_ms=random.choice((2_500, 10_000)),
+            stalls=random.choice((2, 3)),
         )
         self.broker = broker or Broker(self.settings)
         if broker is not None:
@@ -236,6 +241,8 @@ class World:
                     self._on_close(command)
                 case commands.RecordRow():
                     self._on_record(command)
+                case commands.CancelAttempt():
+                    self.reached["cancelled_" + command.code] += 1
                 case commands.Refuse():
                     self.reached["refused_" + command.code] += 1
                 case commands.ReportError():
@@ -293,6 +300,7 @@ class World:
             level = events.ServiceLevel(threads=random.choice((8, 999)))
         if self._chance("poison"):
             self._poisoned.add(request)
+        uploads = self._chance("upload")
         deadline_ms = random.randint(50, 2_500) if self._chance("hurry") else random.randint(10_000, 60_000)
         self._tell(
             events.RequestArrived(
@@ -305,8 +313,11 @@ class World:
                 level=level,
                 max_fee_nano_eur=random.choice((0, 50, 2_000)) if self._chance("cap") else None,
                 resumable=random.random() < 0.5,
+                body_complete=not uploads,
             )
         )
+        if uploads and random.random() < 0.7:
+            self._at(random.randint(1, 8_000), lambda: self._tell(events.BodyEnded(request)))
         if self._chance("leave"):
             self._at(random.randint(0, 5_000), lambda: self._tell(events.ClientGone(request)))
 

@@ -314,10 +314,13 @@ def refuse_too_early(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def drop_work_when_draining(patch: pytest.MonkeyPatch) -> None:
+    let_go = Broker._let_go
+
     def at_once(self: Broker, out: list[Any]) -> None:
         for miner in list(self._miners.values()):
             out.append(CloseMiner(miner.id, miner.tunnel, 4503, "the node is about to stop"))
             self._lose(miner, "draining", out)
+        let_go(self, out)
 
     patch.setattr(Broker, "_let_go", at_once)
 
@@ -325,6 +328,32 @@ def drop_work_when_draining(patch: pytest.MonkeyPatch) -> None:
 @mutation
 def say_nothing_of_a_clipped_claim(patch: pytest.MonkeyPatch) -> None:
     filtered(patch, lambda c: [] if isinstance(c, ReportError) and c.kind == "clipped" else [c])
+
+
+@mutation
+def lose_patience_with_work_under_way(patch: pytest.MonkeyPatch) -> None:
+    look = Broker._look_for_an_answer
+
+    def impatient(self: Broker, request: Any, out: list[Any]) -> None:
+        assigned_ms, request.assigned_ms = request.assigned_ms, request.assigned_ms - 60_000
+        if request.body_complete_ms > 0:
+            request.body_complete_ms = 1
+        look(self, request, out)
+        request.assigned_ms = assigned_ms if request.offer else request.assigned_ms
+
+    patch.setattr(Broker, "_look_for_an_answer", impatient)
+
+
+@mutation
+def blame_miners_for_a_slow_upload(patch: pytest.MonkeyPatch) -> None:
+    arrived = Broker._on_arrived
+
+    def hasty(self: Broker, event: Any, out: list[Any]) -> None:
+        arrived(self, event, out)
+        if event.request in self._requests:
+            self._requests[event.request].body_complete_ms = self._now
+
+    patch.setattr(Broker, "_on_arrived", hasty)
 
 
 @mutation

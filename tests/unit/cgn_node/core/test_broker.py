@@ -21,6 +21,7 @@ from cgn_node.core.events import (
     Acknowledged,
     AttemptFailed,
     AttemptFinished,
+    BodyEnded,
     BodySpent,
     ClientGone,
     Drain,
@@ -30,6 +31,7 @@ from cgn_node.core.events import (
     PolicyChanged,
     RequestArrived,
     ResponsePassedOn,
+    ResponseStarted,
     RowRefused,
     RowStored,
     ServiceLevel,
@@ -160,6 +162,67 @@ def test_acknowledged_request_may_take_until_its_deadline(bench: Bench) -> None:
     assert bench.pass_time(29_999) == []
     assert bench.pass_time(1) == [CancelAttempt("r1", 1, "m1", "deadline"), Refuse("r1", "deadline")]
     assert bench.arrive("r2") == [Assign("r2", 1, "m1")]
+
+
+def test_a_miner_that_acknowledges_and_never_answers_is_passed_over_and_in_the_end_closed(bench: Bench) -> None:
+    """N-11, bad input: no DApp notices. Half of the time that was left, then another miner; three in a row and it is
+    down."""
+    bench.join("dumb", slots=4)
+    for n in range(3):
+        assert bench.arrive(f"r{n}", deadline_ms=40_000, body_complete=True) == [Assign(f"r{n}", 1, "dumb")]
+        bench.acknowledge(f"r{n}", 1, "dumb")
+    assert bench.pass_time(15_000) == []
+    bench.join("good", slots=4)
+    assert bench.pass_time(4_999) == []
+    cancelled = [command for n in range(3) for command in handed_over(f"r{n}", "dumb", "good")]
+    assert bench.pass_time(1) == [*cancelled, CloseMiner("dumb", 1, 4408, "acknowledges and does not answer")]
+    for n in range(3):
+        bench.serve(f"r{n}", 2, "good")
+
+
+def handed_over(request: str, before: str, after: str) -> list[Command]:
+    return [CancelAttempt(request, 1, before, "dservice_timeout"), Assign(request, 2, after)]
+
+
+def test_an_answer_that_has_begun_has_until_the_deadline(bench: Bench) -> None:
+    bench.join("m1")
+    bench.join("m2")
+    [assign] = bench.arrive("r1", deadline_ms=40_000, body_complete=True)
+    assert isinstance(assign, Assign)
+    bench.tell(ResponseStarted("r1", 1, assign.miner))
+    assert bench.pass_time(39_999) == []
+
+
+def test_a_slow_upload_is_nobodys_silence(bench: Bench) -> None:
+    """The time for an answer runs from the body's last byte."""
+    bench.join("m1")
+    bench.join("m2")
+    [assign] = bench.arrive("r1", deadline_ms=100_000)
+    assert isinstance(assign, Assign)
+    other = {"m1": "m2", "m2": "m1"}[assign.miner]
+    bench.acknowledge("r1", 1, assign.miner)
+    assert bench.pass_time(60_000) == []
+    bench.tell(BodyEnded("r1"))
+    assert bench.pass_time(19_999) == []
+    assert bench.pass_time(10_000)[:2] == handed_over("r1", assign.miner, other)
+
+
+def test_a_short_deadline_and_long_work_are_left_alone(bench: Bench) -> None:
+    bench.join("m1", slots=4)
+    bench.join("m2", slots=4)
+    [short] = bench.arrive("r1", deadline_ms=9_000, body_complete=True)
+    assert isinstance(short, Assign)
+    bench.acknowledge("r1", 1, short.miner)
+    assert bench.pass_time(9_000) == [CancelAttempt("r1", 1, short.miner, "deadline"), Refuse("r1", "deadline")]
+    for n in range(2):  # the DService usually takes 5 s, so 80 s are nothing unusual
+        [assign] = bench.arrive(f"w{n}")
+        assert isinstance(assign, Assign)
+        bench.tell(AttemptFinished(f"w{n}", 1, assign.miner, CLAIMED, Measured(5 * 10**9, 10, 100)))
+    [long] = bench.arrive("r2", deadline_ms=100_000, body_complete=True)
+    assert isinstance(long, Assign)
+    bench.acknowledge("r2", 1, long.miner)
+    assert bench.pass_time(79_999) == []
+    assert bench.pass_time(1)[0] == CancelAttempt("r2", 1, long.miner, "dservice_timeout")
 
 
 def test_deadline_in_the_queue(bench: Bench) -> None:
@@ -337,6 +400,20 @@ def test_queue_bounds(bench: Bench) -> None:
     assert bench.arrive("r3") == [Refuse("r3", "overloaded", "account_queue", 1_000)]
     assert bench.arrive("s1", account="ent_b") == []
     assert bench.arrive("s2", account="ent_b") == [Refuse("s2", "overloaded", "tier_queue", 1_000)]
+
+
+def test_one_account_cannot_invent_kinds_of_request_without_end(bench: Bench) -> None:
+    """A freed slot looks at each kind that waits."""
+    bench = Bench(Settings(account_kinds=3))
+    bench.join("m1", fitness=Fitness(threads=100, kmips_per_thread_milli=9_000, memory_bytes=8 << 30))
+    bench.arrive("r0")
+    for n in range(1, 4):
+        assert bench.arrive(f"r{n}", level=ServiceLevel(threads=n)) == []
+    assert bench.arrive("r4", level=ServiceLevel(threads=4)) == [Refuse("r4", "overloaded", "account_kinds", 1_000)]
+    assert bench.arrive("r5", level=ServiceLevel(threads=3)) == []
+    assert bench.arrive("s1", account="ent_b", level=ServiceLevel(threads=4)) == []
+    bench.tell(ClientGone("r1"))
+    assert bench.arrive("r6", level=ServiceLevel(threads=5)) == []
 
 
 def test_client_gone(bench: Bench) -> None:
