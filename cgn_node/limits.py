@@ -6,8 +6,9 @@ MIB = 1024 * KIB
 
 # --- HTTP edge (N-6) ----------
 
-HEAD_MAX_BYTES = 32 * KIB
-"""Request line and headers together; browsers and proxies stay under 16 KiB, cookies included. More: 431."""
+HEAD_MAX_BYTES = 22 * KIB
+"""Request line and headers together; browsers and proxies stay under 16 KiB, cookies included, and what passes here
+passes the tunnel's `HEADERS_MAX_CHARS`. More: 431."""
 
 HEADERS_MAX_COUNT = 100
 """As in nginx and Apache; bounds the work of one head. More: 431."""

@@ -48,13 +48,14 @@ TEXT_MAX_CHARS = 1_024
 """A sentence for a person: the detail of a failure, the reason of a GOAWAY."""
 
 METHOD_MAX_CHARS = 32
-TARGET_MAX_CHARS = 16_384
+TARGET_MAX_CHARS = 8_192
 """The request target as the DApp sent it; the work endpoint refuses longer ones with 414."""
 
 HEADERS_MAX_COUNT = 128
-HEADERS_MAX_CHARS = 32_768
-"""All names and values of a request or response head together; with the longest target an OPEN still fits into one
-frame (a JSON escape can at most double what is allowed in a value)."""
+HEADERS_MAX_CHARS = 22_528
+"""All names and values of a request's or response's head together, so that with the longest target an OPEN fits into
+one frame even if every character takes two bytes (a JSON escape, or Latin-1 as UTF-8). Servers commonly take 8 to 16
+KiB."""
 
 METADATA_MAX_COUNT = 32
 METADATA_MAX_CHARS = 8_192
@@ -93,4 +94,5 @@ REQUEST_META_MAX_CHARS = 4_096
 assert FRAME_PAYLOAD_MAX_BYTES <= 0xFFFF, "the length field has 16 bits"
 assert MESSAGE_MAX_BYTES >= 2 * FRAME_MAX_BYTES + SEAL_FRAME_MAX_BYTES, "a message holds a frame, a DONE and its SEAL"
 assert CREDIT_RETURN_BYTES * 2 <= INITIAL_CREDIT_BYTES <= CREDIT_MAX_BYTES, "a stream never starves for a portion"
-assert TARGET_MAX_CHARS + HEADERS_MAX_CHARS + 16 * HEADERS_MAX_COUNT + 8_192 <= FRAME_PAYLOAD_MAX_BYTES, "OPEN fits"
+_OPEN_MAX_BYTES = 2 * (TARGET_MAX_CHARS + HEADERS_MAX_CHARS) + 8 * HEADERS_MAX_COUNT + 1_024
+assert _OPEN_MAX_BYTES <= FRAME_PAYLOAD_MAX_BYTES, "the largest OPEN fits into a frame"
