@@ -361,7 +361,7 @@ class Sandbox:
         """The keys a receipt is checked with, as whoever runs this network knows them: a trust file's content."""
         from cgn_sdk.protocol.receipt import Trust, TrustedMiner
 
-        nodes = {self.plan.node.public_id: _public_key(self.folder / "node/signing.key")}
+        nodes = {self.plan.node.public_id: _public_key(self.folder / "node/node.pem")}
         miners = {
             miner.id: TrustedMiner(
                 _public_key(self.folder / f"miner-{number}/signing.key"), miner.contributor.public_id
@@ -383,6 +383,8 @@ def _public_key(path: Path) -> bytes:
     """The public half of an Ed25519 key file."""
     from cgn_chassis import keys
 
+    if not path.exists():
+        raise ChildFailed(f"there is no signing key {path}")
     return keys.public_bytes(keys.load_or_create(path))
 
 
