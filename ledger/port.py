@@ -13,6 +13,20 @@ from typing import Any, NamedTuple, Protocol
 
 from cgn_sdk.protocol.row import Finding, Keccak, Row, RowError, decode_row
 
+from ledger.core.batch import BatchRecord
+
+__all__ = [
+    "BatchRecord",
+    "Conflict",
+    "EntityRow",
+    "PaymentState",
+    "Store",
+    "StoreError",
+    "StoreFull",
+    "StoredRow",
+    "Total",
+]
+
 
 class StoreError(Exception):
     """The store cannot do it now, or is not what it should be. Whether a write happened may be unknown: do it again."""
@@ -89,27 +103,6 @@ class PaymentState(NamedTuple):
     batch_id: bytes
     """32 bytes, or empty while the row is in no batch."""
     tx_id: str
-
-
-class BatchRecord(NamedTuple):
-    """A settlement as payouts decided it; what the chain says is in the event (P-1)."""
-
-    batch_id: bytes
-    chain_id: int
-    token: str
-    """Address of the contract, lower case with 0x."""
-    period: str
-    role: str
-    public_id: str
-    account: str
-    """Ethereum address, lower case with 0x."""
-    first_ingest: int
-    last_ingest: int
-    previous: bytes
-    row_count: int
-    amount_nano_cpu: int
-    xor: bytes
-    merkle_root: bytes
 
 
 class Store(Protocol):
