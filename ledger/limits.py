@@ -41,6 +41,9 @@ SPOOL_MEMORY_BYTES: Final = 32 * 1024 * 1024
 SHIP_ROWS: Final = 2_000
 """Rows the shipper gives the store at once."""
 
+SHIP_PAUSE_MS: Final = 100
+"""The shipper gathers rows this long before it bothers the store: few commits, on a disk the spool needs too."""
+
 SHIP_RETRY_MS: Final = (50, 15_000)
 """First and longest wait between attempts while the store is away."""
 

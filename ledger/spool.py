@@ -451,9 +451,11 @@ class Shipper:
         on_refused: Callable[[Record, Exception], None],
         observe: Callable[[int, Exception | None], None] = lambda shipped, error: None,
         rows: int = limits.SHIP_ROWS,
+        pause_ms: int = limits.SHIP_PAUSE_MS,
     ) -> None:
         self._spool = spool
         self._store = store
+        self._pause_s = pause_ms / 1000
         self._keccak = keccak
         self._on_refused = on_refused
         self._observe = observe
@@ -465,7 +467,9 @@ class Shipper:
         """Ships for ever; cancel it to stop. Rows on the way at that moment stay in the spool."""
         while True:
             await self._spool.wait_beyond(self.shipped)
-            await self.ship_once()
+            await asyncio.sleep(self._pause_s)
+            while await self.ship_once() == self._rows:
+                pass
 
     async def ship_once(self) -> int:
         """Ships what one step takes; returns how many rows. Returns only when they are in the store."""
