@@ -30,13 +30,16 @@ THROTTLED_KEYS_MAX = 10_000
 """Buckets kept for wrong tries; the oldest goes first."""
 
 DIAL_FIRST_S = 0.1
+DIAL_QUICK = 30
 DIAL_LONGEST_S = 15.0
-"""Waiting before dialling a node again: doubles from the first to the longest, with full jitter, so that a thousand
-nodes do not come back in one second."""
+"""Waiting before dialling a node again: thirty times a tenth of a second, so that a node that restarts is linked again
+as soon as it listens; then it doubles up to the longest, with full jitter, so that a region's nodes do not come back
+in one second."""
+
+DIAL_STAGGER_S = 0.002
+"""Between the first dials of nodes when Central starts: a TLS handshake costs a millisecond at each end."""
 
 DIAL_TIMEOUT_S = 10.0
-DIALS_AT_ONCE = 32
-"""TLS handshakes under way at once: a millisecond of CPU each."""
 
 LINK_PING_S = 10.0
 """A node that does not answer a ping within this is dialled again: N-4 wants seconds, not minutes."""

@@ -162,7 +162,6 @@ class Links:
         self._poll_s = poll_s
         self._dial_first_s = dial_first_s
         self._jitter = jitter
-        self._dialling = asyncio.Semaphore(limits.DIALS_AT_ONCE)
         self._diallers: dict[Node, asyncio.Task[None]] = {}
         self._links: dict[str, Link] = {}
         self._seen = 0  # the last line of the audit log that nodes were told of
@@ -199,11 +198,12 @@ class Links:
         wanted = set(await self._answers.store.read(lambda facts: facts.nodes()))
         for node in sorted(set(self._diallers) - wanted, key=lambda each: each.id):
             self._diallers.pop(node).cancel()
-        for node in sorted(wanted - set(self._diallers), key=lambda each: each.id):
-            self._diallers[node] = asyncio.ensure_future(self._keep_linked(node))
+        for place, node in enumerate(sorted(wanted - set(self._diallers), key=lambda each: each.id)):
+            self._diallers[node] = asyncio.ensure_future(self._keep_linked(node, place * limits.DIAL_STAGGER_S))
 
-    async def _keep_linked(self, node: Node) -> None:
-        """Dials the node for ever."""
+    async def _keep_linked(self, node: Node, first_after_s: float) -> None:
+        """Dials the node for ever. Nodes do not wait for each other: many that are unreachable delay none that is."""
+        await asyncio.sleep(first_after_s)
         failures = 0
         loop = asyncio.get_running_loop()
         while True:
@@ -216,28 +216,29 @@ class Links:
                 _log.error("link.wrong_certificate", node=node.id, url=node.url)
             except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
                 failures += 1
-                _log.info("link.unreachable", node=node.id, url=node.url, error=f"{type(error).__name__}: {error}")
+                if failures.bit_count() == 1:  # 1, 2, 4, …: a dead node fills no log
+                    reason = f"{type(error).__name__}: {error}"
+                    _log.info("link.unreachable", node=node.id, url=node.url, failures=failures, error=reason)
             except Exception:
                 failures += 1
                 _log.exception("link.failed", node=node.id)
             await asyncio.sleep(dial_wait_s(failures, self._dial_first_s, self._jitter()))
 
     async def _link_once(self, node: Node) -> None:
-        async with self._dialling:
-            connection = await connect(
-                node.url,
-                ssl=self._tls,
-                subprotocols=[Subprotocol(link.SUBPROTOCOL)],
-                compression=None,
-                max_size=link.MESSAGE_MAX_BYTES,
-                max_queue=64,
-                open_timeout=limits.DIAL_TIMEOUT_S,
-                ping_interval=limits.LINK_PING_S,
-                ping_timeout=limits.LINK_PING_S,
-                close_timeout=2,
-                user_agent_header=None,
-                proxy=None,
-            )
+        connection = await connect(
+            node.url,
+            ssl=self._tls,
+            subprotocols=[Subprotocol(link.SUBPROTOCOL)],
+            compression=None,
+            max_size=link.MESSAGE_MAX_BYTES,
+            max_queue=64,
+            open_timeout=limits.DIAL_TIMEOUT_S,
+            ping_interval=limits.LINK_PING_S,
+            ping_timeout=limits.LINK_PING_S,
+            close_timeout=2,
+            user_agent_header=None,
+            proxy=None,
+        )
         try:
             if not is_pinned(connection.transport.get_extra_info("ssl_object"), [node.fingerprint]):
                 raise NotTheNode(node.id)
@@ -319,9 +320,9 @@ class Links:
 
 
 def dial_wait_s(failures: int, first_s: float, jitter: float) -> float:
-    """Seconds before the next dial after so many failures in a row; `jitter` is from 0 to 1 (full jitter, so that the
-    nodes of one failed region do not all come back at once)."""
-    longest = min(limits.DIAL_LONGEST_S, first_s * float(2 ** min(failures, 20)))
+    """Seconds before the next dial after so many failures in a row; `jitter` is from 0 to 1."""
+    doublings = min(max(0, failures - limits.DIAL_QUICK), 20)
+    longest = min(limits.DIAL_LONGEST_S, first_s * float(2**doublings))
     return max(first_s / 2, longest * jitter)
 
 

@@ -1,7 +1,8 @@
 """The links that Central dials (C-1, N-4, N-5, C-10), over real sockets and TLS."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from central_kit import (
     OPR,
     Certificates,
     FakeNode,
+    account_id,
     api_key,
     public_id,
 )
@@ -27,8 +29,9 @@ from websockets.exceptions import ConnectionClosed
 
 from central_service import limits
 from central_service.answers import Answers
-from central_service.core.records import ACTIVE, BANNED, FLAGGED, SUSPENDED, DService, Node
+from central_service.core.records import ACTIVE, BANNED, FLAGGED, SUSPENDED, Account, DService, Node
 from central_service.links import Links, dial_wait_s
+from central_service.store import Records
 
 SESSION = {"account_id": ENT, "api_key": KEYS[ENT], "end_user": ""}
 MINER = {"account_id": CON, "miner_id": MIN, "api_key": KEYS[CON]}
@@ -244,3 +247,28 @@ def test_waiting_between_dials_grows_with_jitter_and_has_bounds(failures: int) -
         assert 0.05 <= waited <= limits.DIAL_LONGEST_S
     assert dial_wait_s(5_000, 0.1, 0.5) == limits.DIAL_LONGEST_S / 2
     assert dial_wait_s(0, 0.1, 1.0) == pytest.approx(0.1)
+    assert sum(dial_wait_s(number, 0.1, 0.5) for number in range(limits.DIAL_QUICK)) < 3
+
+
+async def test_many_unreachable_nodes_delay_none_that_answers(
+    certificates: Certificates, hello: dict[str, Any], answers: Answers, links: Links, free_port: Callable[[], int]
+) -> None:
+    """Two hundred registered nodes that nobody listens for or that accept and say nothing, and one that is well."""
+    mute = socket.create_server(("127.0.0.1", 0), backlog=300)
+    dead_ports = [mute.getsockname()[1], free_port()]
+
+    def add(records: Records) -> None:
+        for number in range(200):
+            id = account_id("nod", 1000 + number)
+            records.add_account(Account(id, public_id(1000 + number)))
+            url = f"wss://127.0.0.1:{dead_ports[number % 2]}/central"
+            records.put_node(Node(id, OPR, url, certificates.pin("node")))
+
+    await answers.store.write("test", "many", add)
+    fake = FakeNode(certificates, hello)
+    await fake.start()
+    await register(answers, fake, certificates)
+    await links.start()
+    await fake.until(lambda: fake.welcomes, timeout_s=3.0)
+    await fake.stop()
+    mute.close()
