@@ -155,9 +155,13 @@ class Broker:
         while timers and not _still_counts(timers[0]):
             heappop(timers)
         # Deadlines of requests that have ended stay in the heap: a tick too many now and then is cheaper than a pop
-        # each.
-        due = [queue[0][0] for queue in (acks, deadlines, timers) if queue]
-        return min(due) if due else None
+        # each. The driver asks after every event, so this builds no list.
+        due = acks[0][0] if acks else None
+        if deadlines and (due is None or deadlines[0][0] < due):
+            due = deadlines[0][0]
+        if timers and (due is None or timers[0][0] < due):
+            due = timers[0][0]
+        return due
 
     def knows(self, request: str) -> bool:
         """Whether the id is live: a second `RequestArrived` for it is an error of the driver."""
@@ -196,6 +200,7 @@ class Broker:
         self._terms = event.terms
         for lane in self._lanes.values():
             lane.use(self._pools_for(lane))
+            self._end_grace(lane)
         for miner in list(self._miners.values()):
             self._match(miner, out)
         self._look_after([lane for lane in self._lanes.values() if lane.retries or lane.waiting_fresh])
@@ -216,6 +221,10 @@ class Broker:
         for dservice in dict.fromkeys(event.dservices):
             self._offered[dservice, miner.tier] += 1
             miner.join(self._pool(dservice, miner.tier, miner.owner))
+        for offer in miner.offers.values():
+            for lane in offer.pool.waiting:
+                if lane.starving:
+                    self._end_grace(lane)
         self._match(miner, out)
 
     def _on_left(self, event: events.MinerLeft, out: list[Command]) -> None:
@@ -406,7 +415,6 @@ class Broker:
         request.attempt += 1
         request.state = ASSIGNED
         request.assigned_ms = self._now
-        request.grace_until_ms = 0
         request.started = False
         tag = request.key[0]
         self._virtual = max(self._virtual, tag)
@@ -726,9 +734,17 @@ class Broker:
                     if request.state == WAITING and not request.attempt:
                         self._start_grace(request)
 
+    def _end_grace(self, lane: Lane) -> None:
+        """Miners have come: who has found one that could do it starts anew when that one goes."""
+        for request in list(lane.starving):
+            if lane.has_candidate(request.failed):
+                request.grace_until_ms = 0
+                del lane.starving[request]
+
     def _start_grace(self, request: Request) -> None:
         if not request.grace_until_ms and not request.lane.has_candidate(request.failed):
             request.grace_until_ms = self._now + self._settings.grace_ms
+            request.lane.starving[request] = None
             self._set_timer(request.grace_until_ms, request)
 
     def _reconsider(self, target: Request, out: list[Command]) -> None:
@@ -741,11 +757,9 @@ class Broker:
             self._dequeue(head, ASSIGNED)
             self._assign(head, offer, out)
         if target.state == WAITING and 0 < target.grace_until_ms <= self._now:
-            target.grace_until_ms = 0
-            if not lane.has_candidate(target.failed):
-                self._dequeue(target, OVER)
-                code, why = ("bad_gateway", "failed") if target.failed else ("no_miner", self._excluding(lane))
-                self._refuse(target, code, why, out)
+            self._dequeue(target, OVER)
+            code, why = ("bad_gateway", "failed") if target.failed else ("no_miner", self._excluding(lane))
+            self._refuse(target, code, why, out)
 
     # ------------------------------------------------------------------------------------------------ drain
 
@@ -790,9 +804,9 @@ class Broker:
             assert request.state != ASSIGNED or (request.id, request.attempt) in acks
             assert request.state == RECORDING or request.id in deadlines
             assert len(set(request.failed)) == len(request.failed) == len(request.codes)
-            if request.state == WAITING and not request.lane.has_candidate(request.failed):
-                assert request.grace_until_ms
-                assert request.id in timers, "nothing would ever wake this request"
+            starving = request.state == WAITING and not request.lane.has_candidate(request.failed)
+            assert starving == bool(request.grace_until_ms) == (request in request.lane.starving)
+            assert not starving or request.id in timers, "nothing would ever wake this request"
         for account in self._accounts.values():
             mine = [request for request in self._requests.values() if request.account is account]
             assert account.live == len(mine) > 0

@@ -87,7 +87,7 @@ class Request:
         self.offer: Offer | None = None
         self.failed: tuple[str, ...] = ()  # miners it failed on, in order
         self.codes: tuple[str, ...] = ()  # and how
-        self.grace_until_ms = 0  # 0: a miner that could do it is connected, as far as was looked
+        self.grace_until_ms = 0  # 0: a miner that could do it is connected
 
     def __repr__(self) -> str:
         where = f" on {self.offer.miner.id}" if self.offer else ""
@@ -98,7 +98,19 @@ class Lane:
     """Waiting requests of one kind. `retries` go first, sorted; `fresh` is a heap in which ended requests stay until
     they surface."""
 
-    __slots__ = ("dservice", "fastest", "fresh", "level", "live", "owner", "pools", "retries", "tiers", "waiting_fresh")
+    __slots__ = (
+        "dservice",
+        "fastest",
+        "fresh",
+        "level",
+        "live",
+        "owner",
+        "pools",
+        "retries",
+        "starving",
+        "tiers",
+        "waiting_fresh",
+    )
 
     def __init__(self, dservice: str, tiers: tuple[str, ...], owner: str, level: ServiceLevel | None, fastest: bool):
         self.dservice = dservice
@@ -111,6 +123,7 @@ class Lane:
         self.retries: list[Request] = []
         self.fresh: list[tuple[tuple[int, int], Request]] = []
         self.waiting_fresh = 0
+        self.starving: dict[Request, None] = {}  # waiting, and no connected miner could do them
 
     def __repr__(self) -> str:
         return f"<Lane {self.dservice} {','.join(self.tiers)} {len(self.retries)}+{self.waiting_fresh} waiting>"
@@ -146,6 +159,9 @@ class Lane:
 
     def remove(self, request: Request) -> None:
         """A request waits no more (its state must not be WAITING any longer)."""
+        if request.grace_until_ms:
+            request.grace_until_ms = 0
+            del self.starving[request]
         if request.attempt:
             self.retries.remove(request)
         else:

@@ -65,7 +65,7 @@ class RequestBook:
     stored: bool = False
     row_refused: bool = False
     ended: str = ""
-    gone_ms: int | None = None  # since when no connected miner could do it, at the longest
+    gone_ms: int | None = None  # since when no connected miner could do it
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -240,7 +240,9 @@ class Auditor:
             self.overdue(slack_ms=0)
         if isinstance(self._event, _MAY_TAKE_MINERS):
             for book in self.open.values():
-                if book.waits and book.gone_ms is None and not self._has_candidate(book):
+                if book.waits and self._has_candidate(book):
+                    book.gone_ms = None
+                elif book.waits and book.gone_ms is None:
                     book.gone_ms = self.now_ms
 
     def _book(self, command: Any) -> RequestBook:

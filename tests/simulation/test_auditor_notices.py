@@ -359,8 +359,9 @@ def blame_miners_for_a_slow_upload(patch: pytest.MonkeyPatch) -> None:
 @mutation
 def give_no_grace(patch: pytest.MonkeyPatch) -> None:
     def impatient(self: Broker, request: Any) -> None:
-        if not request.lane.has_candidate(request.failed):
+        if not request.grace_until_ms and not request.lane.has_candidate(request.failed):
             request.grace_until_ms = self._now + 100
+            request.lane.starving[request] = None
             self._set_timer(request.grace_until_ms, request)
 
     patch.setattr(Broker, "_start_grace", impatient)

@@ -18,6 +18,7 @@ REGRESSIONS = {
     1: "a request that waited a second time had no grace left",
     123: "a body that was spent while its request waited for another attempt was sent again",
     166: "fastest: a fresh request took the miner that was free for an earlier retry",
+    10_983: "grace ran from a moment in which a miner was replaced",
 }
 
 MUST_REACH = [
