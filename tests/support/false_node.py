@@ -133,7 +133,9 @@ class FalseNode:
 
 @contextlib.asynccontextmanager
 async def false_node(port: int, tls: SSLContext | None = None, **changes: Any) -> AsyncIterator[FalseNode]:
-    """Listens on loopback until the block ends."""
+    """Listens on loopback until the block ends; port 0 takes a free one."""
     node = FalseNode(port, **changes)
-    async with serve(node.serve, "127.0.0.1", port, ssl=tls, subprotocols=[PROTOCOL], **CONNECTION_OPTIONS):
+    listening = serve(node.serve, "127.0.0.1", port, ssl=tls, subprotocols=[PROTOCOL], **CONNECTION_OPTIONS)
+    async with listening as server:
+        node.port = next(iter(server.sockets)).getsockname()[1]
         yield node

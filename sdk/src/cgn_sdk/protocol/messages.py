@@ -10,11 +10,13 @@ Each class shows one example of its payload; tests/vectors/tunnel_frames.json ho
 """
 
 import json
+import json.scanner
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, cast
 
 from cgn_sdk.protocol import limits
 from cgn_sdk.protocol.errors import CODES, ProtocolError
@@ -34,6 +36,7 @@ _SIGNATURE: Final = re.compile(r"[0-9a-f]{128}").fullmatch
 _DIGITS: Final = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
 
 _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False).encode
+_quote = json.encoder.encode_basestring  # a JSON string of any text; written in C
 
 
 def _no_constant(name: str) -> Any:
@@ -44,13 +47,20 @@ def _no_float(text: str) -> Any:
     raise ValueError(f"{text[:40]} is not an integer")
 
 
-_decode_json = json.JSONDecoder(parse_constant=_no_constant, parse_float=_no_float).decode
+_decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_no_float)
+_scan: Callable[[str, int], tuple[Any, int]] = json.scanner.make_scanner(cast(Any, _decoder))
 
 
 def parse_object(payload: bytes, what: str) -> dict[str, Any]:
     """A JSON object without floats out of untrusted bytes. Raises ProtocolError naming `what`."""
     try:
-        value = _decode_json(payload.decode())
+        text = payload.decode()
+        try:
+            value, end = _scan(text, 0)
+        except StopIteration:
+            end = -1
+        if end != len(text):  # white space around it, or not JSON
+            value = _decoder.decode(text)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"{what} is not JSON: {str(error)[:120]}") from None
     if type(value) is not dict:
@@ -94,6 +104,10 @@ def _size_or_none(members: dict[str, Any], what: str) -> int | None:
     return _integer(members, what, "body_bytes", 0, limits.BODY_MAX_BYTES)
 
 
+def _integer_or_null(value: int | None) -> str:
+    return "null" if value is None else str(value)
+
+
 def _matching(
     members: dict[str, Any], what: str, member: str, pattern: Callable[[str], object | None], wanted: str
 ) -> str:
@@ -113,15 +127,13 @@ def _code(members: dict[str, Any], what: str) -> str:
 def headers_problem(headers: Iterable[tuple[str, str]]) -> str:
     """What is wrong with these header fields, or an empty text: names are tokens, values hold no line ends, and all
     are bounded."""
-    names, values = [], []
-    for name, value in headers:
-        if not name:
-            return "a header name is empty"
-        names.append(name)
-        values.append(value)
+    pairs = list(headers)
+    names = [name for name, _ in pairs]
+    if "" in names:
+        return "a header name is empty"
     if len(names) > limits.HEADERS_MAX_COUNT:
         return f"more than {limits.HEADERS_MAX_COUNT} header fields"
-    all_names, all_values = "".join(names), "".join(values)
+    all_names, all_values = "".join(names), "".join([value for _, value in pairs])
     if len(all_names) + len(all_values) > limits.HEADERS_MAX_CHARS:
         return f"header fields of more than {limits.HEADERS_MAX_CHARS} characters"
     if not _TOKEN_CHARS(all_names):
@@ -133,14 +145,18 @@ def headers_problem(headers: Iterable[tuple[str, str]]) -> str:
 
 def _headers(members: dict[str, Any], what: str) -> Headers:
     raw = members.get("headers")
-    if type(raw) is not list:
-        raise _wrong(what, "headers", "a list of [name, value]")
-    for pair in raw:
-        if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str or type(pair[1]) is not str:
-            raise _wrong(what, "headers", "a list of [name, value]")
-    if problem := headers_problem(raw):
-        raise ProtocolError(f"{what}.headers: {problem}")
-    return tuple(map(tuple, raw))
+    if type(raw) is list and (not raw or set(map(type, raw)) == {list}):
+        try:
+            if problem := headers_problem(raw):
+                raise ProtocolError(f"{what}.headers: {problem}")
+            return tuple(map(tuple, raw))
+        except (ValueError, TypeError):
+            pass  # not two, or not texts
+    raise _wrong(what, "headers", "a list of [name, value]")
+
+
+def _headers_json(headers: Headers) -> str:
+    return "[" + ",".join([f"[{_quote(name)},{_quote(value)}]" for name, value in headers]) + "]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,8 +347,7 @@ class Seal:
         return cls(count, _matching(members, "SEAL", "signature", _SIGNATURE, "128 hexadecimal digits"))
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """An attempt is assigned; the request's head. `deadline_ms` is what is left; `body_bytes` is None when the length
     is not known.
 
@@ -350,17 +365,10 @@ class Open:
     body_bytes: int | None
 
     def encode(self) -> bytes:
-        return _encode_json(
-            {
-                "request_id": self.request_id,
-                "attempt": self.attempt,
-                "dservice": self.dservice,
-                "method": self.method,
-                "target": self.target,
-                "headers": self.headers,
-                "deadline_ms": self.deadline_ms,
-                "body_bytes": self.body_bytes,
-            }
+        return (
+            f'{{"request_id":{_quote(self.request_id)},"attempt":{self.attempt},"dservice":{_quote(self.dservice)}'
+            f',"method":{_quote(self.method)},"target":{_quote(self.target)},"headers":{_headers_json(self.headers)}'
+            f',"deadline_ms":{self.deadline_ms},"body_bytes":{_integer_or_null(self.body_bytes)}}}'
         ).encode()
 
     @classmethod
@@ -383,8 +391,7 @@ class Open:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The response's head. {"status":200,"headers":[["content-type","image/jpeg"]],"body_bytes":null}"""
 
     status: int
@@ -392,7 +399,9 @@ class Head:
     body_bytes: int | None
 
     def encode(self) -> bytes:
-        return _encode_json({"status": self.status, "headers": self.headers, "body_bytes": self.body_bytes}).encode()
+        headers = _headers_json(self.headers)
+        body_bytes = _integer_or_null(self.body_bytes)
+        return f'{{"status":{self.status},"headers":{headers},"body_bytes":{body_bytes}}}'.encode()
 
     @classmethod
     def decode(cls, payload: bytes) -> "Head":
@@ -404,8 +413,7 @@ class Head:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """What the miner says an attempt used; its canonical bytes are what the seal signs. Every integer is a string of
     digits.
 
@@ -494,6 +502,25 @@ class Statement:
         return values
 
 
+_MEMBER_PATTERNS: Final = {
+    "dservice": "[A-Za-z0-9][A-Za-z0-9._+-]{0,63}",
+    "dservice_version": "[A-Za-z0-9][A-Za-z0-9._+-]{0,63}",
+    "miner_id": "[A-Za-z0-9][A-Za-z0-9._+-]{0,63}",
+    "request_id": "[0-9a-f]{32}",
+    "response_sha256": "[0-9a-f]{64}",
+}
+"""Members of a statement that are not numbers."""
+
+_DONE: Final = re.compile(
+    r'\{"statement":(\{'
+    + ",".join(f'"{name}":"({_MEMBER_PATTERNS.get(name, "0|[1-9][0-9]{0,18}")})"' for name in sorted(Statement._fields))
+    + r'\}),"metadata":(\{.*\})\}',
+    re.DOTALL,
+).fullmatch
+"""A DONE as `Done.encode` writes it; groups: the statement's canonical JSON, its members in their order, the
+metadata."""
+
+
 def metadata_problem(metadata: Mapping[str, str]) -> str:
     """What is wrong with a DService's metadata, or an empty text."""
     if len(metadata) > limits.METADATA_MAX_COUNT:
@@ -503,26 +530,60 @@ def metadata_problem(metadata: Mapping[str, str]) -> str:
     return headers_problem(metadata.items())
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """The attempt is finished. {"statement":{…},"metadata":{"pages":"3"}}"""
 
     statement: Statement
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = MappingProxyType({})
 
     def encode(self) -> bytes:
+        return self.encode_with_digest()[0]
+
+    def encode_with_digest(self) -> tuple[bytes, bytes]:
+        """The payload, and the statement's digest for the seal."""
+        canonical = self.statement.canonical_bytes()
         metadata = _encode_json(dict(self.metadata)).encode() if self.metadata else b"{}"
-        return b'{"statement":' + self.statement.canonical_bytes() + b',"metadata":' + metadata + b"}"
+        return b'{"statement":%b,"metadata":%b}' % (canonical, metadata), sha256(canonical).digest()
 
     @classmethod
     def decode(cls, payload: bytes) -> "Done":
+        return cls.decode_with_digest(payload)[0]
+
+    @classmethod
+    def decode_with_digest(cls, payload: bytes) -> "tuple[Done, bytes]":
+        """Reads a payload, and computes the statement's digest as the seal's tree has it.
+
+        As every implementation of ours writes it, one pattern checks all of it and the digest is over the bytes as
+        they came; any other JSON of the same meaning takes the longer way.
+        """
+        try:
+            match = _DONE(payload.decode())
+        except UnicodeDecodeError:
+            match = None
+        if match is None:
+            return cls._decode_any(payload)
+        (canonical, attempt, cpu, dservice, version, gpu, memory, miner, request_bytes, request_id, response_bytes,
+         response_sha256, status, wall, metadata) = match.groups()  # fmt: skip
+        statement = Statement(
+            request_id, int(attempt), miner, dservice, version, int(status), response_sha256, int(response_bytes),
+            int(request_bytes), int(cpu), int(memory), int(wall), int(gpu),
+        )  # fmt: skip
+        found = {} if metadata == "{}" else _metadata(parse_object(metadata.encode(), "DONE.metadata"))
+        return cls(statement, found), sha256(canonical.encode()).digest()
+
+    @classmethod
+    def _decode_any(cls, payload: bytes) -> "tuple[Done, bytes]":
         members = parse_object(payload, "DONE")
-        metadata = members.get("metadata", {})
-        if type(metadata) is not dict or not all(type(value) is str for value in metadata.values()):
-            raise _wrong("DONE", "metadata", "an object of texts")
-        if metadata and (problem := metadata_problem(metadata)):
-            raise ProtocolError(f"DONE.metadata: {problem}")
-        return cls(Statement.from_members(members.get("statement")), metadata)
+        statement = Statement.from_members(members.get("statement"))
+        return cls(statement, _metadata(members.get("metadata", {}))), statement.digest()
+
+
+def _metadata(value: object) -> dict[str, str]:
+    if type(value) is not dict or not all(type(text) is str for text in value.values()):
+        raise _wrong("DONE", "metadata", "an object of texts")
+    if value and (problem := metadata_problem(value)):
+        raise ProtocolError(f"DONE.metadata: {problem}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

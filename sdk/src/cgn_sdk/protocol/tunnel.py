@@ -350,12 +350,13 @@ class Tunnel:
             return
         assert state.headed, "a response has a head"
         assert state.end_queued, "the response must end before it is done"
-        frame = frames.encode(frames.DONE, stream, message.encode())
+        payload, digest = message.encode_with_digest()
+        frame = frames.encode(frames.DONE, stream, payload)
         state.ending = True
         if state.chunks:
-            state.trailer = (frame, message.statement.digest())
+            state.trailer = (frame, digest)
         else:
-            self._queue_done(stream, frame, message.statement.digest())
+            self._queue_done(stream, frame, digest)
 
     def fail(self, stream: int, message: Fail) -> None:
         """The attempt ends here; what was queued of its body is dropped. Nothing happens once `done` was called."""
@@ -590,10 +591,9 @@ class Tunnel:
     def _on_done(self, frame: frames.Frame, events: list[Event]) -> None:
         _, _, stream, payload = frame
         state = self._state_for(stream, "DONE")
-        message = Done.decode(payload)
+        message, digest = Done.decode_with_digest(payload)
         if len(self._unsealed) >= self.streams_max:
             raise ProtocolError(f"{self.streams_max} DONE frames without a SEAL")
-        digest = message.statement.digest()
         self._unsealed.append(digest)
         if state is None:
             return
