@@ -1,0 +1,39 @@
+"""`python -m dservices.mediagen`: the service on `CGN_SOCKET`, or on `CGN_PORT` for a trial."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+from cgn_sdk.dservice.framework import Request, Response, run
+
+from dservices.mediagen.service import MediaGen
+from dservices.mediagen.settings import SettingRefused, Settings
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    try:
+        settings = Settings.read(os.environ)
+    except SettingRefused as refusal:
+        print(refusal, file=sys.stderr)
+        return 2
+    # Built when the loop runs: the fetcher and the pool belong to it.
+    service: list[MediaGen] = []
+
+    async def start() -> None:
+        service.append(MediaGen(settings))
+        await service[0].start()
+
+    async def stop() -> None:
+        await service[0].stop()
+
+    async def handle(request: Request) -> Response:
+        return await service[0].handle(request)
+
+    return run(handle, on_start=start, on_stop=stop)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

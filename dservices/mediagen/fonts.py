@@ -1,0 +1,111 @@
+"""Fonts: those of locked packages and nothing of the machine, so that text has the same pixels everywhere (G-1).
+
+`Source Sans Pro` and `Source Serif Pro` (SIL OFL 1.1) come with the packages `font-source-sans-pro` and
+`font-source-serif-pro`; an operator may name one more folder. A font that is not there is an error (reference 2.6),
+never
+a silent substitute; a few names that scripts use for "some sans" or "some serif" are aliases.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import struct
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+PACKAGES = ("font_source_sans_pro", "font_source_serif_pro")
+ALIASES: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("sans", "sans-serif", "default", "arial", "helvetica", "verdana", "tahoma", "segoe ui"), "Source Sans Pro"
+    ),
+    **dict.fromkeys(("serif", "times", "times new roman", "georgia", "garamond"), "Source Serif Pro"),
+}
+"""Families that scripts name when any plain face will do."""
+FOLDER_MAX_FILES = 2000
+_SUFFIXES = (".ttf", ".otf")
+
+
+def package_folders() -> list[Path]:
+    """Folders of the installed font packages, found without importing them."""
+    found = []
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is not None and spec.origin is not None:
+            found.append(Path(spec.origin).parent / "files")
+    return found
+
+
+def font_files(folders: Iterable[Path]) -> list[Path]:
+    """Font files below the folders, sorted; where a face exists as .ttf and .otf, only the .ttf (one rasteriser)."""
+    files = [
+        p for folder in folders for p in sorted(folder.rglob("*"))[:FOLDER_MAX_FILES] if p.suffix.lower() in _SUFFIXES
+    ]
+    outlines = {p.stem for p in files if p.suffix.lower() == ".ttf"}
+    return [p for p in files if p.suffix.lower() == ".ttf" or p.stem not in outlines]
+
+
+def family_of(data: bytes) -> str | None:
+    """The typographic family of a TrueType or OpenType file (name ids 16, then 1), or None if it has none."""
+    try:
+        (tables,) = struct.unpack_from(">H", data, 4)
+        for index in range(tables):
+            tag, _, offset, _ = struct.unpack_from(">4sLLL", data, 12 + 16 * index)
+            if tag == b"name":
+                return _family_in(data, offset)
+    except struct.error:
+        return None
+    return None
+
+
+def _family_in(data: bytes, table: int) -> str | None:
+    _, count, strings = struct.unpack_from(">HHH", data, table)
+    found: dict[int, str] = {}
+    for index in range(count):
+        platform, encoding, _, name, length, offset = struct.unpack_from(">HHHHHH", data, table + 6 + 12 * index)
+        if name in (1, 16) and platform == 3 and encoding in (1, 10):
+            start = table + strings + offset
+            found.setdefault(name, data[start : start + length].decode("utf-16-be", "replace"))
+    return found.get(16) or found.get(1)
+
+
+class Fonts:
+    """The fonts of one process. `install` must run before the first text is drawn: the library reads it once."""
+
+    def __init__(self, extra: Path | None = None) -> None:
+        self.files = font_files([*package_folders(), *([extra] if extra is not None else [])])
+        families: dict[str, str] = {}
+        for path in self.files:
+            if (family := family_of(path.read_bytes())) is not None:
+                families.setdefault(family.lower(), family)
+        self.families = families
+
+    def resolve(self, name: str) -> str | None:
+        """The family that a script's name stands for, or None. `fs:/family` and a file suffix are accepted (3.3)."""
+        plain = name.partition(":/")[2] if ":/" in name else name
+        plain = plain.strip().lower().removesuffix(".ttf").removesuffix(".otf")
+        return self.families.get(plain) or self.families.get(ALIASES.get(plain, "").lower())
+
+    def install(self) -> None:
+        """Points fontconfig at exactly these files, with a cache of its own."""
+        folder = Path(tempfile.gettempdir()) / f"cgn-mediagen-fonts-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folders = "".join(
+            f"<dir>{escape(str(parent))}</dir>" for parent in sorted({path.parent for path in self.files})
+        )
+        rejected = sorted({p.parent for p in self.files})
+        globs = "".join(f"<glob>{escape(str(parent))}/*.otf</glob>" for parent in rejected if any(parent.glob("*.ttf")))
+        text = (
+            '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>'
+            f"{folders}<cachedir>{escape(str(folder))}</cachedir>"
+            f"<selectfont><rejectfont>{globs}</rejectfont></selectfont>"
+            '<match target="font"><edit name="hinting" mode="assign"><bool>false</bool></edit></match></fontconfig>'
+        )
+        target = folder / "fonts.conf"
+        draft = folder / f"fonts.{os.getpid()}"
+        draft.write_text(text, "utf-8")
+        draft.replace(target)
+        os.environ["FONTCONFIG_FILE"] = str(target)
+        os.environ.pop("FONTCONFIG_PATH", None)

@@ -1,0 +1,435 @@
+"""What a script's calls do: from a checked call to a new state. One `Host` serves one request and is thrown away.
+
+It lives in a worker process, between the engine (calls come in as JSON) and the pixels. It reaches nothing outside but
+`fetch`, which asks the parent process; every other name is in memory.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from cgn_sdk.dservice.fetch import shown
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import catalogue, limits, loading, saving
+from dservices.mediagen.catalogue import MEDIA, PROFILE, REQ, RESP, check
+from dservices.mediagen.fonts import Fonts
+from dservices.mediagen.mrl import Mrl
+from dservices.mediagen.picture import Picture
+
+Fetch = Callable[[str, str], bytes]
+"""(address, purpose) to its bytes; raises Problem."""
+
+FORBIDDEN_HEADERS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "content-type",
+        "date",
+        "keep-alive",
+        "server",
+        "set-cookie",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "proxy-authenticate",
+        "www-authenticate",
+        "strict-transport-security",
+        "content-encoding",
+    }
+)
+"""What a script may not set: framing, and what speaks for the node's name rather than for this answer."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """The response as far as the script has set it."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    content_type: str | None = None
+    cached: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the script a call stands; 0 if unknown."""
+
+    line: int
+    column: int
+
+
+class Host:
+    """State of one request: media by handle, files in memory, the answer."""
+
+    def __init__(
+        self,
+        mrl: Mrl,
+        headers: Mapping[str, str],
+        fetch: Fetch,
+        fonts: Fonts,
+        *,
+        locate: Callable[[int, int], tuple[int, int, str | None]],
+        put: Callable[[str, bytes, str], None] | None = None,
+        uploads: Mapping[str, bytes] | None = None,
+    ) -> None:
+        self.mrl, self.headers, self.fonts = mrl, headers, fonts
+        self._fetch, self._put, self._locate = fetch, put, locate
+        self.answer = Answer()
+        self.pictures: dict[int, Picture] = {}
+        self.profiles: dict[int, bytes] = {}
+        self.zips: dict[int, dict[str, bytes]] = {}
+        self.files: dict[str, bytes] = {f"mem:/upload/{name}": data for name, data in (uploads or {}).items()}
+        self.uploads = tuple(uploads or ())
+        self.printed: list[str] = []
+        self.problems: list[Problem] = []
+        self.calls = 0
+        self.steps = 0
+        self.sources = 0
+        self.source_bytes = 0
+        self._next = 1 << 20  # handles made by the host; those made by scripts count from 1
+
+    # -- the border ---------------------------------------------------------------------------------------------
+
+    def call(self, text: str) -> str:
+        """One call as JSON, one answer as JSON. Never raises: whatever goes wrong is a problem with the place in it."""
+        place = Place(0, 0)
+        name = "?"
+        try:
+            name, handle, packed, line, column = json.loads(text)
+            if not (isinstance(name, str) and type(line) is int and type(column) is int):
+                raise Problem(422, "script_call", "the call cannot be read")
+            place = Place(line, column)
+            self.calls += 1
+            if self.calls > limits.CALLS_MAX:
+                raise Problem(422, "script_limit", f"a script may make at most {limits.CALLS_MAX} calls")
+            return json.dumps({"value": self._dispatch(name, handle, packed)})
+        except Problem as problem:
+            return self._refusal(problem, name, place)
+        except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+            return self._refusal(
+                Problem(422, "script_call", f"{name}: the arguments cannot be used ({type(error).__name__})"),
+                name,
+                place,
+            )
+        except MemoryError:
+            return self._refusal(
+                Problem(422, "script_memory", f"{name} needs more memory than a request may have"), name, place
+            )
+        except Exception as error:
+            import pyvips
+
+            if not isinstance(error, pyvips.Error):
+                raise
+            return self._refusal(loading.mangled(name, "picture", error), name, place)
+
+    def _refusal(self, problem: Problem, name: str, place: Place) -> str:
+        if place.line and "line" not in problem.facts:
+            line, column, file = self._locate(place.line, place.column)
+            problem.facts.update({"line": line, "column": column, **({"file": file} if file else {})})
+        if name.startswith("media.") and "method" not in problem.facts:
+            problem.facts["method"] = name.partition(".")[2]
+        self.problems.append(problem)
+        return json.dumps(
+            {
+                "problem": {
+                    "ref": len(self.problems) - 1,
+                    "code": problem.code,
+                    "status": problem.status,
+                    "detail": problem.detail,
+                }
+            }
+        )
+
+    def _dispatch(self, name: str, handle: Any, packed: Any) -> Any:
+        kind, _, method = name.partition(".")
+        if kind == "media" and method in MEDIA:
+            self.steps += 1
+            if self.steps > limits.STEPS_MAX:
+                raise Problem(422, "script_limit", f"a script may do at most {limits.STEPS_MAX} operations")
+            if type(handle) is not int or handle not in self.pictures:
+                raise Problem(422, "script_call", "the Media object is unknown")
+            return self._media(method, handle, check(MEDIA[method], packed))
+        if kind == "req" and method in REQ:
+            return self._req(method, check(REQ[method], packed))
+        if kind == "resp":
+            return self._resp(method, packed)
+        if name == "Media":
+            return self._new_media(handle)
+        if name == "print":
+            return self._print(packed)
+        from dservices.mediagen import objects
+
+        return objects.dispatch(self, name, handle, packed)
+
+    # -- media --------------------------------------------------------------------------------------------------
+
+    def _new_media(self, handle: Any) -> None:
+        if type(handle) is not int or not 0 < handle < 1 << 20 or handle in self.pictures:
+            raise Problem(422, "script_call", "the Media object cannot be made")
+        self.keep(handle, Picture())
+
+    def keep(self, handle: int, picture: Picture) -> None:
+        if handle not in self.pictures and len(self.pictures) >= limits.MEDIA_MAX:
+            raise Problem(422, "script_limit", f"a script may have at most {limits.MEDIA_MAX} Media objects")
+        self.pictures[handle] = picture
+
+    def made(self, picture: Picture) -> dict[str, Any]:
+        """A new Media for the script."""
+        self._next += 1
+        self.keep(self._next, picture)
+        return {"$": "media", "v": self._next}
+
+    def picture(self, handle: int) -> Picture:
+        if handle not in self.pictures:
+            raise Problem(422, "script_call", "the Media object is unknown")
+        return self.pictures[handle]
+
+    def _media(self, method: str, handle: int, args: dict[str, Any]) -> Any:
+        from dservices.mediagen import operations
+
+        picture = self.pictures[handle]
+        if method in ("load", "loadAsRGB"):
+            self.keep(handle, self.load(args, rgb=method == "loadAsRGB"))
+            return None
+        if method == "save":
+            return self._save(picture, args)
+        query = operations.QUERIES.get(method)
+        if query is not None:
+            return query(self, picture, args)
+        self.keep(handle, operations.TRANSFORMS[method](self, picture, args))
+        return None
+
+    def load(self, args: Mapping[str, Any], *, rgb: bool = False) -> Picture:
+        name = args["name"]
+        data = self.read(name)
+        picture = loading.load(data, shown(name), args)
+        if rgb:
+            from dservices.mediagen import colouring
+
+            picture = colouring.to_rgb(self, picture)
+        return picture
+
+    def load_named(self, name: str) -> Picture:
+        return self.load(check(MEDIA["load"], {"named": [["name", name]]}))
+
+    def _save(self, picture: Picture, args: dict[str, Any]) -> None:
+        data, content_type = saving.encode(picture, args)
+        name = args["name"]
+        if name is None:
+            self.answer.body, self.answer.content_type = data, content_type
+            self.answer.cached = args["responsetype"] != "streamed"
+            return
+        self.write(name, data, content_type)
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def address(self, name: str) -> str:
+        """An absolute address, or a `mem:` path. Relative names are read beside the script; `read:/x` is the same."""
+        scheme, separator, rest = name.partition(":")
+        if separator and scheme.lower() in ("http", "https"):
+            return name
+        if separator and scheme.lower() == "mem":
+            return "mem:/" + rest.lstrip("/")
+        if separator and scheme.lower() in ("read", "scripts"):
+            return urljoin(self.mrl.script, rest.lstrip("/"))
+        if separator and scheme.isalnum() and len(scheme) > 1:
+            raise Problem(
+                403,
+                "source_refused",
+                f"the file system {scheme}: is not available",
+                parameter="name",
+                expected="an http(s) address, mem:/name or a path beside the script",
+            )
+        if not urlsplit(self.mrl.script).scheme.startswith("http"):
+            raise Problem(
+                422,
+                "bad_parameter",
+                "a relative name needs a script with an address",
+                parameter="name",
+                expected="an http(s) address",
+            )
+        return urljoin(self.mrl.script, name)
+
+    def read(self, name: str) -> bytes:
+        address = self.address(name)
+        if address.startswith("mem:/"):
+            if address not in self.files:
+                raise Problem(404, "source_missing", f"there is no {shown(address)}", parameter="name")
+            return self.files[address]
+        self.sources += 1
+        if self.sources > limits.SOURCES_MAX:
+            raise Problem(422, "script_limit", f"a script may load at most {limits.SOURCES_MAX} addresses")
+        data = self._fetch(address, "source")
+        self.source_bytes += len(data)
+        if self.source_bytes > limits.SOURCES_TOTAL_MAX_BYTES:
+            raise Problem(
+                413, "source_too_large", f"all sources together may have at most {limits.SOURCES_TOTAL_MAX_BYTES} bytes"
+            )
+        return data
+
+    def write(self, name: str, data: bytes, content_type: str) -> None:
+        """`mem:` keeps it for this request; an http(s) address gets it by PUT (G-5: pre-signed S3, Azure SAS)."""
+        scheme = name.partition(":")[0].lower()
+        if scheme in ("http", "https"):
+            if self._put is None:
+                raise Problem(422, "bad_parameter", "saving to an address is not available here", parameter="name")
+            self._put(name, data, content_type)
+            return
+        if scheme in ("write", "results") or ":" not in name:
+            name = "mem:/" + name.partition(":")[2].lstrip("/") if ":" in name else "mem:/" + name
+        if not name.lower().startswith("mem:"):
+            raise Problem(
+                422,
+                "bad_parameter",
+                f"cannot save to {shown(name)}",
+                parameter="name",
+                expected="an http(s) address or mem:/name",
+            )
+        held = sum(len(value) for key, value in self.files.items())
+        if held + len(data) > limits.SOURCES_TOTAL_MAX_BYTES or len(self.files) >= limits.MEDIA_MAX:
+            raise Problem(
+                422, "script_memory", f"files in mem: may have at most {limits.SOURCES_TOTAL_MAX_BYTES} bytes together"
+            )
+        self.files[self.address(name)] = data
+
+    # -- req, resp, print ----------------------------------------------------------------------------------------
+
+    def _req(self, method: str, args: Mapping[str, Any]) -> Any:
+        match method:
+            case "getParameter":
+                return self.mrl.parameters.get(args["name"])
+            case "getParameterNames":
+                return list(self.mrl.parameters)
+            case "getHeader":
+                return self.headers.get(args["name"].lower())
+            case "getHeaderNames":
+                return sorted(self.headers)
+            case "getFileParamNames":
+                return list(self.uploads)
+            case "getFileParamPath":
+                return f"mem:/upload/{args['name']}" if args["name"] in self.uploads else None
+            case "getRequestURL":
+                return f"/mgen/io?{self.mrl.query}"
+            case "getQueryString":
+                return self.mrl.query
+            case _:
+                return self.mrl.script
+
+    def _resp(self, method: str, packed: Any) -> None:
+        if method in ("setObject", "setText"):
+            values: Sequence[Any] = packed.get("positional", []) if isinstance(packed, dict) else []
+            cached = self._response_type(values[2 if method == "setText" else 1])
+            if method == "setText":
+                self._set_text(str(values[0]), str(values[1]))
+            else:
+                handle = values[0].get("v") if isinstance(values[0], dict) and values[0].get("$") == "media" else None
+                if not isinstance(handle, int):
+                    raise Problem(
+                        422,
+                        "bad_parameter",
+                        "resp.setObject: expected a Media, XmlDocument or TextResponse",
+                        parameter="object",
+                        expected="a Media, XmlDocument or TextResponse",
+                    )
+                args = check(MEDIA["save"], {"named": [pair for pair in values[2] if str(pair[0]).lower() != "name"]})
+                self._save(self.picture(handle), args)
+            self.answer.cached = cached
+            return
+        if method not in RESP:
+            raise Problem(422, "unknown_method", f"resp has no method {method!r}", expected="one of " + ", ".join(RESP))
+        args = check(RESP[method], packed)
+        match method:
+            case "setPath":
+                path = args["path"]
+                data = self.read(path)
+                self.answer.body = data
+                self.answer.cached = args["type"] != "streamed"
+                self.answer.content_type = saving.CONTENT_TYPES.get(
+                    loading.sniff(data) or "", "application/octet-stream"
+                )
+            case "setStatus" | "setStatusCode":
+                self.answer.status = args["status"]
+            case "setContentType":
+                self.answer.headers["Content-Type"] = _header_value(args["type"])
+            case _:
+                name = args["name"]
+                if (
+                    not name.replace("-", "").isalnum()
+                    or not name.isascii()
+                    or name.lower() in FORBIDDEN_HEADERS
+                    or name.lower().startswith("cgn-")
+                ):
+                    raise Problem(
+                        422,
+                        "bad_parameter",
+                        f"resp.setHeader: the header {name!r} cannot be set",
+                        parameter="name",
+                        expected="a response header that does not concern framing or security",
+                    )
+                self.answer.headers[name] = _header_value(args["value"])
+
+    def _set_text(self, text: str, content_type: str) -> None:
+        data = text.encode("utf-8", "replace")
+        if len(data) > limits.OUTPUT_MAX_BYTES:
+            raise Problem(422, "output_too_large", f"the result has more than {limits.OUTPUT_MAX_BYTES} bytes")
+        self.answer.body = data
+        self.answer.content_type = _header_value(content_type) + (
+            "" if "charset" in content_type else "; charset=utf-8"
+        )
+
+    @staticmethod
+    def _response_type(value: Any) -> bool:
+        if value is None:
+            return True
+        if value not in ("cached", "streamed", "path"):
+            raise Problem(
+                422,
+                "bad_parameter",
+                "the response type is one of RespType",
+                parameter="type",
+                expected="RespType.Cached or RespType.Streamed",
+            )
+        return bool(value != "streamed")
+
+    def _print(self, packed: Any) -> None:
+        line = str(packed["positional"][0])
+        room = limits.PRINT_MAX_CHARS - sum(len(text) + 1 for text in self.printed)
+        if room > 0:
+            self.printed.append(line[:room])
+
+
+def _header_value(text: str) -> str:
+    """One line of printable ASCII: a line break in a header would begin another."""
+    if not text.isascii() or not text.isprintable():
+        raise Problem(
+            422, "bad_parameter", "a header value is one line of ASCII", parameter="value", expected="printable ASCII"
+        )
+    return text
+
+
+def script_table() -> dict[str, Any]:
+    """What the prelude needs to know: names of methods and tags."""
+    from dservices.mediagen import operations, tags
+
+    return {
+        "version": catalogue.VERSION,
+        "media": [
+            name
+            for name in MEDIA
+            if name in operations.TRANSFORMS or name in operations.QUERIES or name in ("load", "loadAsRGB", "save")
+        ],
+        "req": list(REQ),
+        "resp": list(RESP),
+        "profile": list(PROFILE),
+        "file": list(catalogue.FILE),
+        "zip": list(catalogue.ZIP),
+        "IPTC": list(tags.IPTC),
+        "Exif": list(tags.EXIF),
+    }

@@ -1,0 +1,200 @@
+"""Text (reference 3.3): Pango through libvips, with our fonts only (`fonts`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pyvips
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import geometry
+from dservices.mediagen.compositing import Ink, colour_of, coloured, put, selected, tiled
+from dservices.mediagen.fonts import ALIASES, Fonts
+from dservices.mediagen.picture import Image, Picture, filled, mode_of
+from dservices.mediagen.shaping import check_canvas, each
+
+Args = Mapping[str, Any]
+
+WEIGHTS: Mapping[str, int] = {
+    "thin": 100,
+    "extralight": 200,
+    "ultralight": 200,
+    "light": 300,
+    "normal": 400,
+    "regular": 400,
+    "medium": 500,
+    "semibold": 600,
+    "demibold": 600,
+    "semi": 600,
+    "demi": 600,
+    "bold": 700,
+    "extrabold": 800,
+    "ultrabold": 800,
+    "extra": 800,
+    "ultra": 800,
+    "heavy": 900,
+    "black": 900,
+}
+_OTHER_STYLES = ("underline", "italic", "italics", "strikethru", "strikeout")
+
+
+def style_attributes(style: str) -> str:
+    """The style words of 3.3 as attributes of Pango's markup. Problem for a word that is none."""
+    attributes: dict[str, str] = {}
+    for word in style.lower().split():
+        if word in WEIGHTS:
+            attributes["weight"] = str(WEIGHTS[word])
+        elif word in ("italic", "italics"):
+            attributes["style"] = "italic"
+        elif word == "underline":
+            attributes["underline"] = "single"
+        elif word in ("strikethru", "strikeout"):
+            attributes["strikethrough"] = "true"
+        else:
+            raise Problem(
+                422,
+                "bad_parameter",
+                f"style: {word!r} is no style word",
+                parameter="style",
+                expected="words out of " + ", ".join([*WEIGHTS, *_OTHER_STYLES]),
+            )
+    return "".join(f' {name}="{value}"' for name, value in attributes.items())
+
+
+def family_for(fonts: Fonts, name: str) -> str:
+    family = fonts.resolve(name)
+    if family is None:
+        known = sorted({*fonts.families.values(), *ALIASES})
+        raise Problem(
+            422,
+            "font_missing",
+            f"the font {name!r} is not available",
+            parameter="font",
+            expected="one of " + ", ".join(known),
+        )
+    return family
+
+
+def dpi_of(args: Args, picture: Picture | None) -> float:
+    """Points become pixels by the resolution; 0 counts as 72 (3.3)."""
+    if args["dpi"] is not None:
+        return float(args["dpi"]) or 72.0
+    return (picture.dpi[1] if picture is not None else 72.0) or 72.0
+
+
+def markup(fonts: Fonts, args: Args, text: str) -> str:
+    attributes = f' font_family="{escape(family_for(fonts, args["font"]))}"{style_attributes(args["style"])}'
+    if args["spacing"]:
+        attributes += f' letter_spacing="{round(args["spacing"] * 1024)}"'
+    if not args["kern"]:
+        attributes += ' font_features="kern=0"'
+    line = args.get("line", 1.0)
+    if line != 1.0:
+        attributes += f' line_height="{line:g}"'
+    printable = "".join(character for character in text if character in "\n\t" or ord(character) >= 0x20)
+    return f"<span{attributes}>{escape(printable)}</span>"
+
+
+def mask_of(fonts: Fonts, args: Args, dpi: float) -> Image:
+    """The text as a mask, as tight as its ink; empty text is one empty pixel."""
+    text = args["text"].replace("\r\n", "\n").replace("\\n", "\n")
+    if not text.strip():
+        return Image.black(1, 1).copy(interpretation="b-w")
+    factor = 2 ** args.get("smoothfactor", 0) if args["smooth"] else 1
+    justify = args.get("justify", "left")
+    size = args["size"] * factor
+    # A bound on what Pango is asked to lay out, before it does: no glyph is wider than about twice its size.
+    pixels = size * dpi / 72
+    longest = max(len(line) for line in text.split("\n"))
+    wrap = args.get("wrap")
+    across = (wrap * factor) if wrap else longest * pixels * 2
+    lines = text.count("\n") + 1 + (longest * pixels / (wrap * factor) if wrap else 0)
+    check_canvas(1, int(min(lines * pixels, 1e9) // 4) + 1)
+    if across * lines * pixels > 400_000_000:
+        raise Problem(
+            422,
+            "picture_too_large",
+            "the text is too large to be drawn",
+            parameter="size",
+            expected="a smaller size or a shorter text",
+        )
+    options: dict[str, Any] = {
+        "font": f"{family_for(fonts, args['font'])} {size:g}",
+        "dpi": max(1, round(dpi)),
+        "align": {"left": "low", "justified": "low", "center": "centre", "right": "high"}[justify],
+        "justify": justify == "justified",
+    }
+    if wrap:
+        options["width"] = wrap * factor
+    try:
+        mask = Image.text(markup(fonts, args, text), **options)
+    except pyvips.Error:
+        return Image.black(1, 1).copy(interpretation="b-w")
+    mask = mask.copy_memory()
+    if args.get("baseline"):
+        mask = _on_baselines(mask, text, size * dpi / 72)
+    if factor > 1:
+        mask = mask.resize(1 / factor, kernel="lanczos3")
+    if not args["smooth"]:
+        mask = (mask >= 128).copy(interpretation="b-w")
+    if args.get("angle"):
+        mask = mask.similarity(angle=args["angle"], interpolate=pyvips.Interpolate.new("bilinear"), background=[0])
+    return mask.copy(interpretation="b-w")
+
+
+def _on_baselines(mask: Image, text: str, pixels: float) -> Image:
+    """A box whose height does not depend on the letters: 1.5 x the point size a line (3.3, baseLine)."""
+    height = max(mask.height, math.ceil(1.5 * pixels * (text.count("\n") + 1)))
+    return mask.embed(0, geometry.centred(height, mask.height), mask.width, height)
+
+
+def draw(picture: Picture, fonts: Fonts, args: Args) -> Picture:
+    picture = picture.decoded()
+    mask = mask_of(fonts, args, dpi_of(args, picture))
+    colour = colour_of(picture, args)
+    left = geometry.placed(picture.width, mask.width, args["x"], args["handlex"])
+    top = geometry.placed(picture.height, mask.height, args["y"], args["handley"])
+
+    def change(image: Image) -> Image:
+        overlay = coloured(mask, colour, mode_of(image))
+        if args["tile"]:
+            return selected(
+                picture, image, put(image, tiled(overlay, left, top, image.width, image.height), 0, 0, Ink.of(args))
+            )
+        return selected(picture, image, put(image, overlay, left, top, Ink.of(args)))
+
+    return each(picture, args, change)
+
+
+def make(fonts: Fonts, args: Args) -> Picture:
+    """makeText: an RGBA picture as large as the text; `fillColor` makes the rest opaque."""
+    dpi = dpi_of(args, None)
+    mask = mask_of(fonts, args, dpi)
+    colour = args["color"] if args["color"] is not None else 0
+    overlay = coloured(mask, colour, "RGBA-32")
+    if args["fillcolor"] is not None:
+        from dservices.mediagen.picture import RGBA, channels
+
+        ground = filled(mask.width, mask.height, [*channels(args["fillcolor"], RGBA), 255], "srgb")
+        overlay = put(ground, overlay, 0, 0, Ink())
+    return Picture(images=(overlay,), dpi=(dpi, dpi))
+
+
+def size(fonts: Fonts, picture: Picture | None, args: Args) -> dict[str, int]:
+    mask = mask_of(fonts, {**args, "smoothfactor": 0}, dpi_of(args, picture))
+    return {"width": int(mask.width), "height": int(mask.height)}
+
+
+def offsets(fonts: Fonts, picture: Picture | None, args: Args) -> list[int]:
+    """Where each character of the first line starts, from advances: the width up to it, less the trailing bearing."""
+    line = args["text"].split("\n")[0][:1000]
+    dpi = dpi_of(args, picture)
+    # The advance of a prefix is what a bar after it is moved by; two bars give the bar's own place.
+    plain = {**args, "smoothfactor": 0, "justify": "left"}
+    alone = int(mask_of(fonts, {**plain, "text": "||"}, dpi).width)
+    return [0] + [
+        max(0, int(mask_of(fonts, {**plain, "text": f"|{line[:n]}|"}, dpi).width) - alone) for n in range(1, len(line))
+    ]

@@ -1,0 +1,276 @@
+"""From bytes to a picture: the type from the content, the header before the pixels, the limits before both.
+
+Only formats that libvips' maintainers fuzz, PDFium for PDF, and small readers of ours (`bitmaps`, `animations`) are
+used; the type
+is never taken from the name. Everything runs in a worker that may die of it (G-6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyvips
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import limits
+from dservices.mediagen.geometry import EXIF_TURNS, Turn
+from dservices.mediagen.picture import Image, Picture, Undecoded, mode_of, normalised, too_large
+from dservices.mediagen.values import frame_numbers
+
+PDF_RENDER_MAX_PIXELS = 64_000_000
+"""Of one page; PDFium draws into one block of memory."""
+SVG_MAX_BYTES = 8 << 20
+"""SVG is a program for a renderer: large ones are bombs more often than drawings."""
+
+
+def sniff(data: bytes | memoryview) -> str | None:
+    """The format by its first bytes, or None. The names are those of `getFileType`."""
+    head = bytes(data[:1024])
+    for magic, name in (
+        (b"\xff\xd8\xff", "jpeg"),
+        (b"\x89PNG\r\n\x1a\n", "png"),
+        (b"GIF87a", "gif"),
+        (b"GIF89a", "gif"),
+        (b"II*\0", "tiff"),
+        (b"MM\0*", "tiff"),
+        (b"II+\0", "tiff"),
+        (b"MM\0+", "tiff"),
+        (b"BM", "bmp"),
+        (b"8BPS", "psd"),
+    ):
+        if head.startswith(magic):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp" and any(brand in head[8:64] for brand in (b"avif", b"avis")):
+        return "avif"
+    if b"%PDF-" in head:
+        return "pdf"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if text.startswith((b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in bytes(data[:65536]):
+        return "svg"
+    return None
+
+
+def load(data: bytes, shown_name: str, options: Mapping[str, Any]) -> Picture:
+    """The picture in `data`. Problem 415 for a format we do not read, 422 for a mangled or too large one."""
+    kind = sniff(data)
+    if kind is None:
+        raise Problem(
+            415,
+            "source_unsupported",
+            f"{shown_name} is in no format this service reads",
+            expected="JPEG, PNG, GIF, WebP, AVIF, TIFF, BMP, SVG, PSD or PDF",
+        )
+    wanted = options.get("type")
+    if wanted is not None and not options["detect"] and _family(wanted) != _family(kind):
+        raise Problem(
+            422, "FileTypeWrong", f"{shown_name} is {kind}, not {wanted}", expected="detect @ true, or the right type"
+        )
+    try:
+        if kind == "pdf":
+            return _load_pdf(data, options)
+        if kind in {"bmp", "psd"}:
+            from dservices.mediagen import bitmaps
+
+            return bitmaps.load(data, kind)
+        if kind == "png" and b"acTL" in data[: 64 * 1024]:
+            from dservices.mediagen import animations
+
+            return animations.load_apng(data)
+        return _load_vips(data, kind, options)
+    except pyvips.Error as error:
+        raise mangled(shown_name, kind, error) from None
+    except (ValueError, EOFError) as error:
+        raise mangled(shown_name, kind, error) from None
+
+
+def mangled(shown_name: str, kind: str, error: Exception) -> Problem:
+    """FileMangled of the reference (2.6): libvips' own words, the first line of them, without addresses."""
+    first = next((line.strip() for line in str(error).splitlines() if ":" in line and "unable to call" not in line), "")
+    return Problem(
+        422, "FileMangled", f"{shown_name} ({kind}) cannot be decoded: {first[:160] or 'the data is damaged'}"
+    )
+
+
+def _family(name: str) -> str:
+    return {"jpg": "jpeg", "jpe": "jpeg", "tif": "tiff"}.get(name.lower(), name.lower())
+
+
+def _check_size(width: int, height: int, frames: int = 1) -> None:
+    if not (0 < width <= limits.SIDE_MAX and 0 < height <= limits.SIDE_MAX):
+        raise Problem(
+            422,
+            "picture_too_large",
+            f"width and height may be 1 to {limits.SIDE_MAX} pixels, this has {width} x {height}",
+        )
+    if frames > limits.FRAMES_MAX:
+        raise Problem(
+            422, "picture_too_large", f"at most {limits.FRAMES_MAX} frames or pages can be loaded, this has {frames}"
+        )
+    if width * height * frames > limits.PIXELS_MAX:
+        raise too_large()
+
+
+def _header(image: Image, name: str, default: Any = None) -> Any:
+    return image.get(name) if image.get_typeof(name) else default
+
+
+def _load_vips(data: bytes, kind: str, options: Mapping[str, Any]) -> Picture:
+    if kind == "svg":
+        return _load_svg(data, options)
+    safe: dict[str, Any] = {"fail_on": "error"}
+    header = Image.new_from_buffer(data, "", **safe)
+    pages = int(_header(header, "n-pages", 1))
+    animated = kind in ("gif", "webp", "tiff", "avif") and pages > 1
+    _check_size(header.width, header.height, pages if animated else 1)
+    facts = _facts(header, kind, options)
+    if animated:
+        return _load_pages(data, kind, pages, header, safe, options, facts)
+    if kind == "avif":  # the decoder applies the container's own turn and keeps the tag
+        return Picture(undecoded=_undecoded(data, header, Turn(), safe, shrink=False), **facts)
+    turn = EXIF_TURNS.get(int(_header(header, "orientation", 1)), Turn())
+    return Picture(undecoded=_undecoded(data, header, turn, safe, shrink=kind in ("jpeg", "webp", "png")), **facts)
+
+
+def _undecoded(data: bytes, header: Image, turn: Turn, safe: dict[str, Any], *, shrink: bool) -> Undecoded:
+    plain = header.format == "uchar" and header.interpretation in ("srgb", "b-w") and header.bands in (1, 3, 4)
+
+    def shrunk(width: int, height: int) -> Image:
+        image = Image.thumbnail_buffer(data, width, height=height, size="force", no_rotate=True, fail_on="error")
+        # The decoder reads once, from top to bottom; what follows may read in any order.
+        return normalised(image).copy_memory()
+
+    # A mode other than RGB is known only after conversion; asking for it needs the header alone.
+    mode = mode_of(normalised(header))
+    return Undecoded(
+        header.width,
+        header.height,
+        mode,
+        turn,
+        lambda: normalised(Image.new_from_buffer(data, "", **safe)),
+        shrunk if shrink and plain else None,
+    )
+
+
+def _facts(header: Image, kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What travels with the picture: resolution, profile, metadata if asked for."""
+    resolution = (header.xres * 25.4, header.yres * 25.4)
+    # libvips says 1 pixel/mm for "not given" (reference 3.3: resolution 0 counts as 72).
+    dpi = tuple(72.0 if abs(value - 25.4) < 0.01 or value <= 0 else round(value, 2) for value in resolution)
+    facts: dict[str, Any] = {"dpi": dpi, "file_type": kind}
+    profile = _header(header, "icc-profile-data")
+    if profile:
+        facts["profile"] = bytes(profile)
+    if options.get("loadmetadata"):
+        blocks = {"Exif": "exif-data", "IPTC": "iptc-data", "XMP": "xmp-data"}
+        facts["metadata"] = {
+            name: bytes(_header(header, field)) for name, field in blocks.items() if _header(header, field)
+        }
+    return facts
+
+
+def _load_pages(
+    data: bytes,
+    kind: str,
+    pages: int,
+    header: Image,
+    safe: dict[str, Any],
+    options: Mapping[str, Any],
+    facts: dict[str, Any],
+) -> Picture:
+    spans = options.get("frames") or options.get("frame")
+    chosen = frame_numbers(spans, pages) if spans else list(range(pages))
+    if not chosen:
+        raise Problem(
+            422,
+            "bad_parameter",
+            "load, frames: the list names no frame of this file",
+            parameter="frames",
+            expected=f"frames from 1 to {pages}",
+        )
+    if kind == "tiff":  # pages of one file may differ in size
+        images = []
+        for number in chosen:
+            page = Image.new_from_buffer(data, "", page=number, **safe)
+            _check_size(page.width, page.height, len(chosen))
+            images.append(normalised(page))
+        return Picture(images=tuple(images), **facts)
+    strip = normalised(Image.new_from_buffer(data, "", n=-1, **safe))
+    height = int(_header(strip, "page-height", strip.height))
+    # Cutting frames out of one strip reads it many times: decoded once, in memory.
+    strip = strip.copy_memory()
+    delays = _header(header, "delay", [100] * pages)
+    return Picture(
+        images=tuple(strip.crop(0, number * height, strip.width, height) for number in chosen),
+        delays=tuple(int(delays[number]) if number < len(delays) else 100 for number in chosen),
+        loop=int(_header(header, "loop", 0)),
+        **facts,
+    )
+
+
+def _load_svg(data: bytes, options: Mapping[str, Any]) -> Picture:
+    if len(data) > SVG_MAX_BYTES:
+        raise Problem(422, "picture_too_large", f"an SVG may have at most {SVG_MAX_BYTES} bytes")
+    dpi = float(options["dpi"])
+    header = Image.svgload_buffer(data, dpi=dpi)
+    _check_size(header.width, header.height)
+    image = normalised(header)
+    return Picture(images=(image,), dpi=(dpi, dpi), file_type="svg")
+
+
+def _load_pdf(data: bytes, options: Mapping[str, Any]) -> Picture:
+    """Pages as RGB pictures, rendered one by one at `dpi` (3.1)."""
+    import pypdfium2
+
+    try:
+        document = pypdfium2.PdfDocument(data, password=options.get("password"))
+    except pypdfium2.PdfiumError as error:
+        if "password" in str(error).lower():
+            raise Problem(422, "source_locked", "the document wants a password: load(password @ …)") from None
+        raise ValueError(f"pdf: {error}") from None
+    try:
+        count = len(document)
+        spans: Sequence[tuple[int, int, int]] = options.get("frames") or options.get("frame") or ((1, 1, 1),)
+        chosen = frame_numbers(spans, count)
+        if not chosen:
+            raise Problem(
+                422,
+                "bad_parameter",
+                f"load, frames: the document has {count} pages",
+                parameter="frames",
+                expected=f"pages from 1 to {count}",
+            )
+        dpi = float(options["dpi"])
+        images = []
+        total = 0
+        for number in chosen:
+            page = document[number]
+            width, height = (max(1, round(side * dpi / 72)) for side in page.get_size())
+            _check_size(width, height)
+            total += width * height
+            if width * height > PDF_RENDER_MAX_PIXELS or total > limits.PIXELS_MAX or len(images) > limits.FRAMES_MAX:
+                raise too_large()
+            images.append(_render_page(page, dpi / 72, options["fillcolor"]))
+            page.close()
+        return Picture(images=tuple(images), dpi=(dpi, dpi), file_type="pdf")
+    finally:
+        document.close()
+
+
+def _render_page(page: Any, scale: float, fill: int) -> Image:
+    background = (fill >> 16 & 255, fill >> 8 & 255, fill & 255, 255)
+    bitmap = page.render(
+        scale=scale, fill_color=background, may_draw_forms=False, rev_byteorder=True, prefer_bgrx=True, draw_annots=True
+    )
+    try:
+        stride, width, height = bitmap.stride, bitmap.width, bitmap.height
+        raw = bytes(bitmap.buffer)
+    finally:
+        bitmap.close()
+    bands = stride // width if stride % width == 0 else 4
+    image = Image.new_from_memory(raw, stride // bands, height, bands, "uchar").crop(0, 0, width, height)
+    if bands == 1:
+        return image.copy(interpretation="b-w")
+    return image[0:3].copy(interpretation="srgb")

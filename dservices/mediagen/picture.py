@@ -1,0 +1,254 @@
+"""A picture in a worker: frames as lazy libvips images plus what travels with them. Immutable; operations make new
+ones.
+
+Every image here has 8 bits a channel (reference 5.2) in one of five modes: Gray, RGB, RGBA, CMYK, CMYKA; alpha is
+straight. What was loaded stays undecoded as long as only right-angle turns and mirrors follow, so that a scale after
+them
+can let the decoder shrink (see `scaled`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyvips
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import limits
+from dservices.mediagen.geometry import Turn
+
+GRAY, RGB, RGBA, CMYK, CMYKA = "Gray-8", "RGB-24", "RGBA-32", "CMYK-32", "CMYKA-40"
+Image = pyvips.Image
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a picture that has layers; `image` has alpha. Position is the upper left corner."""
+
+    image: Image
+    name: str
+    x: int = 0
+    y: int = 0
+    opacity: int = 255
+    visible: bool = True
+    blend: str = "Normal"
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """Bytes whose header has been read. `open` decodes in full; `shrunk(w, h)` decodes to exactly that size."""
+
+    width: int
+    height: int
+    mode: str
+    turn: Turn
+    open: Callable[[], Image]
+    shrunk: Callable[[int, int], Image] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """See the module. `images` is empty while `undecoded` is set."""
+
+    images: tuple[Image, ...] = ()
+    undecoded: Undecoded | None = None
+    delays: tuple[int, ...] = ()
+    """Milliseconds a frame, one each; empty for still pictures and pages."""
+    loop: int = 0
+    dpi: tuple[float, float] = (72.0, 72.0)
+    profile: bytes | None = None
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    """Raw blocks "Exif", "IPTC", "XMP"."""
+    file_type: str | None = None
+    foreground: int | None = None
+    background: int | None = None
+    transparent: bool = False
+    """The background colour counts as transparent (setColor)."""
+    palette: tuple[int, ...] = ()
+    """Colours of a picture that `reduce` made; its pixels stay RGB or RGBA."""
+    selection: Image | None = None
+    layers: tuple[Layer, ...] = ()
+
+    @property
+    def width(self) -> int:
+        if self.undecoded is not None:
+            return self.undecoded.height if self.undecoded.turn.swaps_sides else self.undecoded.width
+        return int(self._first.width)
+
+    @property
+    def height(self) -> int:
+        if self.undecoded is not None:
+            return self.undecoded.width if self.undecoded.turn.swaps_sides else self.undecoded.height
+        return int(self._first.height)
+
+    @property
+    def mode(self) -> str:
+        return self.undecoded.mode if self.undecoded is not None else mode_of(self._first)
+
+    @property
+    def frame_count(self) -> int:
+        return 1 if self.undecoded is not None else len(self.images)
+
+    @property
+    def _first(self) -> Image:
+        if not self.images:
+            raise Problem(422, "empty_media", "the Media object is empty: load or makeCanvas comes first")
+        return self.images[0]
+
+    def decoded(self) -> Picture:
+        """The same picture with pixels to work on."""
+        if self.undecoded is None:
+            self._first  # noqa: B018 - raises for an empty object
+            return self
+        image = turned(self.undecoded.open(), self.undecoded.turn)
+        return replace(self, undecoded=None, images=(image,))
+
+    def with_images(self, images: tuple[Image, ...], **changes: Any) -> Picture:
+        if sum(image.width * image.height for image in images) > limits.PIXELS_MAX:
+            raise too_large()
+        return replace(self, images=images, undecoded=None, **changes)
+
+    def turned(self, quarters: int) -> Picture:
+        if self.undecoded is not None:
+            changed = replace(self.undecoded, turn=self.undecoded.turn.then_turned(quarters))
+            return replace(self, undecoded=changed)
+        return self.with_images(tuple(turned(image, Turn(quarters)) for image in self.images))
+
+    def mirrored(self, vertical: bool) -> Picture:
+        if self.undecoded is not None:
+            changed = replace(self.undecoded, turn=self.undecoded.turn.then_mirrored(vertical))
+            return replace(self, undecoded=changed)
+        return self.with_images(tuple(image.flipver() if vertical else image.fliphor() for image in self.images))
+
+
+def too_large() -> Problem:
+    return Problem(
+        422,
+        "picture_too_large",
+        f"a picture may have at most {limits.PIXELS_MAX} pixels, all frames together",
+        expected=f"at most {limits.PIXELS_MAX} pixels",
+    )
+
+
+def turned(image: Image, turn: Turn) -> Image:
+    if turn.mirrored:
+        image = image.fliphor()
+    if turn.quarters == 0:
+        return image
+    # Quarter turns read columns: from memory, or each column would decode the picture again.
+    return image.rot(("d0", "d90", "d180", "d270")[turn.quarters])
+
+
+def mode_of(image: Image) -> str:
+    if image.interpretation == "cmyk":
+        return CMYK if image.bands == 4 else CMYKA
+    return {1: GRAY, 3: RGB, 4: RGBA}[image.bands]
+
+
+def has_alpha(image: Image) -> bool:
+    return mode_of(image) in (RGBA, CMYKA)
+
+
+def normalised(image: Image) -> Image:
+    """Any decoded image as one of the five modes, 8 bits a channel."""
+    interpretation = image.interpretation
+    if interpretation == "cmyk":
+        if image.format != "uchar":
+            image = (
+                (image >> 8).cast("uchar").copy(interpretation="cmyk")
+                if image.format == "ushort"
+                else image.cast("uchar")
+            )
+        return image if image.bands in (4, 5) else image[0:5].copy(interpretation="cmyk")
+    if interpretation in ("b-w", "grey16") and image.bands == 1:
+        if image.format == "ushort":
+            image = (image >> 8).cast("uchar")
+        elif image.format != "uchar":
+            image = image.cast("uchar")
+        return image.copy(interpretation="b-w")
+    if interpretation in ("rgb16", "grey16") and image.format == "ushort":
+        image = (image >> 8).cast("uchar").copy(interpretation="srgb")
+    elif interpretation not in ("srgb", "rgb", "b-w", "multiband") or image.format != "uchar":
+        image = image.colourspace("srgb") if interpretation not in ("multiband", "matrix") else image.cast("uchar")
+        image = image.cast("uchar")
+    if image.bands == 2:
+        image = image[0].bandjoin([image[0], image[0], image[1]])
+    elif image.bands > 4:
+        image = image[0:4]
+    if image.bands == 1:
+        return image.copy(interpretation="b-w")
+    return image.copy(interpretation="srgb")
+
+
+def channels(colour: int, mode: str) -> list[int]:
+    """A colour number as values for the colour channels of a mode, without alpha (reference 1.4)."""
+    if mode in (CMYK, CMYKA):
+        return [colour >> 24 & 255, colour >> 16 & 255, colour >> 8 & 255, colour & 255]
+    red, green, blue = colour >> 16 & 255, colour >> 8 & 255, colour & 255
+    if mode == GRAY:
+        return [luma(red, green, blue)]
+    return [red, green, blue]
+
+
+def luma(red: int, green: int, blue: int) -> int:
+    """Rec. 601 weights in integers; the sum of the weights is 1000, so equal components stay what they are."""
+    return (299 * red + 587 * green + 114 * blue + 500) // 1000
+
+
+def colour_number(values: list[float], mode: str) -> int:
+    """The other way round: channel values (alpha ignored) as a colour number."""
+    whole = [max(0, min(255, int(value))) for value in values]
+    if mode == GRAY:
+        return whole[0] * 0x010101
+    count = 4 if mode in (CMYK, CMYKA) else 3
+    number = 0
+    for value in whole[:count]:
+        number = number << 8 | value
+    return number
+
+
+def filled(width: int, height: int, values: list[int], interpretation: str) -> Image:
+    """A canvas of one colour; lazy, costs no memory."""
+    return (
+        Image.black(1, 1)
+        .linear([1] * len(values), values, uchar=True)
+        .copy(interpretation=interpretation)
+        .embed(0, 0, width, height, extend="copy")
+    )
+
+
+def interpretation_of(mode: str) -> str:
+    return {GRAY: "b-w", CMYK: "cmyk", CMYKA: "cmyk"}.get(mode, "srgb")
+
+
+def with_alpha(image: Image, alpha: int = 255) -> Image:
+    """The image with an alpha channel (gray becomes RGB: there is no gray with alpha in 5.2)."""
+    if has_alpha(image):
+        return image
+    if image.bands == 1:
+        image = image.bandjoin([image, image]).copy(interpretation="srgb")
+    return image.bandjoin(alpha)
+
+
+def as_rgb(image: Image) -> Image:
+    """RGB or RGBA for display of any mode; CMYK by the plain formula (colorCorrect is the exact way)."""
+    mode = mode_of(image)
+    if mode == GRAY:
+        return image.bandjoin([image, image]).copy(interpretation="srgb")
+    if mode in (CMYK, CMYKA):
+        inks = image[0:3].linear([-1, -1, -1], [255, 255, 255])
+        key = image[3].linear(-1, 255)
+        rgb = (inks * key / 255).rint().cast("uchar").copy(interpretation="srgb")
+        return rgb.bandjoin(image[4]) if mode == CMYKA else rgb
+    return image
+
+
+def as_gray(image: Image) -> Image:
+    """One channel, by `luma`; alpha is dropped."""
+    if mode_of(image) == GRAY:
+        return image
+    rgb = as_rgb(image)
+    weighted = rgb[0:3].recomb(Image.new_from_array([[0.299, 0.587, 0.114]]))
+    return (weighted + 0.5).floor().cast("uchar").copy(interpretation="b-w")

@@ -1,0 +1,276 @@
+"""Worker processes kept warm: a request takes one, a worker that died or ran too long is replaced, its request refused.
+
+The parent never touches pixels or scripts. It fetches for its workers, and kills them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import mmap
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import limits
+from dservices.mediagen.worker import _FRAME, PHASE_SCRIPT, Status
+
+FetchForWorker = Callable[[str, str], Awaitable[bytes]]
+PutForWorker = Callable[[str, bytes, str], Awaitable[None]]
+
+_log = logging.getLogger("cgn.mediagen.pool")
+START_S = 30.0
+"""A worker loads V8, libvips and fonts within half a second; a machine under load takes its time."""
+RESTART_PAUSE_S = 0.5
+"""Between failed starts of a worker: a broken installation must not become a busy loop."""
+
+
+class WorkerDied(Exception):
+    """The process ended in the middle of a request."""
+
+
+class Worker:
+    """One worker process and the socket to it."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        page: mmap.mmap,
+    ) -> None:
+        self.process, self._reader, self._writer, self._page = process, reader, writer, page
+        self.status = Status(page)
+        self.served = 0
+
+    @classmethod
+    async def start(cls, memory_bytes: int, environment: Mapping[str, str]) -> Worker:
+        ours, theirs = socket.socketpair()
+        descriptor = os.memfd_create("cgn-mediagen")
+        os.ftruncate(descriptor, mmap.PAGESIZE)
+        page = mmap.mmap(descriptor, mmap.PAGESIZE)
+        # The worker expects its descriptors at 3 and 4; a tiny shell-free launcher moves them there.
+        code = (
+            f"import os,sys;a=os.dup({theirs.fileno()});b=os.dup({descriptor});c=os.dup2(a,200);d=os.dup2(b,201);"
+            "os.dup2(200,3);os.dup2(201,4);os.closerange(5,256);"
+            "import runpy;runpy.run_module('dservices.mediagen.worker',run_name='__main__',alter_sys=True)"
+        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                code,
+                str(memory_bytes),
+                pass_fds=(theirs.fileno(), descriptor),
+                stdin=asyncio.subprocess.DEVNULL,
+                env=dict(environment),
+            )
+        finally:
+            theirs.close()
+            os.close(descriptor)
+        ours.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 22)
+        worker = cls(process, reader, writer, page)
+        try:
+            async with asyncio.timeout(START_S):
+                message, _ = await worker.receive()
+        except (TimeoutError, WorkerDied):
+            await worker.kill()
+            raise
+        assert "ready" in message
+        return worker
+
+    async def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
+        text = json.dumps(message).encode()
+        try:
+            self._writer.write(_FRAME.pack(len(text), len(blob)) + text)
+            if blob:
+                self._writer.write(blob)
+            await self._writer.drain()
+        except ConnectionError:
+            raise WorkerDied from None
+
+    async def receive(self) -> tuple[dict[str, Any], bytes]:
+        try:
+            text_length, blob_length = _FRAME.unpack(await self._reader.readexactly(_FRAME.size))
+            if text_length > limits.CALL_MAX_CHARS or blob_length > limits.OUTPUT_MAX_BYTES:
+                raise WorkerDied  # not what our code sends: treat as hostile
+            message = json.loads(await self._reader.readexactly(text_length))
+            return message, await self._reader.readexactly(blob_length) if blob_length else b""
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError):
+            raise WorkerDied from None
+
+    async def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        self._writer.close()
+        await self.process.wait()
+        self._page.close()
+
+
+def worker_environment(fonts: str | None) -> dict[str, str]:
+    """The little a worker sees of the environment; fixed, because results must not depend on it (G-1)."""
+    import dservices
+
+    roots = {os.path.dirname(os.path.dirname(os.path.abspath(dservices.__file__)))}
+    import cgn_sdk
+
+    roots.add(os.path.dirname(os.path.dirname(os.path.abspath(cgn_sdk.__file__))))
+    values = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": os.pathsep.join([*sorted(roots), *filter(None, [os.environ.get("PYTHONPATH", "")])]),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "HOME": "/nonexistent",
+        "TMPDIR": os.environ.get("TMPDIR", "/tmp"),  # noqa: S108 - the miner mounts a private one
+        "VIPS_CONCURRENCY": "1",
+        "VIPS_BLOCK_UNTRUSTED": "1",
+        "VIPS_DISC_THRESHOLD": "4g",
+        "MALLOC_ARENA_MAX": "2",
+    }
+    if fonts:
+        values["CGN_MEDIAGEN_FONTS"] = fonts
+    return values
+
+
+class Pool:
+    """`size` workers. `run` waits its turn; more than `limits.QUEUE_MAX` waiting are refused."""
+
+    def __init__(
+        self,
+        size: int,
+        fetch: FetchForWorker,
+        put: PutForWorker,
+        *,
+        memory_bytes: int = limits.WORKER_MEMORY_BYTES,
+        fonts: str | None = None,
+        wall_s: float = limits.WORK_WALL_S,
+    ) -> None:
+        self._size, self._fetch, self._put = size, fetch, put
+        self._memory_bytes, self._fonts, self._wall_s = memory_bytes, fonts, wall_s
+        self._idle: asyncio.Queue[Worker] = asyncio.Queue()
+        self._waiting = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._workers: set[Worker] = set()
+        self._closed = False
+        self.replaced = 0
+
+    async def start(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._size):
+                group.create_task(self._add(first=True))
+
+    async def _add(self, *, first: bool = False) -> None:
+        while not self._closed:
+            try:
+                worker = await Worker.start(self._memory_bytes, worker_environment(self._fonts))
+            except (WorkerDied, TimeoutError, OSError):
+                if first:
+                    raise RuntimeError("a MediaGen worker does not start; its own message is above") from None
+                _log.exception("a worker does not start")
+                await asyncio.sleep(RESTART_PAUSE_S)
+                continue
+            if self._closed:
+                await worker.kill()
+                return
+            self._workers.add(worker)
+            self._idle.put_nowait(worker)
+            return
+
+    async def close(self) -> None:
+        self._closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(worker.kill() for worker in self._workers))
+        self._workers.clear()
+
+    @property
+    def pids(self) -> list[int]:
+        return sorted(worker.process.pid for worker in self._workers)
+
+    async def run(
+        self, order: Mapping[str, Any], blob: bytes = b"", *, wall_s: float | None = None
+    ) -> tuple[dict[str, Any], bytes]:
+        """Sends one request to a worker: (outcome, body). Problem for everything else."""
+        if self._waiting >= limits.QUEUE_MAX:
+            raise Problem(503, "busy", "too many requests are waiting; repeat later")
+        self._waiting += 1
+        try:
+            worker = await self._idle.get()
+        finally:
+            self._waiting -= 1
+        bound = min(self._wall_s, wall_s) if wall_s is not None else self._wall_s
+        whole = False
+        try:
+            async with asyncio.timeout(bound):
+                outcome, body = await self._serve(worker, order, blob)
+            whole = True
+        except TimeoutError:
+            raise Problem(422, "work_timeout", f"the request took longer than {bound:g} s", limit_s=bound) from None
+        except WorkerDied:
+            raise await self._obituary(worker) from None
+        finally:
+            worker.served += 1
+            if whole and worker.served < limits.WORKER_REQUESTS_MAX and not self._closed:
+                self._idle.put_nowait(worker)
+            else:
+                self._replace(worker)
+        if "problem" in outcome:
+            status, code, detail, facts = outcome["problem"]
+            raise Problem(status, code, detail, **facts)
+        return outcome, body
+
+    async def _serve(self, worker: Worker, order: Mapping[str, Any], blob: bytes) -> tuple[dict[str, Any], bytes]:
+        await worker.send({"run": order}, blob)
+        while True:
+            message, data = await worker.receive()
+            if "done" in message:
+                return message["done"], data
+            try:
+                if "put" in message:
+                    await self._put(str(message["put"]), data, str(message["content_type"]))
+                    await worker.send({"ok": True})
+                else:
+                    await worker.send({"ok": True}, await self._fetch(str(message["fetch"]), str(message["purpose"])))
+            except Problem as problem:
+                await worker.send({"problem": [problem.status, problem.code, problem.detail, problem.facts]})
+
+    async def _obituary(self, worker: Worker) -> Problem:
+        """What to say about a worker that died: by where it was. The cause is the request's in all likelihood."""
+        phase, _ = worker.status.read()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                await worker.process.wait()
+        code = worker.process.returncode
+        name = (
+            signal.Signals(-code).name
+            if code is not None and code < 0 and -code in signal.valid_signals()
+            else str(code)
+        )
+        _log.warning("worker %s ended with %s in phase %s", worker.process.pid, name, phase)
+        if phase == PHASE_SCRIPT:
+            return Problem(422, "script_memory", "the script used more memory than it may have; its process was ended")
+        return Problem(422, "work_failed", "the picture could not be made within the limits; its process was ended")
+
+    def _replace(self, worker: Worker) -> None:
+        self._workers.discard(worker)
+        self.replaced += 1
+
+        async def swap() -> None:
+            await worker.kill()
+            await self._add()
+
+        task = asyncio.create_task(worker.kill()) if self._closed else asyncio.create_task(swap())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

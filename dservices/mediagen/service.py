@@ -1,0 +1,102 @@
+"""MediaGen's front: HTTP in, one request to a worker, the answer out. Async, and free of pixels and scripts."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from cgn_sdk.dservice.fetch import Fetcher, FetchLimits
+from cgn_sdk.dservice.framework import Request, Response
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import limits, mrl
+from dservices.mediagen.pool import Pool
+from dservices.mediagen.settings import Settings
+
+MAX_AGE_S = 3600
+"""How long a `Cached` answer may be reused without asking: scripts and sources behind it may change."""
+SCRIPT_HEADERS = frozenset(
+    {"accept", "accept-language", "user-agent", "referer", "content-type", "if-none-match", "cgn-request-id", "host"}
+)
+"""Request headers a script may see; anything else is between DApp and node."""
+
+
+class MediaGen:
+    """The handler and what it holds: pool and fetcher."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        fetch_limits = FetchLimits(max_bytes=settings.source_max_bytes, total_s=settings.fetch_total_s)
+        self.fetcher = Fetcher(settings.policy, fetch_limits, egress=settings.egress, user_agent="cgn-mediagen")
+        self.pool = Pool(
+            settings.workers,
+            self._fetch,
+            self._put,
+            memory_bytes=settings.worker_memory_bytes,
+            fonts=settings.fonts,
+            wall_s=settings.wall_s,
+        )
+
+    async def start(self) -> None:
+        await self.pool.start()
+
+    async def stop(self) -> None:
+        await self.pool.close()
+        await self.fetcher.close()
+
+    async def _fetch(self, address: str, purpose: str) -> bytes:
+        bound = limits.SCRIPT_MAX_BYTES if purpose == "script" else None
+        try:
+            return (await self.fetcher.get(address, max_bytes=bound)).body
+        except Problem as problem:
+            if purpose == "script" and problem.code.startswith("source_"):
+                raise Problem(
+                    problem.status, problem.code.replace("source_", "script_"), f"script: {problem.detail}"
+                ) from None
+            raise
+
+    async def _put(self, address: str, data: bytes, content_type: str) -> None:
+        # Azure wants the kind of blob named; S3 and plain servers ignore it.
+        await self.fetcher.put(address, data, content_type, headers={"x-ms-blob-type": "BlockBlob"})
+
+    async def handle(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD", "POST"):
+            raise Problem(405, "method_not_allowed", "use GET, or POST to send files")
+        parsed = mrl.parse(request.target)
+        order: dict[str, Any] = {
+            "script": parsed.script,
+            "function": parsed.function,
+            "arguments": list(parsed.arguments),
+            "parameters": dict(parsed.parameters),
+            "query": parsed.query,
+            "headers": {name: value for name, value in request.headers.items() if name in SCRIPT_HEADERS},
+        }
+        blob = b""
+        if request.method == "POST":
+            blob = await request.read(limits.SOURCE_MAX_BYTES)
+            order["uploads"] = [["body", len(blob)]] if blob else []
+        wall_s = request.deadline_ms / 1000 if request.deadline_ms is not None else None
+        outcome, body = await self.pool.run(order, blob, wall_s=wall_s)
+        return self._response(request, outcome, body)
+
+    @staticmethod
+    def _response(request: Request, outcome: dict[str, Any], body: bytes) -> Response:
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {
+            "Cache-Control": f"public, max-age={MAX_AGE_S}" if outcome["cached"] else "no-store",
+            "ETag": tag,
+            "X-Content-Type-Options": "nosniff",
+            # An SVG or HTML text answer must not run in the node's origin.
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+            **outcome["headers"],
+        }
+        metadata = {
+            "Sources": str(outcome["sources"]),
+            "Source-Bytes": str(outcome["source_bytes"]),
+            "Steps": str(outcome["steps"]),
+        }
+        if outcome["printed"]:
+            metadata["Log"] = " | ".join(outcome["printed"])
+        if request.method != "POST" and tag in request.headers.get("if-none-match", ""):
+            return Response(304, {k: v for k, v in headers.items() if k != "Content-Type"}, b"", metadata)
+        return Response(outcome["status"], headers, body, metadata)

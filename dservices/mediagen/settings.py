@@ -1,0 +1,85 @@
+"""What an operator can set, from the environment. A frozen record, built once, every field with unit and default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cgn_sdk.dservice.addresses import AddressPolicy, parse_rules
+
+from dservices.mediagen import limits
+
+PREFIX = "CGN_MEDIAGEN_"
+
+
+class SettingRefused(ValueError):
+    """A variable cannot be read; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`CGN_MEDIAGEN_<NAME>` for each field."""
+
+    workers: int
+    """Worker processes; default: processors this process may use."""
+    policy: AddressPolicy
+    """ALLOW, DENY, ONLY: lists of `host:port`, networks, names, `*.suffix`."""
+    egress: str | None
+    """`CGN_EGRESS`: UNIX socket of the miner's proxy."""
+    wall_s: float
+    """One request, seconds."""
+    worker_memory_bytes: int
+    source_max_bytes: int
+    fetch_total_s: float
+    """One fetch, seconds."""
+    cache_bytes: int
+    """Sources kept in memory between requests (G-9); 0 switches it off."""
+    fonts: str | None
+    """A folder with further fonts."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Settings:
+        known = {
+            "WORKERS",
+            "ALLOW",
+            "DENY",
+            "ONLY",
+            "WALL_S",
+            "WORKER_MEMORY_BYTES",
+            "SOURCE_MAX_BYTES",
+            "FETCH_TOTAL_S",
+            "CACHE_BYTES",
+            "FONTS",
+        }
+        for name in environment:
+            if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known:
+                raise SettingRefused(f"{name} is no setting; known: {', '.join(sorted(PREFIX + k for k in known))}")
+
+        def number(name: str, default: float, low: float, high: float) -> float:
+            text = environment.get(PREFIX + name, "")
+            try:
+                value = float(text) if text else default
+            except ValueError:
+                value = low - 1
+            if not low <= value <= high:
+                raise SettingRefused(f"{PREFIX}{name} must be a number from {low:g} to {high:g}, not {text!r}")
+            return value
+
+        try:
+            policy = AddressPolicy(
+                *(parse_rules(environment.get(PREFIX + name, "")) for name in ("ALLOW", "DENY", "ONLY"))
+            )
+        except ValueError as error:
+            raise SettingRefused(f"{PREFIX}ALLOW, DENY or ONLY: {error}") from None
+        return cls(
+            workers=int(number("WORKERS", len(os.sched_getaffinity(0)), 1, 256)),
+            policy=policy,
+            egress=environment.get("CGN_EGRESS") or None,
+            wall_s=number("WALL_S", limits.WORK_WALL_S, 0.1, 3600),
+            worker_memory_bytes=int(number("WORKER_MEMORY_BYTES", limits.WORKER_MEMORY_BYTES, 256 << 20, 1 << 40)),
+            source_max_bytes=int(number("SOURCE_MAX_BYTES", limits.SOURCE_MAX_BYTES, 1024, 1 << 32)),
+            fetch_total_s=number("FETCH_TOTAL_S", 30, 0.1, 3600),
+            cache_bytes=int(number("CACHE_BYTES", 64 << 20, 0, 1 << 36)),
+            fonts=environment.get(PREFIX + "FONTS") or None,
+        )

@@ -1,0 +1,278 @@
+"""Geometry over pixels (reference 3.2): scale, crop, pad, zoom, rotate, quadWarp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyvips
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import geometry, limits
+from dservices.mediagen.picture import (
+    CMYK,
+    CMYKA,
+    GRAY,
+    RGB,
+    Image,
+    Picture,
+    channels,
+    has_alpha,
+    interpretation_of,
+    mode_of,
+    too_large,
+    turned,
+    with_alpha,
+)
+from dservices.mediagen.values import frame_numbers
+
+Args = Mapping[str, Any]
+_ENLARGING = {"Fast": "linear", "Smooth": "cubic", "Best": "lanczos3", "OS": "lanczos3", "Outline": "nearest"}
+
+
+def each(picture: Picture, args: Args, change: Callable[[Image], Image]) -> Picture:
+    """Applies a change to all frames, or to those that `frames` lists (3.0)."""
+    picture = picture.decoded()
+    spans = args.get("frames")
+    chosen = set(frame_numbers(spans, picture.frame_count)) if spans else None
+    if spans and not chosen:
+        raise Problem(
+            422,
+            "bad_parameter",
+            f"frames: the picture has {picture.frame_count} frames",
+            parameter="frames",
+            expected=f"frames from 1 to {picture.frame_count}",
+        )
+    images = [change(image) if chosen is None or n in chosen else image for n, image in enumerate(picture.images)]
+    return picture.with_images(tuple(images))
+
+
+def check_canvas(width: int, height: int) -> None:
+    if width > limits.SIDE_MAX or height > limits.SIDE_MAX:
+        raise Problem(
+            422,
+            "picture_too_large",
+            f"a side may have at most {limits.SIDE_MAX} pixels, this would have {width} x {height}",
+            expected=f"at most {limits.SIDE_MAX} pixels a side",
+        )
+    if width * height > limits.PIXELS_MAX:
+        raise too_large()
+
+
+def background(picture: Picture, image: Image, args: Args) -> list[int]:
+    """Values for what lies beyond the picture: `padColor` or the background colour; alpha by `transparency` (3.2)."""
+    mode = mode_of(image)
+    named = args.get("padcolor")
+    if named is None:
+        named = args.get("color")
+    colour = named if named is not None else (picture.background if picture.background is not None else _white(mode))
+    values = channels(colour, mode)
+    if not has_alpha(image):
+        return values
+    transparency = args.get("transparency")
+    if transparency is not None:
+        return [*values, 255 - transparency]
+    return [*values, 255 if named is not None else 0]
+
+
+def _white(mode: str) -> int:
+    return 0 if mode in (CMYK, CMYKA) else 0xFFFFFF
+
+
+def _needs_alpha(image: Image, args: Args) -> bool:
+    return bool(args.get("transparency")) and not has_alpha(image) and mode_of(image) in (GRAY, RGB)
+
+
+def embed(image: Image, left: int, top: int, width: int, height: int, values: list[int]) -> Image:
+    """The image on a canvas at a place that may be negative."""
+    mode = mode_of(image)
+    placed = image.embed(left, top, width, height, extend="background", background=values)
+    return placed.copy(interpretation=interpretation_of(mode))
+
+
+def resized(image: Image, width: int, height: int, alg: str) -> Image:
+    """Exactly that size. Alpha is multiplied in before and divided out after, or edges would take the hidden colour."""
+    if (image.width, image.height) == (width, height):
+        return image
+    mode = mode_of(image)
+    if alg == "Outline" and mode != GRAY:
+        alg = "Best"
+    across, down = width / image.width, height / image.height
+    kernel = _ENLARGING[alg] if across > 1 or down > 1 else ("nearest" if alg == "Outline" else "lanczos3")
+    options: dict[str, Any] = {"vscale": down, "kernel": kernel}
+    if alg == "Fast" and (across < 1 or down < 1):
+        options["gap"] = 2.0
+    elif alg in ("Best", "OS"):
+        options["gap"] = 0.0
+    if has_alpha(image):
+        work = image.premultiply().resize(across, **options).unpremultiply().rint().cast("uchar")
+    else:
+        work = image.resize(across, **options)
+    if (work.width, work.height) != (width, height):  # libvips rounds on its own; a missing line is repeated
+        work = work.embed(0, 0, width, height, extend="copy")
+    return work.copy(interpretation=interpretation_of(mode))
+
+
+def scale(picture: Picture, args: Args) -> Picture:
+    crop = [args[name] for name in ("x1", "y1", "x2", "y2")]
+    if any(value is not None for value in crop):
+        picture = _source_area(picture, args)
+    target = geometry.scaling(picture.width, picture.height, args["xs"], args["ys"], args["constrain"])
+    check_canvas(target.canvas_width, target.canvas_height)
+    undecoded = picture.undecoded
+    whole = args["frames"] is None
+    if undecoded is not None and undecoded.shrunk is not None and args["alg"] in ("Fast", "Smooth") and whole:
+        swap = undecoded.turn.swaps_sides
+        width, height = (target.height, target.width) if swap else (target.width, target.height)
+        if (
+            width <= undecoded.width
+            and height <= undecoded.height
+            and (width, height) != (undecoded.width, undecoded.height)
+        ):
+            picture = picture.with_images((turned(undecoded.shrunk(width, height), undecoded.turn),))
+    picture = each(picture, args, lambda image: resized(image, target.width, target.height, args["alg"]))
+    if (target.width, target.height) == (target.canvas_width, target.canvas_height):
+        return picture
+    left = geometry.centred(target.canvas_width, target.width)
+    top = geometry.centred(target.canvas_height, target.height)
+    return _on_canvas(picture, args, -left, -top, target.canvas_width, target.canvas_height)
+
+
+def _source_area(picture: Picture, args: Args) -> Picture:
+    left, top = int(args["x1"] or 0), int(args["y1"] or 0)
+    right = int(args["x2"]) if args["x2"] is not None else picture.width
+    bottom = int(args["y2"]) if args["y2"] is not None else picture.height
+    if not (0 <= left < right <= picture.width and 0 <= top < bottom <= picture.height):
+        raise Problem(
+            422,
+            "bad_parameter",
+            "scale, x1 y1 x2 y2: the source area must lie within the picture",
+            parameter="x1",
+            expected=f"0 <= x1 < x2 <= {picture.width} and 0 <= y1 < y2 <= {picture.height}",
+        )
+    return each(picture, args, lambda image: image.crop(left, top, right - left, bottom - top))
+
+
+def _on_canvas(picture: Picture, args: Args, left: int, top: int, width: int, height: int) -> Picture:
+    """The area (left, top, width, height) of the picture; what lies beyond it is padding."""
+    check_canvas(width, height)
+
+    def change(image: Image) -> Image:
+        if left >= 0 and top >= 0 and left + width <= image.width and top + height <= image.height:
+            return image.crop(left, top, width, height)
+        if _needs_alpha(image, args):
+            image = with_alpha(image)
+        return embed(image, -left, -top, width, height, background(picture, image, args))
+
+    return each(picture, args, change)
+
+
+def crop(picture: Picture, args: Args) -> Picture:
+    return _on_canvas(picture, args, *geometry.area(args, picture.width, picture.height))
+
+
+def zoom(picture: Picture, args: Args) -> Picture:
+    """A window of xs by ys (default: the picture's size) on the picture magnified by `scale`, centred at x, y of it."""
+    factor = args["scale"] / 100
+    xs = args["xs"].of(picture.width) if args["xs"] is not None else picture.width
+    ys = args["ys"].of(picture.height) if args["ys"] is not None else picture.height
+    check_canvas(xs, ys)
+    centre_x = args["x"] if args["x"] is not None else picture.width / 2
+    centre_y = args["y"] if args["y"] is not None else picture.height / 2
+    # Only the part that is seen is magnified, with a margin for the kernel.
+    left, top = centre_x - xs / factor / 2, centre_y - ys / factor / 2
+    whole_left, whole_top = int(left // 1) - 4, int(top // 1) - 4
+    width, height = int(xs / factor) + 10, int(ys / factor) + 10
+    check_canvas(width, height)
+    scaled_width, scaled_height = geometry.rounded(width * factor), geometry.rounded(height * factor)
+    check_canvas(scaled_width, scaled_height)
+
+    def change(image: Image) -> Image:
+        if _needs_alpha(image, args):
+            image = with_alpha(image)
+        part = embed(image, -whole_left, -whole_top, width, height, background(picture, image, args))
+        big = resized(part, scaled_width, scaled_height, args["alg"])
+        offset_x = min(max(0, round((left - whole_left) * factor)), max(0, big.width - xs))
+        offset_y = min(max(0, round((top - whole_top) * factor)), max(0, big.height - ys))
+        return embed(big, -offset_x, -offset_y, xs, ys, background(picture, image, args))
+
+    return each(picture, args, change)
+
+
+def rotate(picture: Picture, args: Args) -> Picture:
+    """Clockwise. Quarter turns move pixels; other angles interpolate and, with `resize`, enlarge the canvas (3.10)."""
+    quarters = geometry.quarter_turns(args["angle"])
+    sized = args["xs"] is not None or args["ys"] is not None
+    if quarters is not None and args["resize"] and not sized and args["frames"] is None:
+        return picture.turned(quarters)
+    width, height = picture.width, picture.height
+    bounds = geometry.turned_bounds(width, height, args["angle"]) if args["resize"] else (width, height)
+    if sized:
+        bounds = (
+            args["xs"].of(bounds[0]) if args["xs"] is not None else bounds[0],
+            args["ys"].of(bounds[1]) if args["ys"] is not None else bounds[1],
+        )
+    check_canvas(*bounds)
+
+    def change(image: Image) -> Image:
+        if _needs_alpha(image, args):
+            image = with_alpha(image)
+        values = background(picture, image, args)
+        if quarters is not None:
+            whole = turned(image, geometry.Turn(quarters))
+        else:
+            whole = _turned_freely(image, args["angle"], args["smooth"], values)
+        left, top = geometry.centred(bounds[0], whole.width), geometry.centred(bounds[1], whole.height)
+        return embed(whole, left, top, bounds[0], bounds[1], values)
+
+    return each(picture, args, change)
+
+
+def _turned_freely(image: Image, angle: float, smooth: bool, values: list[int]) -> Image:
+    mode = mode_of(image)
+    interpolate = pyvips.Interpolate.new("bilinear" if smooth else "nearest")
+    if has_alpha(image):
+        premultiplied = image.premultiply()
+        alpha = values[-1]
+        start = [value * alpha / 255 for value in values[:-1]] + [alpha]
+        whole = premultiplied.similarity(angle=angle, interpolate=interpolate, background=start)
+        whole = whole.unpremultiply().rint().cast("uchar")
+    else:
+        whole = image.similarity(angle=angle, interpolate=interpolate, background=values)
+    width, height = geometry.turned_bounds(image.width, image.height, angle)
+    if (whole.width, whole.height) != (width, height):
+        left, top = geometry.centred(width, whole.width), geometry.centred(height, whole.height)
+        whole = whole.embed(left, top, width, height, extend="background", background=values)
+    return whole.copy(interpretation=interpretation_of(mode))
+
+
+def quad_warp(picture: Picture, args: Args) -> Picture:
+    """The picture's corners go to the four points; the canvas keeps its size."""
+    corners = [(args[f"x{n}"], args[f"y{n}"]) for n in range(1, 5)]
+    try:
+        a, b, c, d, e, f, g, h = geometry.perspective(corners, picture.width, picture.height)
+    except ValueError:
+        raise Problem(
+            422,
+            "bad_parameter",
+            "quadWarp: the four corners do not span an area",
+            parameter="x1",
+            expected="four corners of a quadrilateral",
+        ) from None
+
+    def change(image: Image) -> Image:
+        mode = mode_of(image)
+        source = with_alpha(image) if mode in (GRAY, RGB, CMYK) else image
+        at = Image.xyz(image.width, image.height).cast("float") + 0.5
+        x, y = at[0], at[1]
+        depth = x * g + y * h + 1
+        index = ((x * a + y * b + c) / depth - 0.5).bandjoin((x * d + y * e + f) / depth - 0.5)
+        kernel = pyvips.Interpolate.new("bilinear" if args["smooth"] else "nearest")
+        warped = source.premultiply().mapim(index, interpolate=kernel).unpremultiply().rint().cast("uchar")
+        warped = warped.copy(interpretation=interpretation_of(mode_of(source)))
+        if has_alpha(image):
+            return warped
+        flat = warped.flatten(background=background(picture, image, args)).cast("uchar")
+        return (flat[0] if mode == GRAY else flat).copy(interpretation=interpretation_of(mode))
+
+    return each(picture, args, change)

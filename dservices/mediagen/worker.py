@@ -1,0 +1,290 @@
+"""A worker process: one request at a time, script and pixels together, no network, bounded memory; made to be killed.
+
+It talks to its parent over one socket (descriptor 3) in frames: JSON length, blob length (4 bytes each, big-endian),
+JSON,
+blob. The parent fetches for it. Descriptor 4 is one shared page where the worker notes what it is doing, so that the
+parent can say something sensible about a worker that died.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+PHASE_IDLE, PHASE_SCRIPT, PHASE_HOST, PHASE_FETCH = 0, 1, 2, 3
+_FRAME = struct.Struct(">II")
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+
+
+class Channel:
+    """Blocking frames over a socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+
+    def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
+        text = json.dumps(message).encode()
+        self._socket.sendall(_FRAME.pack(len(text), len(blob)) + text)
+        if blob:
+            self._socket.sendall(blob)
+
+    def receive(self) -> tuple[dict[str, Any], bytes]:
+        text_length, blob_length = _FRAME.unpack(self._exactly(_FRAME.size))
+        message = json.loads(self._exactly(text_length))
+        return message, self._exactly(blob_length)
+
+    def _exactly(self, size: int) -> bytes:
+        data = bytearray(size)
+        view = memoryview(data)
+        while view:
+            count = self._socket.recv_into(view)
+            if count == 0:
+                raise SystemExit(0)  # the parent is gone
+            view = view[count:]
+        return bytes(data)
+
+
+class Status:
+    """The shared page: phase and script line."""
+
+    def __init__(self, page: mmap.mmap) -> None:
+        self._page = page
+
+    def note(self, phase: int, line: int = 0) -> None:
+        struct.pack_into(">BI", self._page, 0, phase, line & 0xFFFFFFFF)
+
+    def read(self) -> tuple[int, int]:
+        phase, line = struct.unpack_from(">BI", self._page, 0)
+        return phase, line
+
+
+def confine(memory_bytes: int) -> None:
+    """Limits that hold whatever the code does. Threads stay possible: V8 and libvips have some."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    # V8 reserves far more address space than it uses, so what is limited is private memory, not address space.
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+
+class Runner:
+    """What stays between requests: libraries, fonts, and the next request's fresh context."""
+
+    def __init__(self, channel: Channel, status: Status) -> None:
+        import pyvips
+
+        from dservices.mediagen import (  # noqa: F401 - all loaded before the first request comes
+            compositing,
+            engine,
+            fonts,
+            host,
+            lettering,
+            loading,
+            operations,
+            saving,
+            scripts,
+            shaping,
+        )
+
+        pyvips.cache_set_max(0)  # one request's pictures must not stay for the next
+        self._channel, self._status = channel, status
+        self._fonts = fonts.Fonts(_path(os.environ.get("CGN_MEDIAGEN_FONTS")))
+        self._fonts.install()
+        self._table = host.script_table()
+        self._context: Any = engine.Context(self._table)
+        pyvips.Image.text("warm", font="Source Sans Pro 12").avg()
+
+    def prepare(self) -> None:
+        """A fresh context for the next request, made while nobody waits."""
+        from dservices.mediagen import engine
+
+        if self._context is None:
+            self._context = engine.Context(self._table)
+
+    def run(self, order: Mapping[str, Any], blob: bytes) -> tuple[dict[str, Any], bytes]:
+        """One request: (outcome, body)."""
+        from cgn_sdk.dservice.problems import Problem
+
+        try:
+            return self._run(order, blob)
+        except Problem as problem:
+            return {"problem": [problem.status, problem.code, problem.detail, problem.facts]}, b""
+        except MemoryError:
+            return {"problem": [422, "script_memory", "the request needs more memory than it may have", {}]}, b""
+
+    def _run(self, order: Mapping[str, Any], blob: bytes) -> tuple[dict[str, Any], bytes]:
+        from cgn_sdk.dservice.problems import Problem
+
+        from dservices.mediagen import scripts
+        from dservices.mediagen.engine import ScriptStopped
+        from dservices.mediagen.host import Host
+        from dservices.mediagen.mrl import Mrl
+
+        mrl = Mrl(order["script"], order["function"], tuple(order["arguments"]), order["parameters"], order["query"])
+        script = scripts.assemble(mrl.script, lambda address: self._fetch(address, "script"))
+        uploads, position = {}, 0
+        for name, size in order.get("uploads", ()):
+            uploads[name] = blob[position : position + size]
+            position += size
+        host = Host(
+            mrl, order["headers"], self._fetch, self._fonts, locate=script.locate, put=self._put, uploads=uploads
+        )
+
+        def call(text: str) -> str:
+            self._status.note(PHASE_HOST, 0)
+            try:
+                return host.call(text)
+            finally:
+                self._status.note(PHASE_SCRIPT)
+
+        self.prepare()
+        context, self._context = self._context, None
+        try:
+            self._status.note(PHASE_SCRIPT)
+            try:
+                report = context.run(script.code, mrl.function, mrl.arguments, call)
+            except ScriptStopped as stop:
+                raise _stopped(stop, script) from None
+            if "done" not in report:
+                raise _failed(report, host, script, mrl.function)
+        finally:
+            context.close()
+        answer = host.answer
+        if answer.body is None:
+            raise Problem(
+                422,
+                "no_response",
+                "the script ended without an answer: save without a name, or resp.setObject",
+                log=host.printed or None,
+            )
+        return {
+            "status": answer.status,
+            "headers": {"Content-Type": answer.content_type, **answer.headers},
+            "cached": answer.cached,
+            "printed": host.printed,
+            "sources": host.sources,
+            "source_bytes": host.source_bytes,
+            "steps": host.steps,
+        }, answer.body
+
+    def _fetch(self, address: str, purpose: str) -> bytes:
+        self._status.note(PHASE_FETCH)
+        self._channel.send({"fetch": address, "purpose": purpose})
+        message, blob = self._channel.receive()
+        self._status.note(PHASE_HOST)
+        _raise(message)
+        return blob
+
+    def _put(self, address: str, data: bytes, content_type: str) -> None:
+        self._status.note(PHASE_FETCH)
+        self._channel.send({"put": address, "content_type": content_type}, data)
+        message, _ = self._channel.receive()
+        self._status.note(PHASE_HOST)
+        _raise(message)
+
+
+def _raise(message: Mapping[str, Any]) -> None:
+    if "problem" in message:
+        from cgn_sdk.dservice.problems import Problem
+
+        status, code, detail, facts = message["problem"]
+        raise Problem(status, code, detail, **facts)
+
+
+def _path(text: str | None) -> Any:
+    from pathlib import Path
+
+    return Path(text) if text else None
+
+
+def _stopped(stop: Any, script: Any) -> Exception:
+    from cgn_sdk.dservice.problems import Problem
+
+    from dservices.mediagen import limits, scripts
+
+    if stop.reason == "parse":
+        message, line, column = scripts.engine_message(stop.text)
+        line, column, file = script.locate(line, column)
+        return scripts.syntax_problem(message, line, column, None, file)
+    if stop.reason == "memory":
+        return Problem(
+            422, "script_memory", f"the script needs more than {limits.SCRIPT_HEAP_MAX_BYTES >> 20} MiB of memory"
+        )
+    return Problem(422, "script_timeout", f"the script ran longer than {limits.SCRIPT_CPU_S:g} s")
+
+
+def _failed(report: Mapping[str, Any], host: Any, script: Any, function: str) -> Exception:
+    """A problem out of what the prelude reports. It comes out of the script's own context, so nothing in it is
+    believed.
+    """
+    import re
+
+    from cgn_sdk.dservice.problems import Problem
+
+    from dservices.mediagen import catalogue, scripts
+
+    reference = report.get("problem")
+    if isinstance(reference, dict) and type(reference.get("ref")) is int and 0 <= reference["ref"] < len(host.problems):
+        problem: Problem = host.problems[reference["ref"]]
+        if host.printed:
+            problem.facts["log"] = host.printed
+        return problem
+    if report.get("absent") is not None:
+        return Problem(
+            422,
+            "script_no_function",
+            f"the script defines no function {function}",
+            expected=f"function {function}() {{ … }}",
+        )
+    if isinstance(report.get("thrown_text"), str):
+        message, line, column = scripts.engine_message(report["thrown_text"])
+    else:
+        message = str(report.get("thrown", "the script failed"))[:2000]
+        found = re.search(r"script\.ms:(\d{1,9}):(\d{1,9})", str(report.get("stack", "")))
+        line, column = (int(found[1]), int(found[2])) if found else (0, 0)
+    missing = str(report.get("missing", ""))
+    found_method = re.search(r"\.(\w{1,64}) is not a function", message)
+    facts: dict[str, Any] = {"log": host.printed or None}
+    if line:
+        line, column, file = script.locate(line, column)
+        facts.update({"line": line, "column": column, "file": file})
+    if found_method and found_method[1] == missing:
+        problem = catalogue.unknown_method(missing)
+        problem.facts.update({name: value for name, value in facts.items() if value is not None})
+        return problem
+    where = f"line {line}, column {column}: " if line else ""
+    return Problem(422, "script_failed", f"{where}{message}", **facts)
+
+
+def main() -> int:
+    memory_bytes = int(sys.argv[1])
+    channel = Channel(socket.socket(fileno=3))
+    page = mmap.mmap(4, mmap.PAGESIZE)
+    status = Status(page)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    runner = Runner(channel, status)
+    confine(memory_bytes)
+    channel.send({"ready": os.getpid()})
+    while True:
+        order, blob = channel.receive()
+        outcome, body = runner.run(order["run"], blob)
+        status.note(PHASE_IDLE)
+        channel.send({"done": outcome}, body)
+        runner.prepare()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,251 @@
+"""Safe fetching (G-5): what a stranger's URL may make a DService do, and no more.
+
+Each URL is parsed once and checked (`addresses`); the name is resolved once, every answer is checked, and the
+connection goes to a checked address, so nothing is won by answering differently the second time. Redirects repeat the
+whole check. Bytes, time and count are bounded. No cookies, no credentials, no proxy variables, no decompression.
+With `CGN_EGRESS` set everything goes through that proxy (a UNIX socket; absolute-form, CONNECT), which resolves and
+checks again on its side, because a container there has no network of its own.
+
+Deliberately absent: retries (the DApp knows better what a source is worth) and caching (`mediagen` has its own).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urljoin
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from cgn_sdk.dservice.addresses import PUBLIC_ONLY, Address, AddressPolicy, AddressRefused, check_addresses, check_url
+from cgn_sdk.dservice.problems import Problem
+
+HEADER_MAX_BYTES = 16 * 1024
+"""Of a source's answer: signed URLs and cookies of big sites stay below; more is an attack on the parser."""
+CHUNK_BYTES = 256 * 1024
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+Resolve = Callable[[str, int], "asyncio.Future[list[str]] | Any"]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """Bounds of one fetch. Seconds are wall time."""
+
+    max_bytes: int = 64 << 20
+    """A 12-megapixel photograph has 4 to 8 MiB, a scanned PDF tens."""
+    connect_s: float = 5.0
+    idle_s: float = 10.0
+    """Between two reads: a slow source is given up before it holds a slot for long."""
+    total_s: float = 30.0
+    redirects: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer with status 200, or 304 if validators were sent. Header names are lower-case."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    redirects: tuple[str, ...] = field(default=())
+
+
+async def system_resolve(host: str, port: int) -> list[str]:
+    """All A and AAAA records by the system's resolver, as text."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class _CheckedResolver(AbstractResolver):
+    """Resolves, checks every answer, and hands the connector only addresses that passed."""
+
+    def __init__(self, policy: AddressPolicy, resolve: Resolve) -> None:
+        self._policy, self._resolve = policy, resolve
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        addresses: list[Address] = [ip_address(text) for text in await self._resolve(host, port)]
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address),
+                port=port,
+                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in check_addresses(host, port, addresses, self._policy)
+        ]
+
+    async def close(self) -> None:
+        return None
+
+
+class _EgressConnector(aiohttp.TCPConnector):
+    """Every connection is one to the egress proxy's UNIX socket; aiohttp does CONNECT and TLS on top of it."""
+
+    def __init__(self, path: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._path = path
+
+    async def _create_direct_connection(self, req: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await self._loop.create_unix_connection(self._factory, self._path)
+        except OSError as error:
+            raise aiohttp.ClientConnectorError(req.connection_key, error) from error
+
+
+class Fetcher:
+    """Fetches for one DService process under one policy. Not thread-safe; lives on one event loop."""
+
+    def __init__(
+        self,
+        policy: AddressPolicy = PUBLIC_ONLY,
+        limits: FetchLimits | None = None,
+        *,
+        egress: str | None = None,
+        resolve: Resolve = system_resolve,
+        tls: ssl.SSLContext | None = None,
+        user_agent: str = "cgn-dservice",
+    ) -> None:
+        self.policy, self.limits = policy, limits or FetchLimits()
+        self._egress, self._resolve, self._tls, self._user_agent = egress, resolve, tls, user_agent
+        self._session: aiohttp.ClientSession | None = None
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            options: dict[str, Any] = {"limit": 64, "use_dns_cache": False, "keepalive_timeout": 5}
+            if self._tls is not None:
+                options["ssl"] = self._tls
+            connector = (
+                _EgressConnector(self._egress, **options)
+                if self._egress
+                else aiohttp.TCPConnector(resolver=_CheckedResolver(self.policy, self._resolve), **options)
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                auto_decompress=False,
+                max_line_size=HEADER_MAX_BYTES,
+                max_field_size=HEADER_MAX_BYTES,
+                read_bufsize=CHUNK_BYTES,
+                headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def get(self, url: str, *, headers: Mapping[str, str] | None = None, max_bytes: int | None = None) -> Fetched:
+        """The body at an address. Problem 403, 404, 413 or 424 otherwise, naming the URL without its query."""
+        bound = self.limits.max_bytes if max_bytes is None else max_bytes
+        async with self._translated(url):
+            async with asyncio.timeout(self.limits.total_s):
+                return await self._get(url, dict(headers or {}), bound)
+        raise AssertionError("unreachable")
+
+    async def put(self, url: str, body: bytes, content_type: str, *, headers: Mapping[str, str] | None = None) -> int:
+        """Uploads to a (pre-signed) address and returns its status (2xx). A redirect is refused."""
+        async with self._translated(url):
+            async with asyncio.timeout(self.limits.total_s):
+                async with self._request("PUT", url, {**(headers or {}), "Content-Type": content_type}, body) as answer:
+                    if answer.status // 100 != 2:
+                        raise Problem(424, "target_failed", f"{shown(url)} answered {answer.status} to the upload")
+                    return answer.status
+        raise AssertionError("unreachable")
+
+    async def _get(self, url: str, headers: dict[str, str], bound: int) -> Fetched:
+        passed: list[str] = []
+        while True:
+            async with self._request("GET", url, headers, None) as answer:
+                if answer.status in _REDIRECTS and "Location" in answer.headers:
+                    if len(passed) == self.limits.redirects:
+                        raise Problem(
+                            424, "source_failed", f"{shown(url)}: more than {self.limits.redirects} redirects"
+                        )
+                    passed.append(url)
+                    url = urljoin(url, answer.headers["Location"])
+                    continue
+                names = {name.lower(): value for name, value in answer.headers.items()}
+                if answer.status == 304 and ("If-None-Match" in headers or "If-Modified-Since" in headers):
+                    return Fetched(url, 304, names, b"", tuple(passed))
+                if answer.status in (404, 410):
+                    raise Problem(404, "source_missing", f"{shown(url)} answered {answer.status}")
+                if answer.status != 200:
+                    raise Problem(424, "source_failed", f"{shown(url)} answered {answer.status}")
+                if names.get("content-encoding", "identity").lower() != "identity":
+                    raise Problem(424, "source_failed", f"{shown(url)} came compressed although it was asked not to")
+                return Fetched(url, 200, names, await self._body(answer, url, bound), tuple(passed))
+
+    @staticmethod
+    async def _body(answer: aiohttp.ClientResponse, url: str, bound: int) -> bytes:
+        too_large = Problem(413, "source_too_large", f"{shown(url)} is larger than {bound} bytes", limit_bytes=bound)
+        if answer.content_length is not None and answer.content_length > bound:
+            raise too_large
+        parts, size = [], 0
+        async for chunk in answer.content.iter_any():
+            size += len(chunk)
+            if size > bound:
+                raise too_large
+            parts.append(chunk)
+        return b"".join(parts)
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        target = check_url(url, self.policy)
+        limits = self.limits
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s, sock_read=limits.idle_s)
+        # The URL is rebuilt from the checked parts, so that no second parser can read it differently.
+        from yarl import URL
+
+        checked = URL(f"{target.scheme}://{target.authority}{target.target}", encoded=True)
+        proxy = "http://egress.invalid" if self._egress else None
+        async with self._open().request(
+            method, checked, headers=headers, data=body, allow_redirects=False, timeout=timeout, proxy=proxy
+        ) as answer:
+            if self._egress and answer.headers.get("CGN-Egress") == "refused":
+                raise AddressRefused(f"{target.host}:{target.port} is not a public address")
+            yield answer
+
+    @asynccontextmanager
+    async def _translated(self, url: str) -> AsyncIterator[None]:
+        """Exceptions of sockets and of aiohttp become problems; what they say of the network inside stays inside."""
+        try:
+            yield
+        except AddressRefused as refusal:
+            raise Problem(403, "source_refused", f"{shown(url)}: {refusal.reason}") from None
+        except TimeoutError:
+            raise Problem(424, "source_timeout", f"{shown(url)} did not answer in time") from None
+        except aiohttp.ClientHttpProxyError as error:
+            if error.status == 403:
+                raise Problem(403, "source_refused", f"{shown(url)}: not a public address") from None
+            raise Problem(424, "source_failed", f"{shown(url)} could not be reached") from None
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError):
+            raise Problem(424, "source_failed", f"{shown(url)}: the TLS certificate or handshake was refused") from None
+        except (aiohttp.ClientError, OSError, UnicodeError, ValueError):
+            raise Problem(424, "source_failed", f"{shown(url)} could not be reached or broke off") from None
+
+
+def shown(url: str) -> str:
+    """A URL fit for a problem document: without query (signatures live there), user name and control characters."""
+    text = url.partition("?")[0].partition("#")[0]
+    scheme, separator, rest = text.partition("://")
+    rest = rest.rpartition("@")[2] if "/" not in rest.partition("@")[0] else rest
+    clean = "".join(character if character.isprintable() else "?" for character in f"{scheme}{separator}{rest}")
+    return clean if len(clean) <= 200 else clean[:197] + "..."
