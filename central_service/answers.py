@@ -21,7 +21,7 @@ from cgn_sdk.protocol.link import (
 )
 
 from central_service.core import decisions
-from central_service.core.records import Account, KeyRecord, Node
+from central_service.core.records import PENDING, Account, KeyRecord, Node
 from central_service.credentials import Credentials
 from central_service.store import Facts, Store
 
@@ -100,8 +100,8 @@ class Answers:
 
 
 def still_valid(facts: Facts, proven: KeyRecord | None) -> KeyRecord | None:
-    """The proven key as it is now, unless it was revoked or replaced meanwhile."""
+    """The proven key as it is now, unless it was revoked or replaced meanwhile. (A pending hash may have come.)"""
     now = facts.key(proven.key_id) if proven is not None else None
-    if proven is None or now is None or now.is_revoked or now.hash != proven.hash:
+    if proven is None or now is None or now.is_revoked or now.hash != proven.hash != PENDING:
         return None
     return now

@@ -37,6 +37,7 @@ from central_service.core.records import (
 )
 from central_service.core.seed import Seed, SeedError, read_seed
 from central_service.credentials import Credentials, Hashing
+from central_service.planting import hash_pending, plant, plant_at_once
 from central_service.settings import PREFIX, CentralSettings
 from central_service.store import Conflict, Records, Store
 from cgn_chassis import logs, process, settings
@@ -111,10 +112,13 @@ async def serve(config: CentralSettings, life: Life, seed: Seed | None = None) -
     credentials = Credentials(hashing)
     store = await Store.open(config.database)
     try:
-        planting = None
-        if seed is not None and await store.read(lambda facts: facts.policy()) is None:
-            planting = asyncio.ensure_future(plant(store, credentials, seed))
-            await asyncio.sleep(0)  # it hashes in its threads while this one imports
+        background = None
+        if seed is not None:
+            if await store.read(lambda facts: facts.policy()) is None:
+                await plant_at_once(store, credentials, seed)
+            background = asyncio.ensure_future(hash_pending(store, credentials, seed))
+        elif open_count := await store.read(lambda facts: facts.pending_key_count()):
+            _log.warning("central.keys_pending", keys=open_count, what_to_do="start with the same --seed again")
 
         from central_service.answers import Answers
         from central_service.links import Links
@@ -123,8 +127,6 @@ async def serve(config: CentralSettings, life: Life, seed: Seed | None = None) -
         paths = (config.certificate, config.key)
         server_tls = server_context(paths)
         client_tls = client_context(config.authority, credential_paths=paths)
-        if planting is not None:
-            await planting
         answers = Answers(store, credentials)
         links = Links(answers, client_tls)
         machine = await open_machine_port(answers, config.machine_host, config.machine_port, server_tls)
@@ -138,42 +140,13 @@ async def serve(config: CentralSettings, life: Life, seed: Seed | None = None) -
         await links.close()
         await machine.close()
         await portal.close()
+        if background is not None and seed is not None:
+            background.cancel()
+            await asyncio.gather(background, return_exceptions=True)
+            await hash_pending(store, credentials, seed, after_s=0)  # so that the next start needs no seed
     finally:
         hashing.close()
         await store.close()
-
-
-async def plant(store: Store, credentials: Credentials, seed: Seed) -> None:
-    """Stores a seed: hashes on all threads at once, then one transaction. The keys count as proven for the usual time,
-    so that a network just set up does not begin by hashing each of them again."""
-    began = time.perf_counter()
-    hashing = credentials.hashing
-    key_hashes, password_hashes = await asyncio.gather(
-        _hash_all(hashing, [key.whole for _, key in seed.keys]),
-        _hash_all(hashing, [password for _, password in seed.passwords]),
-    )
-    by_key = {key.key_id: each for (_, key), each in zip(seed.keys, key_hashes, strict=True)}
-    by_account = {account_id: each for (account_id, _), each in zip(seed.passwords, password_hashes, strict=True)}
-    await store.write("seed", "a new network", lambda records: records.seed(seed, by_key, by_account))
-    for _, key in seed.keys:
-        credentials.remember(key, by_key[key.key_id])
-    _log.info(
-        "central.seeded",
-        accounts=len(seed.accounts),
-        miners=len(seed.miners),
-        nodes=len(seed.nodes),
-        dservices=len(seed.dservices),
-        total_ms=round((time.perf_counter() - began) * 1000),
-    )
-
-
-async def _hash_all(hashing: Hashing, secrets: list[str]) -> list[str]:
-    """In portions that the queue takes, however long the seed is."""
-    found: list[str] = []
-    for start in range(0, len(secrets), limits.HASH_QUEUE_MAX // 2):
-        portion = secrets[start : start + limits.HASH_QUEUE_MAX // 2]
-        found += await asyncio.gather(*(hashing.hash(secret) for secret in portion))
-    return found
 
 
 def _load_seed(path: Path) -> Seed:

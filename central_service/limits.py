@@ -29,6 +29,9 @@ UNKNOWN_KEYS_PER_S = 2.0
 THROTTLED_KEYS_MAX = 10_000
 """Buckets kept for wrong tries; the oldest goes first."""
 
+PENDING_AFTER_S = 2.0
+"""Keys of a seed are hashed this long after it was stored: a sandbox on two cores is starting up until then."""
+
 DIAL_FIRST_S = 0.1
 DIAL_QUICK = 30
 DIAL_LONGEST_S = 15.0

@@ -28,6 +28,7 @@ from central_service.core.decisions import make_policy
 from central_service.core.records import (
     ACCOUNT_STATES,
     MINER_STATES,
+    PENDING,
     SCOPE_OF_KIND,
     Account,
     DService,
@@ -199,6 +200,10 @@ class Facts:
         miners = self._connection.execute("SELECT id FROM miners WHERE state <> 'active' ORDER BY id")
         return tuple(row[0] for row in accounts), tuple(row[0] for row in miners)
 
+    def pending_key_count(self) -> int:
+        """Keys that were stored before they were hashed."""
+        return int(self._row("SELECT count(*) FROM api_keys WHERE hash = ?", PENDING)[0])
+
     def schema_version(self) -> int:
         return int(self._row("PRAGMA user_version")[0])
 
@@ -278,6 +283,10 @@ class Records(Facts):
             created_ns=self._time_ns,
         )
         self._audit("key.created", key.key_id)
+
+    def complete_key(self, key_id: str, hash: str) -> None:
+        """Puts the hash where it was PENDING, and nowhere else."""
+        self._connection.execute("UPDATE api_keys SET hash = ? WHERE key_id = ? AND hash = ?", (hash, key_id, PENDING))
 
     def revoke_key(self, key_id: str) -> None:
         changed = self._connection.execute("UPDATE api_keys SET is_revoked = 1 WHERE key_id = ?", (key_id,))
@@ -360,8 +369,8 @@ class Records(Facts):
             self.add_key(
                 KeyRecord(key.key_id, account_id, SCOPE_OF_KIND[account_id[:3]], key_hashes[key.key_id], "seed")
             )
-        for account_id, _ in seed.passwords:
-            self.set_password(account_id, password_hashes[account_id])
+        for account_id, hash in password_hashes.items():
+            self.set_password(account_id, hash)
         for node in seed.nodes:
             self.put_node(node)
         self.set_pricing(seed.pricing)

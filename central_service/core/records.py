@@ -23,6 +23,9 @@ SCOPE_ECOSYSTEM: Final = "ecosystem"
 SCOPE_OF_KIND: Final = {"ent": SCOPE_WORK, "con": SCOPE_MINER, "nod": SCOPE_NODE, "ops": SCOPE_ECOSYSTEM}
 """What a key of an account of this kind opens. Least privilege: no key opens two kinds of door."""
 
+PENDING: Final = "$argon2id$pending"
+"""Stands where the hash of a key will be; it is the hash of nothing."""
+
 KINDS_WITH_WALLET: Final = ("ent", "con", "dev", "opr", "cha")
 """Kinds that pay or are paid, each through an Ethereum address of its own (C-3)."""
 

@@ -11,11 +11,11 @@ from cgn_sdk.protocol import link
 from cgn_sdk.protocol.errors import ProblemError
 
 from central_service.answers import Answers
-from central_service.app import plant
 from central_service.core.records import FLAGGED, SUSPENDED, Node, Pricing
 from central_service.core.seed import read_seed
 from central_service.credentials import Credentials, Hashing
 from central_service.links import Links
+from central_service.planting import plant
 from central_service.store import Store
 from cgn_node.central_endpoint import CentralEndpoint, CentralUnreachable
 

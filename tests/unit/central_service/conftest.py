@@ -9,9 +9,9 @@ import pytest
 from central_kit import KEYS, NOD, Certificates, make_seed
 
 from central_service.answers import Answers
-from central_service.app import plant
 from central_service.core.seed import read_seed
 from central_service.credentials import Credentials, Hashing
+from central_service.planting import plant
 from central_service.store import Store
 
 

@@ -9,10 +9,10 @@ from central_kit import CON, ENT, KEYS, MIN, NOD, OPR, USR, address, public_id
 
 from central_service import store as store_module
 from central_service.answers import Answers
-from central_service.app import plant
 from central_service.core.records import FLAGGED, SUSPENDED, Account, KeyRecord, Node, Pricing
 from central_service.core.seed import read_seed
 from central_service.credentials import Credentials, Hashing
+from central_service.planting import plant
 from central_service.store import MIGRATIONS, Conflict, Store
 
 
