@@ -128,7 +128,7 @@ async def _pictures(network: Sandbox, client: AsyncClient, teller: Teller, outpu
     ]
     ids = []
     for title, script, arguments, name in wanted:
-        path = mrl(f"{network.source_url}/{script}", base=network.source_url, **arguments)
+        path = mrl(f"{network.source_url}/{script}", **arguments)
         clock = time.monotonic()
         result = await client.request("GET", path)
         body = await result.read()
@@ -154,7 +154,7 @@ def _timings(result: WorkResult) -> str:
 
 async def _burst(network: Sandbox, client: AsyncClient, teller: Teller) -> None:
     """Many small requests at once; SIGKILL for the first miner when some answers are there; every one must succeed."""
-    path = mrl(f"{network.source_url}/thumb.ms", base=network.source_url)
+    path = mrl(f"{network.source_url}/photo.ms", width="160", text="")
     answered = 0
     killed = asyncio.Event()
 
