@@ -7,6 +7,10 @@ SWEEP_MS = 250
 MEMORY_LOOK_NS = 250_000_000
 """A reading of a DService's memory is good for this long: reading it costs more than the rest of a small request."""
 
+ACKNOWLEDGE_AFTER_MS = 2
+"""An acknowledgement waits this long for the answer, to leave in one message with it: for quick requests that halves
+the messages. What it is for, finding a miner that is down, has two seconds (N-10)."""
+
 READY_WAIT_MS = 10_000
 """An attempt waits this long for a DService that is being restarted; then another miner is better."""
 

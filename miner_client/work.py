@@ -44,6 +44,7 @@ class Work:
         self._dservices = dservices
         self._slots = slots
         self._attempts: dict[int, _Attempt] = {}
+        self._unacknowledged: list[int] = []
         self.on_idle: Callable[[], None] = lambda: None
 
     @property
@@ -97,10 +98,24 @@ class Work:
         if not self._slots.take():
             tunnel.fail(stream, Fail("no_slot", f"{self._slots.offered} slots"))
             return
-        tunnel.acknowledge(stream)
+        self._acknowledge_soon(stream)
         body = None if event.end else BodyReader(self._link, stream)
         task = asyncio.get_running_loop().create_task(self._attempt(stream, message, dservice, body))
         self._attempts[stream] = _Attempt(task, body, time.monotonic_ns() + message.deadline_ms * 1_000_000)
+
+    def _acknowledge_soon(self, stream: int) -> None:
+        if not self._unacknowledged:
+            delay_s = limits.ACKNOWLEDGE_AFTER_MS / 1000
+            asyncio.get_running_loop().call_later(delay_s, self._acknowledge)
+        self._unacknowledged.append(stream)
+
+    def _acknowledge(self) -> None:
+        """Those whose answer has begun meanwhile, or which have ended, are so already."""
+        for stream in self._unacknowledged:
+            self._link.tunnel.acknowledge(stream)
+        self._unacknowledged.clear()
+        if self._link.tunnel.has_data_to_send:
+            self._link.flush()
 
     async def _attempt(self, stream: int, message: Open, dservice: DService, body: BodyReader | None) -> None:
         failure: Fail | None = None
@@ -187,6 +202,7 @@ class Work:
         """Head and body to the node, with back-pressure. Returns the body's SHA-256 and size."""
         tunnel = self._link.tunnel
         hash_, size = sha256(), 0
+        tunnel.acknowledge(stream)
         if not has_body(message.method, response.status):
             async for _ in response.chunks():
                 pass

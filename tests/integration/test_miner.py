@@ -181,6 +181,7 @@ async def test_slots_bound_what_runs_and_cancel_frees_them(tmp_path: Path, free_
             await node.call("/noop/1")
         assert caught.value.code == "no_slot"
         assert node.link is not None
+        await asyncio.sleep(0.05)
         for call in hanging:
             assert call.acknowledged
             node.link.tunnel.cancel(call.stream, Cancel())
