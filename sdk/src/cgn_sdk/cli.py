@@ -28,6 +28,18 @@ ABOUT = {
 """One line each, so that help needs no import. What is not here is listed by its name."""
 
 
+EXTRAS = {
+    "central": "cgn[central]",
+    "node": "cgn[node]",
+    "miner": "cgn[miner]",
+    "payouts": "cgn[payouts]",
+    "verify": "cgn[payouts]",
+    "chain": "cgn[payouts]",
+    "sim": "cgn[node]",
+}
+"""What to install for a command; the rest comes with the SDK."""
+
+
 def commands() -> dict[str, EntryPoint]:
     """Name -> entry point of every installed command."""
     return {point.name: point for point in entry_points(group=GROUP)}
@@ -47,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
         print(usage(known))
         return 0 if words else USAGE_EXIT
     name = words[0]
+    if name not in known and name in EXTRAS:
+        print(f"cgn: {name!r} is not installed here: pip install {EXTRAS[name]!r}", file=sys.stderr)
+        return USAGE_EXIT
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -57,10 +72,8 @@ def main(argv: list[str] | None = None) -> int:
     except ModuleNotFoundError as missing:
         module = known[name].value.partition(":")[0]
         if missing.name and not module.startswith(missing.name.partition(".")[0]):
-            print(
-                f"cgn {name}: the package {missing.name!r} is not installed; the extra cgn[{name}] brings it",
-                file=sys.stderr,
-            )
+            wanted = EXTRAS.get(name, "cgn-sdk")
+            print(f"cgn {name}: {missing.name!r} is not installed: pip install {wanted!r}", file=sys.stderr)
             return 1
         raise
     try:

@@ -13,11 +13,13 @@ PATH = "/mgen/io"
 RESERVED = ("script", "args", "f")
 
 
-def mrl(script: str, *, args: Sequence[str | int | bool | None] = (), function: str = "main", **parameters: str) -> str:
+def mrl(
+    script: str, *, args: Sequence[str | int | float | bool | None] = (), function: str = "main", **parameters: str
+) -> str:
     """The path and query of an MRL.
 
     `script` is the script's URL, `args` go to the function in order, other keywords become parameters that the script
-    reads by name. Raises ValueError for a parameter with a reserved name.
+    reads by name. Raises ValueError for a parameter with a reserved name and for a number that is not finite.
     """
     pairs = [("script", script)]
     if function != "main":
@@ -31,6 +33,6 @@ def mrl(script: str, *, args: Sequence[str | int | bool | None] = (), function: 
     return PATH + "?" + "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
 
 
-def _argument(value: str | int | bool | None) -> str:
+def _argument(value: str | int | float | bool | None) -> str:
     """Strings quoted as JSON writes them; numbers, true, false and null as they are."""
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

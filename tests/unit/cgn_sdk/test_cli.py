@@ -29,3 +29,56 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
+
+
+def test_a_command_that_is_not_installed_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the SDK is there: the command exists, but not here."""
+    monkeypatch.setattr(cli, "commands", dict)
+    assert cli.main(["verify", "--all"]) == 2
+    assert capsys.readouterr().err == "cgn: 'verify' is not installed here: pip install 'cgn[payouts]'\n"
+
+
+def test_a_command_without_its_extra_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command's package is there, a library of its extra is not."""
+
+    class Point:
+        value = "payouts.app:main"
+
+        def load(self) -> None:
+            raise ModuleNotFoundError("No module named 'web3'", name="web3")
+
+    monkeypatch.setattr(cli, "commands", lambda: {"payouts": Point()})
+    assert cli.main(["payouts"]) == 1
+    assert "'web3' is not installed: pip install 'cgn[payouts]'" in capsys.readouterr().err
+
+
+def test_a_bug_in_a_command_is_not_taken_for_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        value = "payouts.app:main"
+
+        def load(self) -> None:
+            raise ModuleNotFoundError("No module named 'payouts.typo'", name="payouts.typo")
+
+    monkeypatch.setattr(cli, "commands", lambda: {"payouts": Point()})
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["payouts"])
+
+
+def test_every_command_of_ours_says_what_brings_it() -> None:
+    with_the_sdk = {"up", "dservice", "receipt"}
+    assert set(cli.ABOUT) == set(cli.EXTRAS) | with_the_sdk
+
+
+def test_the_exit_code_is_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        value = "x:main"
+
+        def load(self):  # type: ignore[no-untyped-def]
+            return lambda words: len(words)
+
+    monkeypatch.setattr(cli, "commands", lambda: {"up": Point()})
+    assert cli.main(["up", "a", "b", "c"]) == 3
