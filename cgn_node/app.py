@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.check:
         return _check(chosen)
     keep_freed_memory()
+    sys.setswitchinterval(limits.SWITCH_INTERVAL_S)
     logs.configure(level=chosen.log_level, form=chosen.log, hide=(r"cgn_[a-z2-7]{12}_[\w-]{43}", r"cgs_[\w-]{43}"))
     return process.run(lambda life: run_node(chosen, life), name="node", grace_s=chosen.drain_s + STOP_S)
 

@@ -161,6 +161,13 @@ SWEEP_S = 1.0
 DRAIN_S = 60
 """After SIGTERM, for what runs to end; then connections are cut."""
 
+SWITCH_INTERVAL_S = 0.0005
+"""How long the threads behind the ledger may hold the interpreter while the event loop wants it; Python's default of 5 ms
+would be paid at every system call of the loop."""
+
+RANDOM_POOL_BYTES = 4 * KIB
+"""Random bytes fetched from the kernel at once, for row salts and request ids: a system call per request less."""
+
 MALLOC_TRIM_BYTES = 256 * MIB
 MALLOC_TOP_PAD_BYTES = 16 * MIB
 MALLOC_MMAP_BYTES = 32 * MIB

@@ -6,7 +6,6 @@ ledger's business. A spool that fails to sync ends the process: after a failed f
 """
 
 import asyncio
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -16,15 +15,16 @@ from typing import Any, Protocol
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import link, merkle
 from cgn_sdk.protocol.receipt import ROW, Inclusion, Receipt
-from cgn_sdk.protocol.row import PayIn, Payout, Row, build_row, part_salt
+from cgn_sdk.protocol.row import SALT_BYTES, PayIn, Row, build_row, part_salt
 from cgn_sdk.signing import Signer
 
 from cgn_chassis import logs
 from cgn_node import limits
 from cgn_node.core import events
-from cgn_node.core.pricing import PPM
 from cgn_node.driver import Driver
+from cgn_node.random_pool import RandomPool
 from cgn_node.work_request import WorkRequest
+from ledger.core.money import Beneficiary, split_fee
 from ledger.port import Store
 from ledger.spool import Spool, SpoolFull
 
@@ -63,6 +63,7 @@ class Recorder:
         self._spool = spool
         self._store = store
         self._signer = signer
+        self._random = RandomPool()
         self._recent: OrderedDict[str, Row] = OrderedDict()
         self._ids: OrderedDict[str, None] = OrderedDict()
         self._full_until_s = 0.0
@@ -79,7 +80,7 @@ class Recorder:
 
     def record(self, request: WorkRequest) -> None:
         """Makes the request's row durable; the outcome comes as an event."""
-        row = row_of(request, self._identity)
+        row = row_of(request, self._identity, self._random.take(SALT_BYTES))
         stored = self._spool.append_nowait(row.to_bytes(), row)
         stored.add_done_callback(lambda done: self._recorded(request, row, done.exception()))
 
@@ -159,7 +160,7 @@ class Recorder:
         return Inclusion(batch.batch_id, index, len(tree.index), tuple(merkle.path(tree.levels, index)))
 
 
-def row_of(request: WorkRequest, identity: Identity) -> Row:
+def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
     """The microtransaction of a finished request: who, what, how much, split to whom (L-1)."""
     command, attempt, welcome = request.record_command, request.attempt, identity.welcome
     assert command is not None
@@ -185,7 +186,15 @@ def row_of(request: WorkRequest, identity: Identity) -> Row:
         usage_fee_nano_cpu=fee_cpu,
         exchange_rate_nano_eur_per_cpu=policy.exchange_rate_nano_eur_per_cpu,
         pay_in=[PayIn("enterprise", session.public_id, fee_cpu)],
-        payouts=payouts_of(dservice, contributor.public_id, operator.public_id, fee_eur, fee_cpu),
+        payouts=split_fee(
+            fee_eur,
+            fee_cpu,
+            contributor=Beneficiary(contributor.public_id),
+            developer=Beneficiary(dservice.developer.public_id),
+            operator=Beneficiary(operator.public_id),
+            contributor_ppm=dservice.contributor_ppm,
+            developer_ppm=dservice.developer_ppm,
+        ),
         parts={
             "request": _request_part(request),
             "metrics": _metrics_part(request),
@@ -198,30 +207,9 @@ def row_of(request: WorkRequest, identity: Identity) -> Row:
             },
             "custom": request.custom,
         },
-        salt=os.urandom(32),
+        salt=salt,
         keccak=keccak_256,
     )
-
-
-def payouts_of(
-    dservice: link.DServicePolicy, contributor_id: str, operator_id: str, fee_eur: int, fee_cpu: int
-) -> list[Payout]:
-    """The fee's split. Contributor and developer get their share rounded down, the operator the rest: the sum is
-    exact."""
-    contributor_eur = fee_eur * dservice.contributor_ppm // PPM
-    contributor_cpu = fee_cpu * dservice.contributor_ppm // PPM
-    developer_eur = fee_eur * dservice.developer_ppm // PPM
-    developer_cpu = fee_cpu * dservice.developer_ppm // PPM
-    return [
-        Payout("contributor", contributor_id, contributor_eur, contributor_cpu),
-        Payout("developer", dservice.developer.public_id, developer_eur, developer_cpu),
-        Payout(
-            "operator",
-            operator_id,
-            fee_eur - contributor_eur - developer_eur,
-            fee_cpu - contributor_cpu - developer_cpu,
-        ),
-    ]
 
 
 def _request_part(request: WorkRequest) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Order of refusals, all before the body is read: 429 (wrong keys), 401, 404, 400 
 
 import asyncio
 import json
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -27,6 +26,7 @@ from cgn_node.driver import Driver
 from cgn_node.http1 import Headers, end_to_end
 from cgn_node.http_server import Exchange, json_body
 from cgn_node.policy import PolicyView
+from cgn_node.random_pool import RandomPool
 from cgn_node.sessions import FailedKeys, Session, Sessions, TooMany
 from cgn_node.work_request import WorkRequest
 
@@ -88,6 +88,7 @@ class WorkEndpoint:
         self._latencies = latencies
         self._by_address: Counter[str] = Counter()
         self._opening = 0
+        self._random = RandomPool()
         self._tasks: set[asyncio.Task[None]] = set()
         self.draining = False
 
@@ -220,7 +221,7 @@ class WorkEndpoint:
         if options.request_id:
             self._serve_later(exchange, self._start_named(_Admitted(exchange, session, view, dservice, options, tiers)))
         else:
-            self._start(_Admitted(exchange, session, view, dservice, options, tiers), secrets.token_hex(16))
+            self._start(_Admitted(exchange, session, view, dservice, options, tiers), self._random.take(16).hex())
 
     async def _start_named(self, admitted: "_Admitted") -> None:
         """A client that brings its own id may be repeating: what is recorded is not done again (reliability, L2 to

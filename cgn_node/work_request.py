@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cgn_sdk.protocol.errors import Problem
 from cgn_sdk.protocol.link import DServicePolicy
 from cgn_sdk.protocol.messages import Done, Head, Statement
+from cgn_sdk.protocol.row import fee_nano_cpu
 
 from cgn_node import limits
 from cgn_node.bodies import RequestBody, ResponseBody, ResumeFailed
@@ -407,7 +408,9 @@ class WorkRequest:
     @property
     def fee_nano_cpu(self) -> int:
         assert self.record_command is not None
-        return to_nano_cpu(self.record_command.fee_nano_eur, self.view.policy.exchange_rate_nano_eur_per_cpu)
+        rate = self.view.policy.exchange_rate_nano_eur_per_cpu
+        fee: int = fee_nano_cpu(self.record_command.fee_nano_eur, rate)
+        return fee
 
 
 def refusal(command: commands.Refuse, request: WorkRequest) -> Problem:
@@ -440,8 +443,3 @@ _NO_MINER = {
     "capacity": "Every miner of {name} is busy.",
     "failed": "Every fitting miner has failed at this request.",
 }
-
-
-def to_nano_cpu(nano_eur: int, rate_nano_eur_per_cpu: int) -> int:
-    """The fee in 1e-9 CPU at a rate of 1e-9 EUR per CPU, rounded up: the one rounding of this conversion."""
-    return -(-nano_eur * 1_000_000_000 // rate_nano_eur_per_cpu)
