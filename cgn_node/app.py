@@ -4,6 +4,7 @@ settings."""
 import argparse
 import asyncio
 import ctypes
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -129,8 +130,17 @@ class Node:
         await self.store.close()
 
 
+def collect_rarely() -> None:
+    """What is there after the start stays for good, and what a request makes ends with it, mostly without cycles: the
+    collector's default pace would walk the kept rows again and again for nothing."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*limits.COLLECT_THRESHOLDS)
+
+
 async def run_node(chosen: Settings, life: Life) -> int:
     node = await start_node(chosen)
+    collect_rarely()
     life.ready(ports=node.ports)
     _log.info("node.ready", node_id=chosen.node_id, **{f"{name}_port": port for name, port in node.ports.items()})
     await life.wait_stop()

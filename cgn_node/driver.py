@@ -23,6 +23,9 @@ LATE_MS = 50
 SETTLE_S = 0.02
 """After such a pause: time for what miners said meanwhile to be read before anything is called late."""
 
+_ONLY_LATER = frozenset({events.Acknowledged, events.ResponseStarted, events.ResponsePassedOn, events.RowStored})
+"""Events that bring no deadline nearer when no command follows: the timer stays as it is."""
+
 _log = logs.get("driver")
 
 
@@ -95,17 +98,21 @@ class Driver:
     def _run(self) -> None:
         self._handling = True
         inbox, counters, carriers, handle = self._inbox, self.counters, self._carriers, self.broker.handle
+        may_be_due = False
         try:
             while inbox:
                 event = inbox.popleft()
                 counters[type(event)] += 1
-                for command in handle(event, self.clock_ms()):
+                out = handle(event, self.clock_ms())
+                may_be_due = may_be_due or bool(out) or type(event) not in _ONLY_LATER
+                for command in out:
                     kind = type(command)
                     counters[kind] += 1
                     carriers[kind](command)
         finally:
             self._handling = False
-        self._set_timer()
+        if may_be_due:
+            self._set_timer()
 
     # --- time -----------------------------------------------------------------------------------------------------
 

@@ -476,6 +476,8 @@ class HttpConnection(asyncio.Protocol):
             out, self._out = self._out, []
             if len(out) == 1:
                 self._transport.write(out[0])
+            elif sum(map(len, out)) <= limits.JOINED_WRITE_BYTES:
+                self._transport.write(b"".join(out))  # one TLS record and one system call
             else:
                 self._transport.writelines(out)
 

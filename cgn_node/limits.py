@@ -56,6 +56,10 @@ CONNECTIONS_MAX = 8_192
 CONNECTIONS_PER_ADDRESS_MAX = 1_024
 """One address may not take all connections; large enough for a data centre's proxy."""
 
+JOINED_WRITE_BYTES = 128 * KIB
+"""Pieces of an answer up to this length are joined before they are written: a copy costs less than a TLS record
+each."""
+
 WRITE_BUFFER_HIGH_BYTES = 256 * KIB
 """Bytes waiting for a slow reader before the source is told to stop."""
 
@@ -162,8 +166,12 @@ DRAIN_S = 60
 """After SIGTERM, for what runs to end; then connections are cut."""
 
 SWITCH_INTERVAL_S = 0.0005
-"""How long the threads behind the ledger may hold the interpreter while the event loop wants it; Python's default of 5 ms
+"""How long the threads behind the ledger may hold the interpreter while the event loop wants it; the default of 5 ms
 would be paid at every system call of the loop."""
+
+COLLECT_THRESHOLDS = (20_000, 20, 50)
+"""Python's garbage collector: container objects made before the youngest are looked at (about 100 requests), and how
+often that happens before older ones are. Everything a request makes is freed by reference counts."""
 
 RANDOM_POOL_BYTES = 4 * KIB
 """Random bytes fetched from the kernel at once, for row salts and request ids: a system call per request less."""

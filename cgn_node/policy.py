@@ -80,6 +80,7 @@ def load_copy(path: Path) -> NodeWelcome | None:
     try:
         if path.stat().st_size > COPY_MAX_BYTES:
             return None
-        return NodeWelcome.from_params(json.loads(path.read_text(encoding="utf-8")))
+        params = json.loads(path.read_text(encoding="utf-8"))
+        return NodeWelcome.from_params(params) if isinstance(params, dict) else None
     except (OSError, ValueError, ProblemError):
         return None

@@ -231,7 +231,6 @@ class WorkRequest:
         except ResumeFailed:
             self._attempt_bad(attempt, "bad_gateway")
             return
-        self._driver.post(events.ResponseStarted(self.id, attempt.number, attempt.tunnel.miner_id))
 
     def on_data(self, attempt: Attempt, data: bytes) -> None:
         if self.attempt is not attempt:

@@ -1,0 +1,235 @@
+"""The node as a process of its own: settings, memory while long bodies pass, drain on SIGTERM (N-2, N-18, O-5)."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import node_world as support
+from cgn_sdk.protocol import messages, tunnel
+
+MIB = 1 << 20
+LONG = 200 * 1000 * 1000
+
+
+def write_config(folder: Path) -> tuple[Path, Any, Any]:
+    settings, client_tls, central_tls = support.make_settings(folder)
+    (folder / "api.key").write_text(support.KEY)
+    path = folder / "node.toml"
+    path.write_text(
+        f"""
+node_id = "{support.NODE}"
+api_key_file = "api.key"
+state = "state"
+ledger = "sqlite:///{folder}/ledger.sqlite"
+log = "json"
+drain_s = 10
+[work]
+host = "127.0.0.1"
+port = 0
+[miner]
+host = "127.0.0.1"
+port = 0
+[status]
+host = "127.0.0.1"
+port = 0
+metrics_port = 0
+[central]
+host = "127.0.0.1"
+port = 0
+authority = "authority.pem"
+fingerprints = ["{settings.central.fingerprints[0]}"]
+[tls]
+certificate = "node.crt"
+key = "node.key"
+"""
+    )
+    return path, client_tls, central_tls
+
+
+async def run(*words: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cgn_node.app", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    text, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, text.decode()
+
+
+@contextlib.asynccontextmanager
+async def node_process(folder: Path) -> AsyncIterator[tuple[support.World, asyncio.subprocess.Process]]:
+    config, client_tls, central_tls = write_config(folder)
+    log = open(folder / "node.log", "wb")  # noqa: SIM115  (closed below)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "cgn_node.app",
+        "run",
+        "--config",
+        str(config),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=log,
+    )
+    assert process.stdout is not None
+    ready = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
+    assert ready.startswith("READY "), (folder / "node.log").read_text()
+    ports = json.loads(ready.removeprefix("READY "))["ports"]
+    central = support.ScriptedCentral(ports["central"], central_tls)
+    world = support.World(SimpleNamespace(), central, client_tls, SimpleNamespace(), folder, ports)
+    try:
+        await central.dial()
+        for _ in range(100):
+            reply = await world.open_session()
+            if reply.status == 201:
+                break
+            await asyncio.sleep(0.02)
+        world.session_key = json.loads(reply.body)["session_key"]
+        yield world, process
+    finally:
+        for miner in world.miners:
+            await miner.leave()
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait_for(process.wait(), 20)
+        with contextlib.suppress(Exception):
+            await central.hang_up()
+        log.close()
+
+
+def memory_mib(process: asyncio.subprocess.Process, what: str) -> float:
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(what)
+
+
+def begin_peak(process: asyncio.subprocess.Process) -> float:
+    """Resident memory now; the peak (VmHWM) counts from here."""
+    Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+    return memory_mib(process, "VmRSS")
+
+
+async def test_check_says_what_is_wrong_with_the_settings(tmp_path: Path) -> None:
+    """O-5."""
+    config, _, _ = write_config(tmp_path)
+    assert await run("run", "--config", str(config), "--check") == (0, "the settings are fine\n")
+    text = config.read_text()
+    config.write_text(text.replace("drain_s = 10", "drain_s = 0").replace("[miner]", "[miner]\nprot = 3"))
+    code, said = await run("run", "--config", str(config), "--check")
+    assert code == 2
+    assert "node.toml:7: drain_s must be at least 1 s" in said
+    assert "miner.prot" in said
+    config.write_text(text)
+    (tmp_path / "node.key").unlink()
+    code, said = await run("run", "--config", str(config), "--check")
+    assert code == 2
+    assert "tls.key" in said
+
+
+async def long_answer(miner: support.ScriptedMiner, opened: tunnel.Opened) -> None:
+    """Takes any body without keeping it, and answers with as many bytes as the path's last part says."""
+    miner.acknowledge(opened.stream)
+    took, digest = 0, sha256()
+    while True:
+        data, end = await miner.bodies[opened.stream].get()
+        took += len(data)
+        digest.update(data)
+        miner.tunnel.consumed(opened.stream, len(data))
+        miner.link.flush()
+        if end:
+            break
+    size = int(opened.message.target.rsplit("/", 1)[1])
+    stream, piece, answered = opened.stream, b"\xa5" * 65_528, sha256()
+    miner.tunnel.head(stream, messages.Head(200, (("X-Took", digest.hexdigest()),), size))
+    left = size
+    while left:
+        part = piece[:left]
+        await miner.link.send_data(stream, part)
+        answered.update(part)
+        left -= len(part)
+    miner.tunnel.data(stream, b"", end=True)
+    miner.done(opened, b"", response_sha256=answered.hexdigest(), response_bytes=size, request_bytes=took)
+
+
+async def test_long_bodies_pass_in_constant_memory(tmp_path: Path) -> None:
+    """N-2, first light: 200 MB in each direction, the node's memory grows by less than 32 MiB."""
+    async with node_process(tmp_path) as (world, process):
+        await world.miner(serve=long_answer).join()
+        for _ in range(3):
+            assert (await world.call("POST", "/noop/1000000", body=b"x" * 1_000_000)).status == 200
+        before = begin_peak(process)
+        reader, writer = await world.connect()
+        writer.write(
+            f"POST /noop/{LONG} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {world.session_key}\r\n"
+            f"Content-Length: {LONG}\r\n\r\n".encode()
+        )
+        piece, sent = b"\x5a" * 100_000, sha256()
+        for _ in range(LONG // len(piece)):
+            writer.write(piece)
+            sent.update(piece)
+            await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert f"X-Took: {sent.hexdigest()}".encode() in head
+        got, count = sha256(), 0
+        while count < LONG:
+            data = await reader.read(262_144)
+            assert data
+            got.update(data)
+            count += len(data)
+        writer.close()
+        assert got.hexdigest() == sha256(b"\xa5" * LONG).hexdigest()
+        grown = memory_mib(process, "VmHWM") - before
+        assert grown < 32, f"{grown:.1f} MiB"
+
+
+async def test_sigterm_finishes_what_runs_and_exits_0(tmp_path: Path) -> None:
+    """N-18; and one structured line for the finished request."""
+    async with node_process(tmp_path) as (world, process):
+        go = asyncio.Event()
+
+        async def serve(miner: support.ScriptedMiner, opened: tunnel.Opened) -> None:
+            miner.acknowledge(opened.stream)
+            await go.wait()
+            await miner.answer(opened, [b"finished"])
+
+        miner = await world.miner(serve=serve).join()
+        task = asyncio.create_task(world.call("GET", "/noop"))
+        while not miner.opened:
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        while miner.goaway is None:
+            await asyncio.sleep(0.01)
+        go.set()
+        reply = await task
+        assert reply.body == b"finished"
+        assert await asyncio.wait_for(process.wait(), 15) == 0
+        lines = [json.loads(line) for line in (tmp_path / "node.log").read_text().splitlines()]
+        (finished,) = [line for line in lines if line["event"] == "request.finished"]
+        assert finished["request_id"] == reply.headers["cgn-request-id"]
+        assert (finished["state"], finished["status"], finished["bytes_out"]) == ("done", 200, 8)
+        assert world.session_key not in (tmp_path / "node.log").read_text()
+    assert os.listdir(tmp_path / "state" / "spool") in ([], ["lock"])  # every row has reached the store
+
+
+async def test_a_killed_node_loses_no_row_of_an_answered_request(tmp_path: Path) -> None:
+    """N-24: durable, then visible. SIGKILL right after the answer; the next start ships the row."""
+    async with node_process(tmp_path) as (world, process):
+        await world.miner().join()
+        reply = await world.call("GET", "/noop")
+        process.kill()
+        await process.wait()
+    async with node_process(tmp_path) as (world, process):
+        found = await world.call("GET", f"/requests/{reply.headers['cgn-request-id']}")
+        for _ in range(50):
+            if found.status == 200:
+                break
+            await asyncio.sleep(0.05)
+            found = await world.call("GET", f"/requests/{reply.headers['cgn-request-id']}")
+        assert json.loads(found.body)["state"] == "done"

@@ -1,0 +1,108 @@
+"""Sessions, failed keys and what one account may do at once (N-5, N-6)."""
+
+import pytest
+
+from cgn_node import limits
+from cgn_node.sessions import FailedKeys, Sessions, TooMany
+
+
+def opened(sessions: Sessions, now_ms: int = 0, account: str = "ent_a", concurrency: int = 2) -> str:
+    return sessions.open(
+        now_ms,
+        account_id=account,
+        public_id="p",
+        address="0x",
+        end_user_id="",
+        allowed_tiers=("2",),
+        deadline_ms=1000,
+        concurrency=concurrency,
+    )
+
+
+def test_a_key_finds_its_session_until_it_expires() -> None:
+    sessions = Sessions(ttl_s=10)
+    key = opened(sessions)
+    found = sessions.find(key, 9_999)
+    assert found is not None
+    assert found.account_id == "ent_a"
+    assert sessions.find(key, 10_000) is None
+    assert sessions.find(key + "x", 0) is None
+    assert sessions.find("\udcff", 0) is None
+    sessions.expire(10_000)
+    assert len(sessions) == 0
+
+
+def test_keys_are_random_and_not_kept() -> None:
+    sessions = Sessions()
+    keys = {opened(sessions) for _ in range(100)}
+    assert len(keys) == 100
+    assert all(len(key) >= 43 for key in keys)
+    assert not any(key in repr(vars(sessions)) for key in keys)
+
+
+def test_revocation_ends_all_sessions_of_the_account_and_no_other() -> None:
+    sessions = Sessions()
+    mine, other = opened(sessions), opened(sessions, account="ent_b")
+    assert sessions.revoke({"ent_a", "ent_c"}) == 1
+    assert sessions.find(mine, 0) is None
+    assert sessions.find(other, 0) is not None
+
+
+def test_concurrency_is_per_account_over_its_sessions() -> None:
+    sessions = Sessions()
+    one, two = (sessions.find(opened(sessions), 0) for _ in range(2))
+    assert one is not None
+    assert two is not None
+    sessions.begin_request(one)
+    sessions.begin_request(two)
+    with pytest.raises(TooMany) as caught:
+        sessions.begin_request(one)
+    assert caught.value.code == "concurrency_limited"
+    sessions.revoke({"ent_a"})
+    sessions.end_request(one)
+    sessions.end_request(two)
+    assert sessions._accounts == {}
+
+
+def test_sessions_of_one_account_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SESSIONS_PER_ACCOUNT_MAX", 3)
+    monkeypatch.setattr(limits, "SESSIONS_MAX", 4)
+    sessions = Sessions()
+    for _ in range(3):
+        opened(sessions)
+    with pytest.raises(TooMany):
+        opened(sessions)
+    opened(sessions, account="ent_b")
+    with pytest.raises(TooMany) as caught:
+        opened(sessions, account="ent_c")
+    assert caught.value.code == "overloaded"
+
+
+def test_failures_hold_an_address_up_and_leak_away() -> None:
+    keys = FailedKeys(per_address=3, per_account=100)
+    for _ in range(3):
+        keys.check(0, "a")
+        keys.note(0, "a")
+    with pytest.raises(TooMany):
+        keys.check(0, "a")
+    keys.check(0, "b")
+    keys.check(25_000, "a")
+
+
+def test_nobody_locks_an_account_out_from_elsewhere() -> None:
+    """Guesses at an account from many addresses hold up those addresses, not the owner's."""
+    keys = FailedKeys(per_address=100, per_account=3)
+    for number in range(5):
+        keys.note(0, f"stranger {number}", "ent_a")
+    keys.check(0, "owner", "ent_a")
+    with pytest.raises(TooMany):
+        keys.check(0, "stranger 1", "ent_a")
+    keys.check(0, "stranger 1", "ent_b")
+
+
+def test_the_tables_of_failures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FAILURE_TABLE_MAX", 10)
+    keys = FailedKeys()
+    for number in range(50):
+        keys.note(0, f"a{number}", f"b{number}")
+    assert len(keys._addresses) == len(keys._accounts) == 10
