@@ -9,12 +9,14 @@ import os
 import signal
 import sqlite3
 import sys
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import pyvips
 from cgn_sdk.client import AsyncClient, CgnProblem
 from cgn_sdk.mrl import mrl
@@ -36,7 +38,7 @@ SCRIPTS = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sources")
     code, text = await run_to_end(
@@ -50,14 +52,14 @@ async def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def network(sources: Path) -> AsyncIterator[Sandbox]:
     options = SandboxOptions(sources=sources, extra_dservices={"noop": [sys.executable, str(NOOP)]})
     async with Sandbox(options) as sandbox:
         yield sandbox
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(network: Sandbox) -> AsyncIterator[AsyncClient]:
     async with network.client() as one:
         yield one
@@ -249,8 +251,16 @@ async def test_the_day_is_settled_and_everything_verifies(
     assert row_id in text
 
 
-async def test_up_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with a short name: names of UNIX sockets may have 107 bytes."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="t") as folder:
+        yield Path(folder)
+
+
+async def test_up_leaves_nothing_behind(short_path: Path) -> None:
     """S-5: Ctrl-C ends every process and removes every file."""
+    tmp_path = short_path
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     process = await asyncio.create_subprocess_exec(
         *cgn("up", "--no-chain"), stdout=asyncio.subprocess.PIPE, env=environment, start_new_session=True

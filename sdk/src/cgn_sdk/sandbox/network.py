@@ -38,6 +38,8 @@ APPROVED_NANO_CPU = 1_000_000 * 10**9
 APPROVE_SELECTOR = "0x095ea7b3"
 """ERC-20 approve(address,uint256)."""
 SETTLE_TIME_LIMIT_S = 120
+FOLDER_MAX_CHARS = 60
+"""The name of a UNIX socket has at most 107 bytes, and DServices' folders come behind this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,10 @@ class Sandbox:
     def __init__(self, options: SandboxOptions = SandboxOptions()) -> None:
         self.options = options
         self.folder = options.directory or Path(tempfile.mkdtemp(prefix="cgn-"))
+        if len(str(self.folder)) > FOLDER_MAX_CHARS:
+            raise ChildFailed(
+                f"{self.folder} is too long a name for the sockets in it: choose another --directory or TMPDIR"
+            )
         self.children: dict[str, Child] = {}
         self.seconds: dict[str, float] = {}
         """How long each part took to get ready, since the start."""
