@@ -410,7 +410,7 @@ class Broker:
 
     def _assign(self, request: Request, offer: Offer, out: list[Command]) -> None:
         """Puts a new attempt on record and reserves its slot."""
-        offer.miner.take(request)
+        offer.miner.take(request, self._now)
         request.offer = offer
         request.attempt += 1
         request.state = ASSIGNED
@@ -445,6 +445,10 @@ class Broker:
             del account.kinds[request.lane]
         self._depth[request.lane.tiers[0]] -= 1
         self._waiting -= 1
+        if request.lane.fastest:  # it may have been held back before a free miner, and others behind it
+            head = request.lane.head_for("")
+            if head is not None:
+                self._set_timer(self._now, head)
 
     def _match(self, miner: Miner, out: list[Command]) -> None:
         """Fills the miner's free slots with what has waited longest among what it fits (N-9)."""
@@ -461,7 +465,8 @@ class Broker:
             if first is None:
                 return
             offer = miner.offers[first.lane.dservice]
-            if first.lane.fastest and self._choose_fastest(first.lane, first) is not offer:
+            may_wait = first.lane.fastest and self._now < first.arrived_ms + self._settings.fastest_wait_ms
+            if may_wait and self._choose_fastest(first.lane, first) is not offer:
                 held_back.append(first.lane)
             else:
                 self._dequeue(first, ASSIGNED)
@@ -471,7 +476,7 @@ class Broker:
         """Takes the attempt off the record and frees its slot. The caller matches the miner when it is done."""
         offer = request.offer
         assert offer is not None
-        offer.miner.give_back(request)
+        offer.miner.give_back(request, self._now)
         request.offer = None
         return offer.miner
 
@@ -526,8 +531,9 @@ class Broker:
         assert offer is not None
         offer.learn(event.measured.wall_ns // 1_000)
         offer.miner.stalls = 0
+        usage, clipped = clip(event.claimed, event.measured, offer.miner.fitness)
+        usage, clipped = offer.miner.bill(usage, clipped, self._now)
         miner = self._release(request)
-        usage, clipped = clip(event.claimed, event.measured, miner.fitness)
         terms = request.terms
         factor_ppm = terms.tier_factor_ppm.get(miner.tier)
         if factor_ppm is None:  # the tier was opened after the request arrived
@@ -581,7 +587,8 @@ class Broker:
         elif request.passed_on and not request.resumable:
             self._refuse(request, "bad_gateway", "not_resumable", out)
         else:
-            offer = self._choose(request.lane, request)
+            behind = request.lane.fastest and request.lane.retries  # held back: they go first
+            offer = None if behind else self._choose(request.lane, request)
             if offer is not None:
                 self._assign(request, offer, out)
             else:

@@ -55,6 +55,9 @@ GFLOPS_PER_GPU: Final = 10_000_000
 """What one machine can have (10^12 instructions/s a thread, 64 TiB, 10 PFLOPS a GPU): fitness bounds what may be
 claimed and paid, so fitness itself needs a bound."""
 
+CAPACITY_SLACK_MS: Final = 2
+"""Added to each period in which a miner was busy: our clock counts whole milliseconds at both of its ends."""
+
 LANES: Final = 10_000
 """Kinds of request remembered (DService, tiers, service level, policy, and account where tier 1 is accepted); idle
 ones are forgotten beyond this, so that invented service levels cannot fill memory."""

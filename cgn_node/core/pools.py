@@ -7,10 +7,12 @@ iteration is in order of insertion, never of a hash, so the same events give the
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cgn_node.core import limits
 from cgn_node.core.events import MinerJoined, ServiceLevel
+from cgn_node.core.pricing import Usage
 
 if TYPE_CHECKING:
     from cgn_node.core.lanes import Lane, Request
@@ -136,7 +138,12 @@ class Miner:
     """One connected miner. `running` holds its requests in the order they were assigned."""
 
     __slots__ = (
+        "billed_cpu_ns",
+        "billed_gpu_ns",
+        "billed_memory_byte_seconds",
         "busy",
+        "busy_ms",
+        "busy_since_ms",
         "contributor",
         "fitness",
         "id",
@@ -160,6 +167,11 @@ class Miner:
         self.latency_us = joined.fitness.latency_us
         self.slots = max(0, min(joined.slots, limits.SLOTS))
         self.busy = 0
+        self.busy_ms = 0  # in periods that are over
+        self.busy_since_ms = 0
+        self.billed_cpu_ns = 0
+        self.billed_gpu_ns = 0
+        self.billed_memory_byte_seconds = 0
         self.stalls = 0  # acknowledged and not answered, in a row
         self.running: dict[Request, None] = {}
         self.offers: dict[str, Offer] = {}
@@ -191,19 +203,46 @@ class Miner:
         for offer in self.offers.values():
             offer.place(turn=False)
 
-    def take(self, request: "Request") -> None:
+    def take(self, request: "Request", now_ms: int) -> None:
         """Reserves a slot."""
+        if not self.busy:
+            self.busy_since_ms = now_ms
         self.busy += 1
         self.running[request] = None
         for offer in self.offers.values():
             offer.place(turn=True)
 
-    def give_back(self, request: "Request") -> None:
+    def give_back(self, request: "Request", now_ms: int) -> None:
         """Frees the request's slot."""
         del self.running[request]
         self.busy -= 1
+        if not self.busy:
+            self.busy_ms += now_ms - self.busy_since_ms + limits.CAPACITY_SLACK_MS
         for offer in self.offers.values():
             offer.place(turn=False)
+
+    def bill(self, usage: Usage, clipped: tuple[str, ...], now_ms: int) -> tuple[Usage, tuple[str, ...]]:
+        """Cuts what the machine cannot have used beside all that it has been billed for: its requests share its
+        threads, memory and GPUs, and together they have no more of them than it was busy long (N-20)."""
+        busy_ns = self.busy_ms
+        if self.busy:
+            busy_ns += now_ms - self.busy_since_ms + limits.CAPACITY_SLACK_MS
+        busy_ns *= 1_000_000
+        fitness = self.fitness
+        cpu_ns = min(usage.cpu_ns, busy_ns * fitness.threads - self.billed_cpu_ns)
+        gpu_ns = min(usage.gpu_ns, busy_ns * fitness.gpus - self.billed_gpu_ns)
+        memory = fitness.memory_bytes * busy_ns // 10**9 - self.billed_memory_byte_seconds
+        memory = min(usage.memory_byte_seconds, memory)
+        self.billed_cpu_ns += cpu_ns
+        self.billed_gpu_ns += gpu_ns
+        self.billed_memory_byte_seconds += memory
+        if cpu_ns == usage.cpu_ns and gpu_ns == usage.gpu_ns and memory == usage.memory_byte_seconds:
+            return usage, clipped
+        cut = [name for name, left in (("cpu_ns", cpu_ns), ("gpu_ns", gpu_ns)) if left != getattr(usage, name)]
+        if memory != usage.memory_byte_seconds:
+            cut.append("memory_byte_seconds")
+        usage = replace(usage, cpu_ns=cpu_ns, gpu_ns=gpu_ns, memory_byte_seconds=memory)
+        return usage, (*clipped, *(name for name in cut if name not in clipped))
 
     def reaches(self, level: ServiceLevel) -> bool:
         fitness = self.fitness

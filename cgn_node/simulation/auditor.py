@@ -22,6 +22,9 @@ from cgn_node.core import commands, events
 from cgn_node.core.broker import Settings
 from cgn_node.core.pricing import Fitness, Measured, Terms, Usage
 
+CAPACITY_SLACK_MS = 2
+"""The clock counts whole milliseconds at both ends of a busy period."""
+
 
 class AuditError(AssertionError):
     """The broker broke a promise."""
@@ -42,6 +45,38 @@ class MinerBook:
     slots: int
     running: dict[str, int] = field(default_factory=dict)  # request -> attempt
     stalls: int = 0
+    spans: list[list[int]] = field(default_factory=list)  # [from, until or -1] in which it was busy
+    cpu_ns: int = 0
+    gpu_ns: int = 0
+    memory_byte_seconds: int = 0
+
+    def take(self, request: str, attempt: int, now_ms: int) -> None:
+        if not self.running:
+            self.spans.append([now_ms, -1])
+        self.running[request] = attempt
+
+    def give_back(self, request: str, now_ms: int) -> None:
+        del self.running[request]
+        if not self.running:
+            self.spans[-1][1] = now_ms
+
+    def share(self, usage: Usage, now_ms: int) -> Usage:
+        """What is left of the machine for one more request, after all it has been billed for."""
+        fitness = self.joined.fitness
+        busy_ms = sum((until if until >= 0 else now_ms) - since + CAPACITY_SLACK_MS for since, until in self.spans)
+        busy_ns = busy_ms * 10**6
+        left = Usage(
+            min(usage.cpu_ns, busy_ns * fitness.threads - self.cpu_ns),
+            min(usage.memory_byte_seconds, busy_ns * fitness.memory_bytes // 10**9 - self.memory_byte_seconds),
+            usage.wall_ns,
+            min(usage.gpu_ns, busy_ns * fitness.gpus - self.gpu_ns),
+            usage.request_bytes,
+            usage.response_bytes,
+        )
+        self.cpu_ns += left.cpu_ns
+        self.gpu_ns += left.gpu_ns
+        self.memory_byte_seconds += left.memory_byte_seconds
+        return left
 
 
 @dataclass(slots=True)
@@ -60,11 +95,15 @@ class RequestBook:
     spent: bool = False
     gone: bool = False
     failed: list[str] = field(default_factory=list)
-    result: tuple[int, str, Usage, Measured, Fitness, str, str] | None = None
+    result: tuple[int, str, str, str] | None = None  # attempt, miner, tier, contributor
+    claimed: Usage = field(default_factory=Usage)
+    billable: Usage = field(default_factory=Usage)
+    fee_nano_eur: int = 0
     row: commands.RecordRow | None = None
     stored: bool = False
     row_refused: bool = False
     ended: str = ""
+    held_back_ms: int | None = None  # since when it has waited beside a free miner
     gone_ms: int | None = None  # since when no connected miner could do it
 
     @property
@@ -183,28 +222,22 @@ class Auditor:
     def _told_AttemptFinished(self, event: events.AttemptFinished) -> None:
         book = self._reported(event)
         if book is not None:
-            miner = self.miners[event.miner]
+            miner, joined = self.miners[event.miner], self.miners[event.miner].joined
             miner.stalls = 0
-            del miner.running[event.request]
-            joined = miner.joined
             book.on_record = None
-            book.result = (
-                event.attempt,
-                event.miner,
-                event.claimed,
-                event.measured,
-                joined.fitness,
-                joined.tier,
-                joined.contributor,
-            )
+            book.result = (event.attempt, event.miner, joined.tier, joined.contributor)
+            book.claimed = event.claimed
+            book.billable = miner.share(_possible(event.claimed, event.measured, joined.fitness), self.now_ms)
+            book.fee_nano_eur = _exact_fee(book.billable, joined.fitness, book.terms, joined.tier)
+            miner.give_back(event.request, self.now_ms)
             self._owed["result", event.request] = "a result on record must be recorded"
-            if _cut(event.claimed, _possible(event.claimed, event.measured, joined.fitness)):
+            if _cut(book.claimed, book.billable):
                 self._owed["clipped", event.request] = "an impossible claim must be reported"
 
     def _told_AttemptFailed(self, event: events.AttemptFailed) -> None:
         book = self._reported(event)
         if book is not None:
-            del self.miners[event.miner].running[event.request]
+            self.miners[event.miner].give_back(event.request, self.now_ms)
             self._failed(book, event.miner)
 
     def _told_RowStored(self, event: events.RowStored) -> None:
@@ -271,7 +304,7 @@ class Auditor:
         self._require(command.resume == book.passed_on, command, "must resume what has been passed on, and only that")
         self._require(not book.passed_on or book.arrived.resumable, command, "cannot be resumed")
         self._check_turn(command, book)
-        miner.running[command.request] = command.attempt
+        miner.take(command.request, command.attempt, self.now_ms)
         book.attempts = command.attempt
         book.on_record = (command.attempt, command.miner)
         book.assigned_ms = self.now_ms
@@ -320,7 +353,7 @@ class Auditor:
         self._require(book.on_record == (command.attempt, command.miner), command, "is not about the one on record")
         late = self.now_ms >= book.deadline_ms and isinstance(self._event, events.Tick)
         miner = self.miners[command.miner]
-        del miner.running[command.request]
+        miner.give_back(command.request, self.now_ms)
         if not book.gone and not late:
             self._require(self._stalled(book), command, "has no reason")
             self._failed(book, command.miner)
@@ -363,16 +396,13 @@ class Auditor:
         book = self._book(command)
         self._require(book.row is None, command, "is a second row")
         self._require(book.result is not None, command, "has no result behind it")
-        assert book.result is not None
-        attempt, miner, claimed, measured, fitness, tier, contributor = book.result
         paid = (command.attempt, command.miner, command.tier, command.contributor)
-        self._require(paid == (attempt, miner, tier, contributor), command, f"pays another than {book.result[:2]}")
-        usage = _possible(claimed, measured, fitness)
-        self._require(command.usage == usage, command, f"bills other use than {usage}")
-        self._require(set(command.clipped) == _cut(claimed, usage), command, "must name what was cut")
-        fee = _exact_fee(usage, fitness, book.terms, tier)
+        self._require(paid == book.result, command, f"pays another than {book.result}")
+        self._require(command.usage == book.billable, command, f"bills other use than {book.billable}")
+        cut = _cut(book.claimed, book.billable)
+        self._require(set(command.clipped) == cut, command, f"must name {cut}")
+        fee, cap = book.fee_nano_eur, book.arrived.max_fee_nano_eur
         self._require(command.fee_nano_eur == fee, command, f"has another fee than {fee}")
-        cap = book.arrived.max_fee_nano_eur
         self._require(cap is None or fee <= cap, command, f"costs more than {cap}")
         self._require(command.terms_version == book.terms.version, command, "is by other terms")
         book.row = command
@@ -381,8 +411,7 @@ class Auditor:
     def _saw_ReportError(self, command: commands.ReportError) -> None:
         book = self._book(command)
         if command.kind == "clipped":
-            assert book.result is not None
-            cut = _cut(book.result[2], _possible(*book.result[2:5]))
+            cut = _cut(book.claimed, book.billable)
             self._require(set(command.detail) == cut, command, f"must name {cut}")
             self._owed.pop(("clipped", command.request), None)
         else:
@@ -427,10 +456,8 @@ class Auditor:
     def _reason_later(self, command: commands.Refuse, book: RequestBook) -> bool:
         code = command.code
         if code == "price_cap":
-            assert book.result is not None
-            usage = _possible(*book.result[2:5])
             cap = book.arrived.max_fee_nano_eur
-            return cap is not None and _exact_fee(usage, book.result[4], book.terms, book.result[5]) > cap
+            return book.result is not None and cap is not None and book.fee_nano_eur > cap
         if code == "bad_gateway":
             lost = book.spent or (book.passed_on and not book.arrived.resumable)
             return bool(book.failed) and (lost or self._given_up(book))
@@ -469,21 +496,22 @@ class Auditor:
                 raise AuditError(f"{book.arrived.request} was never acknowledged by {book.on_record[1]}")
 
     def idle(self, slack_ms: int) -> None:
-        """No slot is free that a waiting request fits (N-9); `fastest` may hold one back, and those behind it, for a
+        """No slot is free that a waiting request fits (N-9). `fastest` may hold one back, and those behind it, for a
         little while (N-8), and `slack_ms` longer when the node itself was late."""
-        held_back = {
-            book.kind
-            for book in self.open.values()
-            if book.waits
-            and book.arrived.match == "fastest"
-            and self.now_ms <= book.at_ms + self.settings.fastest_wait_ms + slack_ms
-        }
-        for name, miner in self.miners.items():
-            if len(miner.running) >= miner.slots:
-                continue
-            for book in self.open.values():
-                if book.waits and book.kind not in held_back and name not in book.failed and self._fits(miner, book):
-                    raise AuditError(f"{book.arrived.request} waits at {self.now_ms} although {name} is free")
+        free = [(name, miner) for name, miner in self.miners.items() if len(miner.running) < miner.slots]
+        patience_ms = self.settings.fastest_wait_ms + slack_ms
+        for book in self.open.values():
+            fitting = ""
+            if book.waits:
+                fitting = next((n for n, miner in free if n not in book.failed and self._fits(miner, book)), "")
+            if not fitting:
+                book.held_back_ms = None
+            elif book.arrived.match != "fastest":
+                raise AuditError(f"{book.arrived.request} waits at {self.now_ms} although {fitting} is free")
+            elif book.held_back_ms is None:
+                book.held_back_ms = self.now_ms
+            elif self.now_ms - book.held_back_ms > patience_ms:
+                raise AuditError(f"{book.arrived.request} is kept at {self.now_ms} although {fitting} is free")
 
     def final(self) -> None:
         """After the heal: everything accepted has ended, everything answered is billed."""

@@ -89,8 +89,8 @@ def pay_another_miner(patch: pytest.MonkeyPatch) -> None:
 def forget_a_slot(patch: pytest.MonkeyPatch) -> None:
     give_back = Miner.give_back
 
-    def leaking(self: Miner, request: Any) -> None:
-        give_back(self, request)
+    def leaking(self: Miner, request: Any, now_ms: int) -> None:
+        give_back(self, request, now_ms)
         if len(request.id) == 2:  # now and then
             self.busy += 1
             self.place()
@@ -102,8 +102,8 @@ def forget_a_slot(patch: pytest.MonkeyPatch) -> None:
 def free_a_slot_twice(patch: pytest.MonkeyPatch) -> None:
     give_back = Miner.give_back
 
-    def generous(self: Miner, request: Any) -> None:
-        give_back(self, request)
+    def generous(self: Miner, request: Any, now_ms: int) -> None:
+        give_back(self, request, now_ms)
         self.busy = max(0, self.busy - 1)
         self.place()
 
@@ -158,6 +158,11 @@ def last_come_first_served(patch: pytest.MonkeyPatch) -> None:
 @mutation
 def believe_every_claim(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(broker_module, "clip", lambda claimed, measured, fitness: (claimed, ()))
+
+
+@mutation
+def bill_a_machine_for_more_than_it_has(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Miner, "bill", lambda self, usage, clipped, now_ms: (usage, clipped))
 
 
 @mutation

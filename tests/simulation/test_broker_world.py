@@ -19,6 +19,7 @@ REGRESSIONS = {
     123: "a body that was spent while its request waited for another attempt was sent again",
     166: "fastest: a fresh request took the miner that was free for an earlier retry",
     10_983: "grace ran from a moment in which a miner was replaced",
+    13_547: "fastest: nobody looked at a request again when the one before it was no longer held back",
 }
 
 MUST_REACH = [

@@ -176,6 +176,7 @@ def test_a_miner_that_acknowledges_and_never_answers_is_passed_over_and_in_the_e
     assert bench.pass_time(4_999) == []
     cancelled = [command for n in range(3) for command in handed_over(f"r{n}", "dumb", "good")]
     assert bench.pass_time(1) == [*cancelled, CloseMiner("dumb", 1, 4408, "acknowledges and does not answer")]
+    bench.now_ms += 10
     for n in range(3):
         bench.serve(f"r{n}", 2, "good")
 
@@ -472,11 +473,38 @@ def test_impossible_claim_is_clipped_and_reported(bench: Bench) -> None:
     """N-20."""
     bench.join("liar")
     bench.arrive("r1")
+    bench.acknowledge("r1", 1, "liar")
+    bench.pass_time(10)
     claim = Usage(cpu_ns=10**15, memory_byte_seconds=1, wall_ns=1, gpu_ns=7, request_bytes=10, response_bytes=10**9)
     report, row = bench.tell(AttemptFinished("r1", 1, "liar", claim, MEASURED))
     assert report == ReportError("clipped", "r1", ("liar",), ("cpu_ns", "gpu_ns", "response_bytes"))
     assert isinstance(row, RecordRow)
     assert row.usage == Usage(4 * 10_000_000, 1, 1, 0, 10, 100)
+
+
+def test_requests_that_overlap_share_the_machine(bench: Bench) -> None:
+    """N-20: each claim is possible alone; together they are four times what the machine has."""
+    bench.join("liar", slots=4)
+    for n in range(4):
+        bench.arrive(f"r{n}")
+        bench.acknowledge(f"r{n}", 1, "liar")
+    bench.pass_time(1_000)
+    measured = Measured(wall_ns=10**9, request_bytes=0, response_bytes=0)
+    claimed = Usage(cpu_ns=4 * 10**9, memory_byte_seconds=8 << 30, wall_ns=10**9)
+    rows = []
+    for n in range(4):
+        rows += bench.tell(AttemptFinished(f"r{n}", 1, "liar", claimed, measured))
+    billed = [row.usage for row in rows if isinstance(row, RecordRow)]
+    assert billed[0] == claimed
+    assert sum(usage.cpu_ns for usage in billed) == 4 * (1_000 + 2) * 10**6
+    assert sum(usage.memory_byte_seconds for usage in billed) == (8 << 30) * 1_002 // 1_000
+    reports = [report for report in rows if isinstance(report, ReportError)]
+    assert [report.detail for report in reports] == [("cpu_ns", "memory_byte_seconds")] * 3
+    bench.pass_time(5_000)
+    bench.arrive("r9")
+    bench.pass_time(1_000)
+    row = bench.tell(AttemptFinished("r9", 1, "liar", claimed, measured))[0]
+    assert isinstance(row, RecordRow), "idle time is not saved up, busy time is there in full"
 
 
 def test_price_cap(bench: Bench) -> None:
