@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print("\n".join(error.mistakes), file=sys.stderr)
         return process.EXIT_USAGE
-    logs.configure(level=settings.log_level, hide=[r"cgn_[a-z0-9]{12}_[A-Za-z0-9_-]{43}"])
     if chosen.check:
         return _check(settings)
+    logs.configure(level=settings.log_level, hide=[r"cgn_[a-z0-9]{12}_[A-Za-z0-9_-]{43}"])
     return process.run(lambda life: _run(life, settings), name="miner")
 
 

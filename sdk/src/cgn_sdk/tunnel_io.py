@@ -121,6 +121,7 @@ class TunnelLink:
             await self._read()
         except ProtocolError as error:
             self.close(error.close_code, error.reason)
+            await self._drop_the_rest()
         except asyncio.CancelledError:
             self.close(CLOSE_NORMAL, "")
             raise
@@ -197,6 +198,12 @@ class TunnelLink:
                 on_event(event)
             if tunnel.has_data_to_send:
                 self.flush()
+
+    async def _drop_the_rest(self) -> None:
+        """Reads on without looking: behind messages nobody takes, the peer's answer to our close frame would wait."""
+        with contextlib.suppress(Exception):
+            async for _ in self._connection:
+                pass
 
     def _watch(self, kind: type, event: Event) -> None:
         if isinstance(event, (Writable, Finished, Failed, Cancelled)):

@@ -1,0 +1,68 @@
+"""What passes between tunnel and DService (S-2, M-5)."""
+
+import pytest
+from cgn_sdk.protocol import limits
+from cgn_sdk.protocol.errors import CODES
+from cgn_sdk.protocol.messages import Head
+
+from miner_client.core.exchange import HOP_FAILURES, BadAnswer, has_body, request_headers, response_head
+
+
+def test_a_request_keeps_its_headers_but_for_hops_and_secrets() -> None:
+    given = (
+        ("Accept", "*/*"),
+        ("Authorization", "Bearer secret"),
+        ("Connection", "keep-alive"),
+        ("Transfer-Encoding", "chunked"),
+        ("CGN-Request-Id", "forged"),
+        ("X-Name", "Zo\u00eb"),
+    )
+    assert request_headers(given, "ab", 1500) == [
+        (b"accept", b"*/*"),
+        (b"x-name", b"Zo\xeb"),
+        (b"cgn-request-id", b"ab"),
+        (b"cgn-deadline-ms", b"1500"),
+    ]
+
+
+def test_metadata_leaves_the_head_and_own_names_cannot_be_forged() -> None:
+    head, metadata = response_head(
+        200,
+        [
+            (b"content-type", b"image/jpeg"),
+            (b"content-length", b"7"),
+            (b"connection", b"close"),
+            (b"cgn-meta-pages", b"3"),
+            (b"cgn-fee-nano-eur", b"0"),
+        ],
+        7,
+    )
+    assert head == Head(200, (("content-type", "image/jpeg"),), 7)
+    assert metadata == {"pages": "3"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"a b", b"")],
+        [(b"", b"x")],
+        [(b"a", b"\x00")],
+        [(b"a", b"x" * (limits.HEADERS_MAX_CHARS + 1))],
+        [(b"a", b"")] * (limits.HEADERS_MAX_COUNT + 1),
+        [(b"cgn-meta-%d" % number, b"") for number in range(limits.METADATA_MAX_COUNT + 1)],
+        [(b"cgn-meta-a", b"x" * limits.METADATA_MAX_CHARS)],
+    ],
+)
+def test_heads_beyond_the_tunnels_bounds_are_refused_here(headers: list[tuple[bytes, bytes]]) -> None:
+    """What a DService sends must not make the node close the tunnel of a miner that did nothing wrong."""
+    with pytest.raises(BadAnswer):
+        response_head(200, headers, None)
+
+
+def test_answers_without_a_body() -> None:
+    assert has_body("GET", 200) and has_body("POST", 500)
+    assert not has_body("HEAD", 200) and not has_body("GET", 204) and not has_body("GET", 304)
+
+
+def test_failures_of_the_hop_have_codes_of_the_closed_list() -> None:
+    assert set(HOP_FAILURES.values()) <= set(CODES)
