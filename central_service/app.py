@@ -5,6 +5,8 @@
     cgn central run --config FILE          serves until stopped (`--seed SEED` seeds an empty database first)
     cgn central suspend|ban|reinstate ID --why TEXT --config FILE
     cgn central flag|unflag MINER --why TEXT --config FILE
+    cgn central create-key ID --why TEXT --config FILE        a new API key, shown once
+    cgn central reset-password ID --why TEXT --config FILE    a new password, shown once
     cgn central revoke-key KEY-ID --why TEXT --config FILE
     cgn central audit --config FILE        the log of changes
     cgn central reference                  the settings, as an example file
@@ -31,6 +33,7 @@ from central_service.core.records import (
     BANNED,
     FLAGGED,
     SCOPE_ECOSYSTEM,
+    SCOPE_OF_KIND,
     SUSPENDED,
     Account,
     KeyRecord,
@@ -97,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         ("reinstate", "let an account back in"),
         ("flag", "refuse a miner everywhere"),
         ("unflag", "let a miner back in"),
+        ("create-key", "make a new API key for an account; it is shown once"),
+        ("reset-password", "give an account a new password; it is shown once"),
         ("revoke-key", "make an API key worthless"),
     ):
         command = add(name, help)
@@ -176,9 +181,7 @@ async def _init(config: CentralSettings, _: argparse.Namespace) -> None:
             ids.public_id(os.urandom(ids.PUBLIC_ID_BYTES)),
             "first ops user",
         )
-        key = ids.ApiKey.parse(ids.make_api_key(os.urandom(ids.API_KEY_BYTES)))
-        password = os.urandom(15).hex()
-        assert key is not None
+        key, password = _new_key(), _new_password()
         key_hash, password_hash = await asyncio.gather(hashing.hash(key.whole), hashing.hash(password))
 
         def create(records: Records) -> None:
@@ -190,9 +193,59 @@ async def _init(config: CentralSettings, _: argparse.Namespace) -> None:
 
         await store.write(_actor(), "central init", create)
         print(json.dumps({"ops_account": account.id, "ecosystem_key": key.whole, "password": password}, indent=1))
-        print("This is shown once; only hashes of it are stored.", file=sys.stderr)
+        print(_SHOWN_ONCE, file=sys.stderr)
     finally:
         hashing.close()
+        await store.close()
+
+
+async def _create_key(config: CentralSettings, arguments: argparse.Namespace) -> None:
+    account_id = arguments.subject
+    if account_id[:3] not in SCOPE_OF_KIND:
+        raise Conflict(f"{account_id} is of a kind that has no API keys")
+    key = _new_key()
+    hash = await _hash_once(key.whole)
+    record = KeyRecord(key.key_id, account_id, SCOPE_OF_KIND[account_id[:3]], hash, "command")
+    await _write(config, arguments.why, lambda records: records.add_key(record))
+    print(json.dumps({"account": account_id, "scope": record.scope, "api_key": key.whole}, indent=1))
+    print(_SHOWN_ONCE, file=sys.stderr)
+
+
+async def _reset_password(config: CentralSettings, arguments: argparse.Namespace) -> None:
+    """Lost passwords are not recovered, only replaced (C-4)."""
+    password = _new_password()
+    hash = await _hash_once(password)
+    await _write(config, arguments.why, lambda records: records.set_password(arguments.subject, hash))
+    print(json.dumps({"account": arguments.subject, "password": password}, indent=1))
+    print(_SHOWN_ONCE, file=sys.stderr)
+
+
+_SHOWN_ONCE = "This is shown once; only a hash of it is stored."
+
+
+def _new_key() -> ids.ApiKey:
+    key = ids.ApiKey.parse(ids.make_api_key(os.urandom(ids.API_KEY_BYTES)))
+    assert key is not None
+    return key
+
+
+def _new_password() -> str:
+    return os.urandom(15).hex()
+
+
+async def _hash_once(secret: str) -> str:
+    hashing = Hashing()
+    try:
+        return await hashing.hash(secret)
+    finally:
+        hashing.close()
+
+
+async def _write(config: CentralSettings, why: str, change: Callable[[Records], None]) -> None:
+    store = await Store.open(config.database)
+    try:
+        await store.write(_actor(), why, change)
+    finally:
         await store.close()
 
 
@@ -222,11 +275,7 @@ async def _audit(config: CentralSettings, _: argparse.Namespace) -> None:
 
 def _change(apply: Callable[[Records, str], None]) -> Callable[[CentralSettings, argparse.Namespace], Any]:
     async def command(config: CentralSettings, arguments: argparse.Namespace) -> None:
-        store = await Store.open(config.database)
-        try:
-            await store.write(_actor(), arguments.why, lambda records: apply(records, arguments.subject))
-        finally:
-            await store.close()
+        await _write(config, arguments.why, lambda records: apply(records, arguments.subject))
 
     return command
 
@@ -239,6 +288,8 @@ _COMMANDS: dict[str, Callable[[CentralSettings, argparse.Namespace], Any]] = {
     "init": _init,
     "seed": _seed,
     "audit": _audit,
+    "create-key": _create_key,
+    "reset-password": _reset_password,
     "suspend": _change(lambda records, subject: records.set_account_state(subject, SUSPENDED)),
     "ban": _change(lambda records, subject: records.set_account_state(subject, BANNED)),
     "reinstate": _change(lambda records, subject: records.set_account_state(subject, ACTIVE)),

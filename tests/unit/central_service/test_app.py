@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from argon2 import PasswordHasher
 from central_kit import CON, ENT, KEYS, MIN, NOD, OPS, PASSWORD, Certificates, FakeNode, api_key, make_seed, public_id
 from cgn_sdk.protocol import ids, link
 
@@ -212,3 +213,32 @@ def test_a_change_to_nobody_is_refused(central: Central) -> None:
     result = central.command("suspend", NOD, "--why", "x")
     assert (result.returncode, result.stderr) == (2, f"there is no {NOD}\n")
     assert api_key(1) not in central.command("audit").stdout
+
+
+def test_keys_and_passwords_are_replaced_and_shown_once(
+    central: Central, seed_file: Callable[[dict[str, Any]], Path]
+) -> None:
+    """C-4: never recovered, only reset."""
+    small = make_seed()
+    for account in small["accounts"]:
+        account.pop("api_keys", None)
+        account.pop("password", None)
+    assert central.command("seed", str(seed_file(small))).returncode == 0
+    made = json.loads(central.command("create-key", ENT, "--why", "asked for").stdout)
+    key = ids.ApiKey.parse(made["api_key"])
+    assert key is not None
+    assert (made["account"], made["scope"]) == (ENT, "work")
+    password = json.loads(central.command("reset-password", ENT, "--why", "forgotten").stdout)["password"]
+    with sqlite3.connect(central.database) as database:
+        [(key_hash,)] = database.execute("SELECT hash FROM api_keys WHERE key_id = ?", (key.key_id,)).fetchall()
+        [(password_hash,)] = database.execute("SELECT password_hash FROM accounts WHERE id = ?", (ENT,)).fetchall()
+    database.close()
+    assert PasswordHasher().verify(key_hash, key.whole)
+    assert PasswordHasher().verify(password_hash, password)
+    dev = next(each["id"] for each in small["accounts"] if each["id"].startswith("dev_"))
+    assert "has no API keys" in central.command("create-key", dev, "--why", "x").stderr
+    assert "FOREIGN KEY" in central.command("create-key", "ent_nobody", "--why", "x").stderr
+    audit = central.command("audit").stdout
+    assert f"key.created\t{key.key_id}\tasked for" in audit
+    assert key.whole not in audit
+    assert password not in audit

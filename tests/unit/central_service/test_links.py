@@ -140,6 +140,15 @@ async def test_a_node_that_breaks_the_rules_is_hung_up_on(node: FakeNode, links:
     assert node.close_codes[0] == 4400
 
 
+async def test_a_message_beyond_the_bound_ends_the_link(node: FakeNode, links: Links) -> None:
+    await links.start()
+    await node.until(lambda: node.welcomes)
+    await node.connections[0].send("x" * (link.MESSAGE_MAX_BYTES + 1))
+    await node.until(lambda: node.close_codes)
+    assert node.close_codes[0] == 1009
+    await node.until(lambda: len(node.welcomes) == 2)
+
+
 async def test_revocation_reaches_a_node_within_a_second(node: FakeNode, links: Links, answers: Answers) -> None:
     """N-5, C-10: by account, by key, by miner, each well within a second; and the answer is no from then on."""
     await links.start()
