@@ -12,6 +12,7 @@ escapes exactly as RFC 8785 section 3.2.2.2 wants when `ensure_ascii` is off; it
 """
 
 import json
+from collections.abc import Callable
 from json.encoder import encode_basestring
 from typing import Any, TypeAlias
 
@@ -43,17 +44,22 @@ def encode(value: JsonValue) -> bytes:
         raise CanonicalError(f"a string holds a lone surrogate: {error.object[error.start : error.end]!r}") from error
 
 
-def encode_strings(value: dict[str, Any]) -> bytes:
-    """As `encode`, without the examination, for a caller who has already checked every type (`row.build_row` does).
-
-    The value holds only objects with ASCII keys, lists and strings.
-    """
-    return _text(value).encode()
-
-
-_text = json.JSONEncoder(
+_standard = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
-).encode
+)
+
+
+def _make_text() -> Callable[[Any], str]:
+    """The standard encoder's C part, made once: `JSONEncoder.encode` makes it anew for every value."""
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # not CPython
+        return _standard.encode
+    chunks = make(None, _standard.default, encode_basestring, None, ":", ",", True, False, False)
+
+    return lambda value: "".join(chunks(value, 0))
+
+
+_text = _make_text()
 
 
 def _examine(value: object, depth: int) -> bool:
@@ -69,20 +75,20 @@ def _examine(value: object, depth: int) -> bool:
         raise CanonicalError(f"nested deeper than {MAX_DEPTH}")
     beyond_bmp = False
     if kind is dict:
-        for key, item in value.items():  # type: ignore[attr-defined]
-            if type(key) is not str:
-                raise CanonicalError(f"the key {key!r} is not a string")
-            if not key.isascii() and max(key) > "\uffff":
-                beyond_bmp = True
-            if type(item) is not str and _examine(item, depth - 1):
-                beyond_bmp = True
-        return beyond_bmp
-    if kind is list or kind is tuple:
-        for item in value:  # type: ignore[attr-defined]
-            if type(item) is not str and _examine(item, depth - 1):
-                beyond_bmp = True
-        return beyond_bmp
-    raise CanonicalError(f"a {kind.__name__} has no canonical form: {value!r:.80}")
+        try:
+            keys = "".join(value)  # type: ignore[arg-type]
+        except TypeError:
+            raise CanonicalError(f"a key is not a string: {list(value)!r:.80}") from None  # type: ignore[call-overload]
+        beyond_bmp = not keys.isascii() and max(keys) > "\uffff"
+        items = value.values()  # type: ignore[attr-defined]
+    elif kind is list or kind is tuple:
+        items = value
+    else:
+        raise CanonicalError(f"a {kind.__name__} has no canonical form: {value!r:.80}")
+    for item in items:
+        if type(item) is not str and _examine(item, depth - 1):
+            beyond_bmp = True
+    return beyond_bmp
 
 
 def _encode_slowly(value: Any) -> str:
