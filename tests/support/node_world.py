@@ -33,7 +33,7 @@ KEY = "cgn_" + "d" * 12 + "_" + "e" * 43
 
 
 def public_id(letter: str) -> str:
-    return "p" + letter * 26
+    return "p" + letter * 25 + "a"
 
 
 def address(digit: str) -> str:

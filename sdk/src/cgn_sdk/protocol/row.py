@@ -337,14 +337,16 @@ def _at_most(number: int) -> str:
 
 
 _AMOUNT = _at_most(MAX_AMOUNT)
-_PUBLIC_ID = "p[a-z2-7]{26}"
+_PUBLIC_ID = "p[a-z2-7]{25}[aeimquy4]"
+"""26 characters hold two bits more than 16 bytes; they are zero, so that an entity has one spelling in rows as it has
+one in events (`settlement.entity_on_chain`)."""
 _PATTERNS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "row_id": ("[0-9a-f]{32}", "32 lower-case hexadecimal digits"),
         "schema": (SCHEMA_VERSION, f"schema version {SCHEMA_VERSION!r}"),
         "amount": (_AMOUNT, "a string of decimal digits of at most 2^63-1"),
         "rate": (f"(?!0){_AMOUNT}", "a string of decimal digits of at least 1 and at most 2^63-1"),
-        "public_id": (_PUBLIC_ID, "a public id (p and 26 characters of base32)"),
+        "public_id": (_PUBLIC_ID, "a public id (p and 16 bytes in base32)"),
         "optional_id": (f"(?:{_PUBLIC_ID})?", "a public id or empty"),
         "name": ("[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?", "a DService name"),
         "version": ("[0-9A-Za-z](?:[0-9A-Za-z.+_-]{0,62}[0-9A-Za-z])?", "a version"),
@@ -457,6 +459,8 @@ def _canonical_text(public: Mapping[str, Any]) -> str | None:
         entries = 0
         for name, template in _ENTRY_TEMPLATES.items():
             listed, before = public[name], ("", "")
+            if type(listed) is not list:
+                return None
             for entry in listed:
                 key = (entry["role"], entry["id"])
                 if key <= before or type("".join(entry.values())) is not str or len(entry) != len(_LISTS[name][0]):

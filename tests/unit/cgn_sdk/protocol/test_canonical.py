@@ -35,7 +35,7 @@ class Colour(StrEnum):
     "value",
     [1.0, float("nan"), [{"a": 0.5}], 2**53, -(2**53), {1: "a"}, {"a": {None: 1}}, "\ud800", {"\udfff": 1},
      b"bytes", {"a": {1, 2}}, object(), Colour.RED, {"\ud800": 1, "\U0001f600": 2}],
-    ids=lambda value: repr(value)[:30],
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_has_no_canonical_form_is_refused(value: object) -> None:
     with pytest.raises(CanonicalError):
