@@ -469,6 +469,49 @@ def test_a_spent_body_is_not_tried_again(bench: Bench) -> None:
     assert bench.fail("r1", 1, assign.miner) == [Refuse("r1", "bad_gateway", "not_replayable")]
 
 
+def test_a_body_spent_between_two_attempts_ends_the_request(bench: Bench) -> None:
+    """Found by simulation: it would have been sent again, without its beginning."""
+    bench.join("m1")
+    bench.join("m2")
+    bench.arrive("r0")
+    [assign] = bench.arrive("r1")
+    assert isinstance(assign, Assign)
+    assert bench.fail("r1", 1, assign.miner) == []
+    assert bench.tell(BodySpent("r1")) == [Refuse("r1", "bad_gateway", "not_replayable")]
+
+
+def test_grace_starts_anew_when_a_miner_has_come_and_gone(bench: Bench) -> None:
+    """Found by simulation: the second wait had no grace left, or only the rest of the first one's."""
+    bench.join("m1")
+    bench.arrive("r0")
+    bench.acknowledge("r0", 1, "m1")
+    bench.arrive("r1")
+    bench.tell(MinerLeft("m1", 1))
+    assert bench.pass_time(9_999) == []
+    assert bench.join("m2", slots=0) == []
+    assert bench.tell(MinerLeft("m2", 2)) == []
+    assert bench.pass_time(9_999) == []
+    assert bench.pass_time(1) == [Refuse("r0", "bad_gateway", "failed"), Refuse("r1", "no_miner", "dservice")]
+
+
+def test_who_was_behind_a_request_that_was_held_back_is_looked_at_again(bench: Bench) -> None:
+    """Found by simulation: `fastest`, the first goes, the second waited on beside a free miner."""
+    bench.join("slow", slots=2)
+    bench.join("fast")
+    for n, wall_ms in enumerate((5_000, 50)):
+        [assign] = bench.arrive(f"w{n}")
+        assert isinstance(assign, Assign)
+        bench.tell(AttemptFinished(f"w{n}", 1, assign.miner, CLAIMED, Measured(wall_ms * 10**6, 10, 100)))
+    assert bench.arrive("r1", match="fastest") == [Assign("r1", 1, "fast")]
+    bench.acknowledge("r1", 1, "fast")
+    assert bench.arrive("r2", match="fastest") == []
+    assert bench.arrive("r3", match="fastest") == []
+    assert bench.tell(ClientGone("r2")) == [Refuse("r2", "cancelled")]
+    assert bench.broker.next_deadline() == bench.now_ms, "r3 is looked at at once"
+    assert bench.pass_time(1_999) == []
+    assert bench.pass_time(1) == [Assign("r3", 1, "slow")]
+
+
 def test_impossible_claim_is_clipped_and_reported(bench: Bench) -> None:
     """N-20."""
     bench.join("liar")
