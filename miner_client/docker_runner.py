@@ -26,6 +26,8 @@ OWNER: Final = "cgn.owner"
 """Which miner process a container or volume belongs to, so that the next one removes what a killed one left."""
 NOBODY: Final = 65_534
 _OPEN_FILES: Final = 1_024
+_LOG_LINES: Final = 8
+_LOG_BYTES: Final = 1_000
 
 
 class DockerRunner:
@@ -53,6 +55,10 @@ class DockerRunner:
             await asyncio.to_thread(self._create)
             self._ended = asyncio.create_task(asyncio.to_thread(self._wait), name=f"end of {self._settings.name}")
             await wait_healthy(self.socket_path, lambda: not self.alive)
+        except RunnerFailed as failure:
+            said = await asyncio.to_thread(_last_words, self._container) if self._container is not None else ""
+            await self.stop()
+            raise RunnerFailed(failure.code, f"{failure.detail}{said}") from None
         except BaseException:
             await self.stop()
             raise
@@ -194,6 +200,14 @@ def _remove_orphans(client: Any) -> None:
     for volume in client.volumes.list(filters={"label": OWNER}):
         if _is_orphan((volume.attrs.get("Labels") or {}).get(OWNER, "")):
             _remove_volume(volume)
+
+
+def _last_words(container: Any) -> str:
+    """The end of what it printed, for the operator's log: without it nobody knows why it did not start."""
+    with contextlib.suppress(Exception):
+        text = container.logs(tail=_LOG_LINES)[-_LOG_BYTES:].decode(errors="replace").strip()
+        return f"; it said: {text}" if text else ""
+    return ""
 
 
 def _remove(container: Any) -> None:

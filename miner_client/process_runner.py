@@ -38,6 +38,9 @@ _CHILDREN_EVERY_NS: Final = 100_000_000
 """The list of processes is read at most this often; the clocks of known ones are read at every look."""
 _MEMORY_EVERY_S: Final = 0.25
 _OPEN_FILES: Final = 1_024
+_LAST_WORDS_BYTES: Final = 1_000
+_LOG_MAX_BYTES: Final = 4 << 20
+"""A DService that prints without end must not fill the disk; Docker's log has the same bound."""
 
 
 @cache
@@ -83,6 +86,7 @@ class ProcessRunner:
         )
         command = [*_wrap(wrapped, self._folder), *self._settings.command]
         with self._log.open("ab", buffering=0) as sink:
+            began_at = sink.tell()
             try:
                 self._process = await asyncio.create_subprocess_exec(
                     *command,
@@ -98,9 +102,20 @@ class ProcessRunner:
         self._watch = asyncio.create_task(self._watch_memory(), name=f"memory of {self._settings.name}")
         try:
             await wait_healthy(self.socket_path, lambda: not self.alive)
+        except RunnerFailed as failure:
+            await self.stop()
+            raise RunnerFailed(failure.code, f"{failure.detail}{self._last_words(began_at)}") from None
         except BaseException:
             await self.stop()
             raise
+
+    def _last_words(self, began_at: int) -> str:
+        """The end of what it printed since then, for the operator's log."""
+        with contextlib.suppress(OSError), self._log.open("rb") as log:
+            log.seek(max(began_at, log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES))
+            if text := log.read().decode(errors="replace").strip():
+                return f"; it said: {text}"
+        return ""
 
     def _environment(self) -> dict[str, str]:
         egress = self._folder / EGRESS_NAME
@@ -151,6 +166,9 @@ class ProcessRunner:
         """Address-space limits break V8 and thread pools, so what it really holds is watched instead."""
         while True:
             await asyncio.sleep(_MEMORY_EVERY_S)
+            with contextlib.suppress(OSError):
+                if self._log.stat().st_size > _LOG_MAX_BYTES:
+                    os.truncate(self._log, 0)  # it is opened for appending, so the child writes on from the start
             held = self.memory_bytes()
             if held > self._settings.memory_bytes and self._process is not None:
                 _log.error("DService %s holds %d bytes, more than its limit: killed", self._settings.name, held)

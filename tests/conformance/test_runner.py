@@ -116,10 +116,10 @@ async def test_one_that_never_gets_healthy_is_refused_and_gone(kind: str, tmp_pa
         name="wrong",
         version="1",
         image=IMAGE if kind == "docker" else "",
-        command=("python3", "-c", "import sys; sys.exit(3)"),
+        command=("python3", "-c", "import sys; print('no licence'); sys.exit(3)"),
     )
     one = make_runner(wrong, tmp_path / "wrong")
-    with pytest.raises(RunnerFailed, match="ended"):
+    with pytest.raises(RunnerFailed, match="ended.*it said: no licence"):
         await one.start()
     assert not one.alive
 
