@@ -12,6 +12,7 @@ import pytest
 
 from miner_client import hop as hop_module
 from miner_client.hop import Hop, HopFailed
+from miner_client.runner import wait_healthy
 
 NOOP = Path(__file__).resolve().parents[2] / "support/noop_dservice.py"
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
@@ -23,8 +24,7 @@ async def noop(tmp_path: Path) -> AsyncIterator[Hop]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(NOOP), env={**os.environ, "CGN_SOCKET": str(path)}
     )
-    while not path.exists():
-        await asyncio.sleep(0.01)
+    await wait_healthy(path, lambda: process.returncode is not None)  # the file is there before it listens
     hop = Hop(path)
     yield hop
     await hop.close()
