@@ -14,17 +14,31 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cgn_chassis import settings
 from cgn_chassis.settings import SettingsError
 from payouts.config import PayoutSettings
 
+if TYPE_CHECKING:
+    from payouts.chain import Chain
+
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_BOOKS = 0, 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The world as a run meets it."""
+
+    chain_at: "Callable[[str], Chain]"
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,8 +114,12 @@ async def settle(
     until_ingest: int | None = None,
     tell: Callable[[str], None] = _silent,
     at: Callable[[str], None] = _silent,
+    outside: "Outside | None" = None,
 ) -> dict[str, Any]:
-    """Builds everything for one run, runs it, and returns its report (payouts.settlement)."""
+    """Builds everything for one run, runs it, and returns its report (payouts.settlement).
+
+    `at` is told of each point of the journal (payouts.journal), `outside` is what the run knows of time and chain.
+    """
     from ledger import open_store
     from payouts import rebuild
     from payouts.chain import Signer, Web3Chain
@@ -119,7 +137,8 @@ async def settle(
         manifest = Manifest.load(wanted.manifest)
         check(manifest, Rpc(wanted.rpc_url))
         address, first_block = manifest.token.address, manifest.first_block
-    chain = Web3Chain(wanted.rpc_url)
+    outside = outside or Outside(Web3Chain)
+    chain = outside.chain_at(wanted.rpc_url)
     chain_id = chain.chain_id()
     token = Token(chain, address)
     collector = Signer(wanted.collector_key.reveal(), chain_id)
