@@ -148,7 +148,15 @@ async def settle(
         with Journal(
             wanted.journal, chain_id=chain_id, token=token.address, account=token.payouts_account, at=at
         ) as journal:
-            driver = Driver(chain, journal, wanted.confirmations, tell, settle_timeout_s=float(wanted.settle_timeout_s))
+            driver = Driver(
+                chain,
+                journal,
+                wanted.confirmations,
+                tell,
+                clock=outside.clock,
+                sleep=outside.sleep,
+                settle_timeout_s=float(wanted.settle_timeout_s),
+            )
             top_up: TopUp = NoTopUp()
             if wanted.treasury_key:
                 top_up = TreasuryTopUp(token, driver, Signer(wanted.treasury_key.reveal(), chain_id))

@@ -87,13 +87,13 @@ class Driver:
                 if tx.state in ENDED and tx == before:
                     done[name] = tx
                     del todo[name]
+            if todo and self.clock() > deadline_s:
+                waiting = ", ".join(sorted(todo)[:4])
+                raise DriverError(
+                    f"not final after {self.settle_timeout_s:.0f} s: {waiting}"
+                    f"{f' (last trouble: {trouble})' if trouble else ''}; run again to go on with the same bytes"
+                )
             if todo and not moved:
-                if self.clock() > deadline_s:
-                    waiting = ", ".join(sorted(todo)[:4])
-                    raise DriverError(
-                        f"not final after {self.settle_timeout_s:.0f} s: {waiting}"
-                        f"{f' (last trouble: {trouble})' if trouble else ''}; run again to go on with the same bytes"
-                    )
                 self.sleep(wait_s)
                 wait_s = min(2 * wait_s, limits.POLL_INTERVAL_MAX_S)
             else:
@@ -190,13 +190,18 @@ class Driver:
     def _confirm(self, step: Step, tx: Tx) -> Tx:
         assert tx.mined_hash is not None
         assert tx.block_number is not None
-        receipt = self.chain.receipt(tx.mined_hash)
-        if receipt is None or receipt.block_hash != tx.block_hash or not self._stands(receipt):
+        block = self.chain.block(tx.block_number)
+        if block is None:
+            return tx  # an endpoint that lags behind does not know the block yet: wait
+        if block.block_hash != tx.block_hash:
             self.tell(f"{tx.step}: block {tx.block_number} is gone (reorganisation); the same bytes go out again")
             self._watches.pop(tx.tx, None)
             return self.journal.orphaned(tx)
         if self.chain.head().number - tx.block_number + 1 < self.confirmations:
             return tx
+        receipt = self.chain.receipt(tx.mined_hash)
+        if receipt is None or receipt.block_hash != tx.block_hash:
+            return tx  # its block stands, so this is the endpoint's delay
         if not receipt.succeeded:
             return self.journal.failed(tx, "mined without effect (the contract refused it)")
         lacking = step.check(receipt)
