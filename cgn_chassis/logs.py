@@ -10,6 +10,9 @@ Secrets never reach a line: values of type `Secret` hide themselves, fields with
 Lines of libraries that use the standard `logging` come out in the same form (warnings and above).
 """
 
+import asyncio
+import atexit
+import functools
 import json
 import logging
 import re
@@ -25,6 +28,11 @@ _NAMES = {value: name for name, value in LEVELS.items()}
 
 FIELD_CHARACTERS_MAX = 2_000
 """A longer value is cut: what strangers send must not fill the disk line by line."""
+
+GATHER_S = 0.05
+"""Lines below a warning may wait this long for others, so that one system call writes them all."""
+GATHERED_LINES_MAX = 256
+"""More than these do not wait."""
 
 _HIDDEN = "[hidden]"
 _SECRET_FIELDS = frozenset(
@@ -125,20 +133,52 @@ def _emit(level: int, log: Log, event: str, fields: dict[str, Any]) -> None:
     sink = _State.sink
     if sink is None:
         return
-    shown = {name: clean(name, value) for name, value in ({**log.bound, **fields} if log.bound else fields).items()}
+    shown = dict(log.bound) if log.bound else {}
+    for name, value in fields.items():
+        kind = type(value)
+        if kind is int or (kind is str and len(value) <= FIELD_CHARACTERS_MAX and not _hides(value)):
+            shown[name] = value if name not in _SECRET_FIELDS else _HIDDEN  # nearly all fields: no work
+        else:
+            shown[name] = clean(name, value)
     sink(level, log.name, event, shown)
+
+
+def _hides(text: str) -> bool:
+    return any(pattern.search(text) for pattern in _State.hide)
 
 
 def _json_sink(out: TextIO) -> Sink:
     encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
 
-    def write(level: int, name: str, event: str, fields: dict[str, Any]) -> None:
-        # The four fixed fields stand last, so that no caller's field can pretend to be one of them.
-        line = {**fields, "time": _now(), "level": _NAMES[level], "source": name, "event": event}
-        out.write(encode(line) + "\n")
+    lines: list[str] = []
+
+    def flush() -> None:
+        text = "".join(lines)
+        lines.clear()
+        out.write(text)
         out.flush()
 
+    def write(level: int, name: str, event: str, fields: dict[str, Any]) -> None:
+        # The four fixed fields stand last, so that no caller's field can pretend to be one of them.
+        fields["time"], fields["level"], fields["source"], fields["event"] = _now(), _NAMES[level], name, event
+        lines.append(encode(fields) + "\n")
+        if len(lines) > 1 and level < WARNING and len(lines) < GATHERED_LINES_MAX:
+            return  # a flush is on its way
+        if level < WARNING and len(lines) < GATHERED_LINES_MAX and _later(flush):
+            return
+        flush()
+
+    atexit.register(lambda: flush() if lines else None)
     return write
+
+
+def _later(flush: Callable[[], None]) -> bool:
+    """Has the running event loop flush soon: under load one system call serves many lines. False outside a loop."""
+    try:
+        asyncio.get_running_loop().call_later(GATHER_S, flush)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _text_sink(out: TextIO, *, colour: bool) -> Sink:
@@ -164,7 +204,12 @@ def _one_line(value: Any) -> str:
 
 def _now() -> str:
     now = time.time_ns()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000_000)) + f".{now // 1000 % 1_000_000:06d}Z"
+    return f"{_second(now // 1_000_000_000)}.{now // 1000 % 1_000_000:06d}Z"
+
+
+@functools.lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class _Bridge(logging.Handler):
