@@ -151,7 +151,7 @@ def _hard_light(b: Image, s: Image) -> Image:
 
 
 def _soft_light(b: Image, s: Image) -> Image:
-    deep = _if(b <= 0.25, ((b * 16 - 12) * b + 4) * b, b.pow(0.5))
+    deep = _if(b <= 0.25, ((b * 16 - 12) * b + 4) * b, b**0.5)
     return _if(s <= 0.5, b - (1 - s * 2) * b * (1 - b), b + (s * 2 - 1) * (deep - b))
 
 

@@ -7,11 +7,14 @@ It lives in a worker process, between the engine (calls come in as JSON) and the
 from __future__ import annotations
 
 import json
+import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+import pyvips
 from cgn_sdk.dservice.fetch import shown
 from cgn_sdk.dservice.problems import Problem
 
@@ -112,22 +115,18 @@ class Host:
             return json.dumps({"value": self._dispatch(name, handle, packed)})
         except Problem as problem:
             return self._refusal(problem, name, place)
-        except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
-            return self._refusal(
-                Problem(422, "script_call", f"{name}: the arguments cannot be used ({type(error).__name__})"),
-                name,
-                place,
-            )
+        except RecursionError:
+            return self._refusal(Problem(422, "script_call", f"{name}: the arguments are too deep"), name, place)
         except MemoryError:
             return self._refusal(
                 Problem(422, "script_memory", f"{name} needs more memory than a request may have"), name, place
             )
-        except Exception as error:
-            import pyvips
-
-            if not isinstance(error, pyvips.Error):
-                raise
+        except pyvips.Error as error:
             return self._refusal(loading.mangled(name, "picture", error), name, place)
+        except Exception:
+            # Ours to fix: the operator sees where, the caller only that it was not their script.
+            traceback.print_exc(file=sys.stderr)
+            return self._refusal(Problem(500, "internal_error", f"{name} failed inside the service"), name, place)
 
     def _refusal(self, problem: Problem, name: str, place: Place) -> str:
         if place.line and "line" not in problem.facts:
@@ -416,15 +415,11 @@ def _header_value(text: str) -> str:
 
 def script_table() -> dict[str, Any]:
     """What the prelude needs to know: names of methods and tags."""
-    from dservices.mediagen import operations, tags
+    from dservices.mediagen import tags
 
     return {
         "version": catalogue.VERSION,
-        "media": [
-            name
-            for name in MEDIA
-            if name in operations.TRANSFORMS or name in operations.QUERIES or name in ("load", "loadAsRGB", "save")
-        ],
+        "media": list(MEDIA),
         "req": list(REQ),
         "resp": list(RESP),
         "profile": list(PROFILE),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgn_sdk.dservice.problems import Problem
 
-from dservices.mediagen import compositing, lettering, shaping
+from dservices.mediagen import colouring, compositing, drawing, filtering, layering, lettering, metadata, shaping
 from dservices.mediagen.picture import (
     CMYK,
     CMYKA,
@@ -89,6 +89,34 @@ def get_pixel(host: Host, picture: Picture, args: Args) -> int:
     return colour_number(image.getpoint(args["x"], args["y"]), picture.mode)
 
 
+def select(host: Host, picture: Picture, args: Args) -> Picture:
+    mask = host.picture(args["source"]) if args["source"] is not None else None
+    if mask is None and args["name"] is not None:
+        mask = host.load_named(args["name"])
+    return filtering.selection(picture, mask, args)
+
+
+def set_metadata(host: Host, picture: Picture, args: Args) -> Picture:
+    kind = _metadata_kind(args["name"])
+    document = args["document"]
+    text = document.get("v") if isinstance(document, Mapping) and document.get("$") == "xml" else document
+    if not isinstance(text, str):
+        raise Problem(422, "bad_parameter", "setMetadata: expected an XML document", parameter="document", expected="an XmlDocument, IPTCMetadata, ExifMetadata or XML text")  # fmt: skip
+    return replace(picture, metadata={**picture.metadata, kind: metadata.block_of(kind, text)})
+
+
+def _metadata_kind(name: str) -> str:
+    if name not in ("Exif", "IPTC", "XMP"):  # names of metadata are case-sensitive (1.2)
+        raise Problem(
+            422, "bad_parameter", f"there is no metadata {name!r}", parameter="name", expected="Exif, IPTC or XMP"
+        )
+    return name
+
+
+def _embedded_name(host: Host, picture: Picture, args: Args) -> str | None:
+    return colouring.profile_name(picture.profile) if picture.profile is not None else None
+
+
 def _flip(host: Host, picture: Picture, args: Args) -> Picture:
     vertical = args["axis"] == "vertical"
     if args["frames"] is None:
@@ -114,6 +142,64 @@ TRANSFORMS: dict[str, Transform] = {
     "drawText": lambda host, picture, args: lettering.draw(picture, host.fonts, args),
     "composite": composite,
     "setResolution": set_resolution,
+    "rectangle": _plain(drawing.rectangle),
+    "ellipse": _plain(drawing.ellipse),
+    "arc": _plain(drawing.arc),
+    "polygon": _plain(drawing.polygon),
+    "line": _plain(drawing.line),
+    "setPixel": _plain(drawing.set_pixel),
+    "gradient": _plain(drawing.gradient),
+    "adjustRgb": _plain(colouring.adjust_rgb),
+    "adjustHsb": _plain(colouring.adjust_hsb),
+    "equalize": _plain(colouring.equalize),
+    "colorize": _plain(colouring.colorize),
+    "convert": _plain(colouring.convert),
+    "reduce": _plain(colouring.reduce),
+    "setColor": _plain(colouring.set_color),
+    "colorCorrect": colouring.correct,
+    "setSourceProfile": lambda host, picture, args: replace(
+        picture, profile=colouring.profile_of(host, args["sourceprofile"])
+    ),
+    "importChannel": lambda host, picture, args: colouring.import_channel(picture, host.picture(args["source"]), args),
+    "fixAlpha": _plain(colouring.fix_alpha),
+    "blur": _plain(filtering.blur),
+    "blurBlur": _plain(filtering.light_blur),
+    "blurMoreBlur": _plain(filtering.more_blur),
+    "blurGaussianBlur": _plain(filtering.gaussian),
+    "blurMotionBlur": _plain(filtering.motion_blur),
+    "noiseAddNoise": _plain(filtering.add_noise),
+    "otherHighPass": _plain(filtering.high_pass),
+    "otherMaximum": _plain(filtering.maximum),
+    "otherMinimum": _plain(filtering.minimum),
+    "pixellateMosaic": _plain(filtering.mosaic),
+    "pixellateFragment": _plain(filtering.fragment),
+    "sharpenSharpen": _plain(filtering.sharpen),
+    "sharpenSharpenMore": _plain(filtering.sharpen_more),
+    "sharpenUnsharpMask": _plain(filtering.unsharp_mask),
+    "stylizeDiffuse": _plain(filtering.diffuse),
+    "stylizeEmboss": _plain(filtering.emboss),
+    "stylizeFindEdges": _plain(filtering.find_edges),
+    "stylizeTraceContour": _plain(filtering.trace_contour),
+    "convolve": _plain(filtering.convolve),
+    "dropShadow": _plain(filtering.drop_shadow),
+    "glow": _plain(filtering.glow),
+    "selection": select,
+    "collapse": _plain(layering.collapse),
+    "setLayer": lambda host, picture, args: layering.set_layer(picture, host.picture(args["media"]), args),
+    "setLayerBlend": lambda host, picture, args: layering.change_layer(picture, args["index"], blend=args["blend"]),
+    "setLayerOpacity": lambda host, picture, args: layering.change_layer(
+        picture, args["index"], opacity=args["opacity"]
+    ),
+    "setLayerVisible": lambda host, picture, args: layering.change_layer(
+        picture, args["index"], visible=args["visible"]
+    ),
+    "setLayerPosition": lambda host, picture, args: layering.change_layer(
+        picture, args["index"], x=int(args["x"]), y=int(args["y"])
+    ),
+    "setLayerName": lambda host, picture, args: layering.change_layer(picture, args["index"], name=args["name"]),
+    "setFrame": lambda host, picture, args: layering.set_frame(picture, host.picture(args["media"]), args),
+    "setFrameDelay": _plain(layering.set_delay),
+    "setMetadata": set_metadata,
 }
 QUERIES: dict[str, Query] = {
     "clone": lambda host, picture, args: host.made(picture),
@@ -126,4 +212,21 @@ QUERIES: dict[str, Query] = {
     "getPixel": get_pixel,
     "measureText": lambda host, picture, args: lettering.offsets(host.fonts, picture if picture.images else None, args),
     "sizeText": lambda host, picture, args: lettering.size(host.fonts, picture if picture.images else None, args),
+    "embeddedProfile": lambda host, picture, args: picture.profile is not None,
+    "getEmbeddedProfileName": _embedded_name,
+    "exportChannel": lambda host, picture, args: host.made(colouring.export_channel(picture, args)),
+    "getLayerCount": lambda host, picture, args: len(layering.layers_of(picture)),
+    "getLayer": lambda host, picture, args: host.made(
+        Picture(images=(layering.layer_at(picture, args["index"]).image,))
+    ),
+    "getLayerName": lambda host, picture, args: layering.layer_at(picture, args["index"]).name,
+    "getFrame": lambda host, picture, args: host.made(layering.frame_at(picture, args["index"])),
+    "getFrameDelay": lambda host, picture, args: layering.get_delay(picture, args),
+    "getMetadata": lambda host, picture, args: _metadata_of(picture, args["name"]),
+    "getPopularColor": lambda host, picture, args: colouring.popular(picture),
 }
+
+
+def _metadata_of(picture: Picture, name: str) -> dict[str, str] | None:
+    text = metadata.document(_metadata_kind(name), picture.metadata.get(name))
+    return None if text is None else {"$": "xml", "v": text}

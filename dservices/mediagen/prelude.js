@@ -81,7 +81,7 @@
     switch (value.$) {
       case "media": { const media = create(Media.prototype); apply(mapSet, handles, [media, { kind: "media", value: value.v }]); return media; }
       case "profile": { const profile = create(IccProfile.prototype); apply(mapSet, handles, [profile, { kind: "profile", value: value.v }]); return profile; }
-      case "xml": return new XmlDocument(value.v);
+      case "xml": return XmlDocument.raw(value.v);
       default: { const out = {}; for (const key of ownKeys(value)) out[key] = decode(value[key]); return out; }
     }
   }
@@ -182,6 +182,7 @@
   class XmlDocument {
     #text;
     constructor(text) { this.#text = text === undefined ? "" : toStr(text); if (this.#text !== "") this.#text = call("xml.parse", 0, { positional: [this.#text] }); apply(mapSet, handles, [this, { kind: "xml", read: (object) => object.toString() }]); }
+    static raw(text) { const made = new XmlDocument(); made.#text = text; return made; }
     loadFromString(text) { this.#text = call("xml.parse", 0, { positional: [toStr(text)] }); }
     getText(path) { return call("xml.text", 0, { positional: [this.#text, toStr(path)] }); }
     setText(path, text) { this.#text = call("xml.set", 0, { positional: [this.#text, toStr(path), toStr(text)] }); }

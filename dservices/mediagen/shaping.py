@@ -17,6 +17,7 @@ from dservices.mediagen.picture import (
     Image,
     Picture,
     channels,
+    filled,
     has_alpha,
     interpretation_of,
     mode_of,
@@ -86,6 +87,8 @@ def _needs_alpha(image: Image, args: Args) -> bool:
 def embed(image: Image, left: int, top: int, width: int, height: int, values: list[int]) -> Image:
     """The image on a canvas at a place that may be negative."""
     mode = mode_of(image)
+    if left >= width or top >= height or left + image.width <= 0 or top + image.height <= 0:
+        return filled(width, height, values, interpretation_of(mode))
     placed = image.embed(left, top, width, height, extend="background", background=values)
     return placed.copy(interpretation=interpretation_of(mode))
 

@@ -1,0 +1,194 @@
+"""Layers and frames (reference 3.7). A picture gets layers by `setLayer`; layer 0 is the background. Frames
+count from 1.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import limits
+from dservices.mediagen.compositing import Ink, put
+from dservices.mediagen.picture import CMYKA, Image, Layer, Picture, filled, interpretation_of, with_alpha
+from dservices.mediagen.picture import RGBA as RGBA_MODE
+
+Args = Mapping[str, Any]
+LAYERS_MAX = 256
+
+
+def layers_of(picture: Picture) -> tuple[Layer, ...]:
+    """The layers; a picture without any is its own background layer."""
+    if picture.layers:
+        return picture.layers
+    if not picture.images and picture.undecoded is None:
+        return ()
+    return (Layer(with_alpha(picture.decoded().images[0]), "Background"),)
+
+
+def layer_at(picture: Picture, index: int) -> Layer:
+    layers = layers_of(picture)
+    if index >= len(layers):
+        raise Problem(
+            422,
+            "bad_parameter",
+            f"there is no layer {index}",
+            parameter="index",
+            expected=f"a layer from 0 to {len(layers) - 1}",
+        )
+    return layers[index]
+
+
+def with_layers(picture: Picture, layers: tuple[Layer, ...]) -> Picture:
+    """The picture shows its visible layers, flattened."""
+    if len(layers) > LAYERS_MAX or sum(layer.image.width * layer.image.height for layer in layers) > limits.PIXELS_MAX:
+        raise Problem(422, "picture_too_large", f"at most {LAYERS_MAX} layers and {limits.PIXELS_MAX} pixels in them")
+    base = (
+        picture.decoded()
+        if picture.images or picture.undecoded is not None
+        else replace(picture, images=(layers[0].image,))
+    )
+    width, height = base.width, base.height
+    shown = _flattened(layers, width, height, visible_only=True)
+    return replace(base, images=(shown,), layers=layers)
+
+
+def _flattened(layers: tuple[Layer, ...], width: int, height: int, *, visible_only: bool, white: bool = False) -> Image:
+    inks = layers[0].image.interpretation == "cmyk"
+    mode = CMYKA if inks else RGBA_MODE
+    ground = [0, 0, 0, 0, 255 if white else 0] if inks else ([255, 255, 255, 255] if white else [0, 0, 0, 0])
+    image = filled(width, height, ground, interpretation_of(mode))
+    for layer in layers:
+        if layer.visible or not visible_only:
+            image = put(image, layer.image, layer.x, layer.y, Ink(blend=layer.blend, opacity=layer.opacity))
+    return image
+
+
+def set_layer(picture: Picture, media: Picture, args: Args) -> Picture:
+    layers = list(layers_of(picture))
+    index = args["index"]
+    if index > len(layers):
+        raise Problem(
+            422,
+            "bad_parameter",
+            f"the next layer is {len(layers)}",
+            parameter="index",
+            expected=f"a layer from 0 to {len(layers)}",
+        )
+    image = with_alpha(media.decoded().images[0])
+    if layers and (layers[0].image.interpretation == "cmyk") != (image.interpretation == "cmyk"):
+        raise Problem(
+            422,
+            "color_space",
+            "all layers have one colour space",
+            parameter="media",
+            expected="the colour space of the background",
+        )
+    if index == len(layers):
+        layers.append(Layer(image, f"Layer {index}"))
+    else:
+        layers[index] = replace(layers[index], image=image)
+    return with_layers(picture, tuple(layers))
+
+
+def change_layer(picture: Picture, index: int, **changes: Any) -> Picture:
+    changed = replace(layer_at(picture, index), **changes)
+    layers = tuple(changed if n == index else layer for n, layer in enumerate(layers_of(picture)))
+    return with_layers(picture, layers)
+
+
+def collapse(picture: Picture, args: Args) -> Picture:
+    layers = layers_of(picture)
+    if args["layers"] is not None:
+        layers = tuple(layers[n] for n in named(layers, args["layers"]))
+    if not layers:
+        raise Problem(
+            422,
+            "bad_parameter",
+            "collapse: the list names no layer",
+            parameter="layers",
+            expected="layers of this picture",
+        )
+    base = picture.decoded()
+    image = _flattened(layers, base.width, base.height, visible_only=args["visibleonly"], white=args["likeps"])
+    last = image.bands - 1
+    if args["ignorealpha"]:
+        image = image[0:last].copy(interpretation=image.interpretation)
+    elif args["preservealpha"] or args["likeps"]:
+        first = filled(base.width, base.height, [0] * image.bands, image.interpretation)
+        alpha = put(first, layers[0].image, layers[0].x, layers[0].y, Ink())[last]
+        image = image[0:last].bandjoin(alpha).copy(interpretation=image.interpretation)
+    return replace(base, images=(image,), layers=())
+
+
+def named(layers: tuple[Layer, ...], entries: tuple[str, ...]) -> list[int]:
+    """Indexes in the order given: numbers, ranges, names with `*` (1.5)."""
+    chosen: list[int] = []
+    for entry in entries:
+        first, dash, last = entry.partition("-")
+        if first.isdigit() and (not dash or last.isdigit()):
+            chosen += [n for n in range(int(first), int(last or first) + 1) if n < len(layers)]
+        else:
+            chosen += [
+                n
+                for n, layer in enumerate(layers)
+                if fnmatch.fnmatchcase(layer.name, entry.replace("[", "[[]").replace("?", "[?]"))
+            ]
+    return chosen
+
+
+# -- frames -------------------------------------------------------------------------------------------------------
+
+
+def frame_at(picture: Picture, number: int) -> Picture:
+    picture = picture.decoded()
+    if number > picture.frame_count:
+        raise Problem(
+            422,
+            "bad_parameter",
+            f"there is no frame {number}",
+            parameter="index",
+            expected=f"a frame from 1 to {picture.frame_count}",
+        )
+    return replace(picture, images=(picture.images[number - 1],), delays=(), layers=())
+
+
+def set_frame(picture: Picture, media: Picture, args: Args) -> Picture:
+    frame = media.decoded().images[0]
+    if not picture.images and picture.undecoded is None:
+        picture = replace(media.decoded(), images=(), delays=(), layers=())
+    else:
+        picture = picture.decoded()
+    number, images = args["index"], list(picture.images)
+    if number > len(images) + 1:
+        raise Problem(
+            422,
+            "bad_parameter",
+            f"the next frame is {len(images) + 1}",
+            parameter="index",
+            expected=f"a frame from 1 to {len(images) + 1}",
+        )
+    delays = list(picture.delays)
+    if number == len(images) + 1:
+        images.append(frame)
+        if delays or len(images) > 1:
+            delays = [*delays, *[100] * (len(images) - len(delays))]
+    else:
+        images[number - 1] = frame
+    return picture.with_images(tuple(images), delays=tuple(delays))
+
+
+def set_delay(picture: Picture, args: Args) -> Picture:
+    picture = picture.decoded()
+    frame_at(picture, args["index"])
+    delays = list(picture.delays) or [100] * picture.frame_count
+    delays[args["index"] - 1] = args["delay"]
+    return replace(picture, delays=tuple(delays))
+
+
+def get_delay(picture: Picture, args: Args) -> int:
+    frame_at(picture, args["index"])
+    return picture.delays[args["index"] - 1] if picture.delays else 0

@@ -1,0 +1,128 @@
+"""Scripts run as a worker runs them (fetching from a dictionary), and pictures as plain lists of pixels."""
+
+import mmap
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import pyvips
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import mrl
+from dservices.mediagen.worker import Runner, Status
+
+Pixel = tuple[int, ...]
+Grid = list[list[Pixel]]
+
+BASE = "http://origin.example/"
+
+
+class Shelf:
+    """Stands where a worker's channel to its parent is: fetches answer from `files`."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.uploads: dict[str, bytes] = {}
+        self._next: tuple[dict[str, Any], bytes] = ({}, b"")
+
+    def send(self, message: dict[str, Any], blob: bytes = b"") -> None:
+        if "put" in message:
+            self.uploads[message["put"]] = blob
+            self._next = ({"ok": True}, b"")
+        elif message["fetch"] in self.files:
+            self._next = ({"ok": True}, self.files[message["fetch"]])
+        else:
+            self._next = ({"problem": [404, "source_missing", f"no {message['fetch']}", {}]}, b"")
+
+    def receive(self) -> tuple[dict[str, Any], bytes]:
+        return self._next
+
+
+class Bench:
+    """Runs scripts; `picture` gives the answer's pixels, `problem` the refusal."""
+
+    def __init__(self) -> None:
+        self.shelf = Shelf()
+        self.runner = Runner(self.shelf, Status(mmap.mmap(-1, mmap.PAGESIZE)))  # type: ignore[arg-type]
+        self.add("a.png", png(SAMPLE))
+
+    def add(self, name: str, data: bytes) -> None:
+        self.shelf.files[BASE + name] = data
+
+    def outcome(
+        self, script: str, query: str = "", headers: dict[str, str] | None = None, **uploads: bytes
+    ) -> tuple[dict[str, Any], bytes]:
+        if "function main" not in script:
+            script = f"function main() {{ {script} }}"
+        self.add("t.ms", script.encode())
+        parsed = mrl.parse(f"/mgen/io?script={BASE}t.ms{query}")
+        order = {
+            "script": parsed.script,
+            "function": parsed.function,
+            "arguments": list(parsed.arguments),
+            "parameters": dict(parsed.parameters),
+            "query": parsed.query,
+            "headers": headers or {},
+            "uploads": [[name, len(data)] for name, data in uploads.items()],
+        }
+        outcome, body = self.runner.run(order, b"".join(uploads.values()))
+        self.runner.prepare()
+        return outcome, body
+
+    def body(self, script: str, query: str = "", **more: Any) -> bytes:
+        outcome, body = self.outcome(script, query, **more)
+        assert "problem" not in outcome, outcome
+        return body
+
+    def text(self, expression: str, query: str = "", **more: Any) -> str:
+        """What an expression of a script reads as."""
+        return self.body(
+            f"resp.setObject(new TextResponse('' + ({expression})), RespType.Streamed)", query, **more
+        ).decode()
+
+    def image(self, script: str, query: str = "") -> pyvips.Image:
+        return pyvips.Image.new_from_buffer(self.body(script, query), "")
+
+    def picture(self, script: str, query: str = "") -> Grid:
+        return grid(self.image(script, query))
+
+    def problem(self, script: str, query: str = "") -> Problem:
+        outcome, _ = self.outcome(script, query)
+        assert "problem" in outcome, outcome
+        status, code, detail, facts = outcome["problem"]
+        return Problem(status, code, detail, **facts)
+
+
+def grid(image: pyvips.Image) -> Grid:
+    data, bands = image.write_to_memory(), image.bands
+    width = image.width
+    return [
+        [tuple(data[(y * width + x) * bands : (y * width + x + 1) * bands]) for x in range(width)]
+        for y in range(image.height)
+    ]
+
+
+def png(rows: Grid) -> bytes:
+    bands = len(rows[0][0])
+    data = bytes(value for row in rows for pixel in row for value in pixel)
+    image = pyvips.Image.new_from_memory(data, len(rows[0]), len(rows), bands, "uchar")
+    return bytes(image.copy(interpretation="b-w" if bands == 1 else "srgb").pngsave_buffer())
+
+
+SAMPLE: Grid = [[(x * 60 + 10, y * 80 + 5, x * 30 + y * 20) for x in range(4)] for y in range(3)]
+"""4 x 3 pixels, all different, no symmetry."""
+
+
+@pytest.fixture(scope="session")
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture
+def sample() -> Grid:
+    return [list(row) for row in SAMPLE]
+
+
+@pytest.fixture
+def make_png() -> Callable[[Grid], bytes]:
+    return png
