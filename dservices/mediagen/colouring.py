@@ -303,11 +303,14 @@ def to_rgb(host: Host, picture: Picture) -> Picture:
 # -- palettes -----------------------------------------------------------------------------------------------------
 
 _WEB = tuple(r << 16 | g << 8 | b for r in range(0, 256, 51) for g in range(0, 256, 51) for b in range(0, 256, 51))
+_GRAYS = (4, 8, 16, 32, 64, 128, 256)
+_WINDOWS = """000000 800000 008000 808000 000080 800080 008080 C0C0C0
+    808080 FF0000 00FF00 FFFF00 0000FF FF00FF 00FFFF FFFFFF"""
 _NAMED = {
-    **{f"{count} grays": tuple(round(255 * n / (count - 1)) * 0x010101 for n in range(count)) for count in (4, 8, 16, 32, 64, 128, 256)},
+    **{f"{count} grays": tuple(round(255 * n / (count - 1)) * 0x010101 for n in range(count)) for count in _GRAYS},
     "netscape": _WEB,
-    "windows 16": (0, 0x800000, 0x008000, 0x808000, 0x000080, 0x800080, 0x008080, 0xC0C0C0, 0x808080, 0xFF0000, 0x00FF00, 0xFFFF00, 0x0000FF, 0xFF00FF, 0x00FFFF, 0xFFFFFF),
-}  # fmt: skip
+    "windows 16": tuple(int(colour, 16) for colour in _WINDOWS.split()),
+}
 UNIQUE_MAX_PIXELS = 16_000_000
 """Beyond it single colours are not counted, only 5-bit cells of the colour cube."""
 
@@ -506,7 +509,13 @@ def import_channel(picture: Picture, source: Picture, args: Args) -> Picture:
     name = args["channel"]
     picture, source = picture.decoded(), source.decoded()
     if (picture.width, picture.height) != (source.width, source.height):
-        raise Problem(422, "bad_parameter", "importChannel: both pictures must have the same size", parameter="source", expected=f"{picture.width} x {picture.height} pixels")  # fmt: skip
+        raise Problem(
+            422,
+            "bad_parameter",
+            "importChannel: both pictures must have the same size",
+            parameter="source",
+            expected=f"{picture.width} x {picture.height} pixels",
+        )
     channel = as_gray(source.images[0])
 
     def change(image: Image) -> Image:
@@ -665,7 +674,13 @@ def correct(host: Host, picture: Picture, args: Args) -> Picture:
         source = default
         assert source is not None
     if profile_space(target) not in ("RGB", "CMYK", "GRAY"):
-        raise Problem(422, "bad_parameter", f"colorCorrect: profiles of {profile_space(target)} are not supported", parameter="destProfile", expected="an RGB, CMYK or gray profile")  # fmt: skip
+        raise Problem(
+            422,
+            "bad_parameter",
+            f"colorCorrect: profiles of {profile_space(target)} are not supported",
+            parameter="destProfile",
+            expected="an RGB, CMYK or gray profile",
+        )
 
     with _as_file(source) as source_file, _as_file(target) as target_file:
 

@@ -23,15 +23,16 @@ def write(picture: Picture, options: Mapping[str, Any]) -> bytes:
         decode = b" /Decode [1 0 1 0 1 0 1 0]" if mode == CMYK else b""
         width, height = (side * 72 / dpi for side, dpi in zip((image.width, image.height), picture.dpi, strict=True))
         bodies.append(
-            b"<< /Type /XObject /Subtype /Image /Width %d /Height %d /ColorSpace %s /BitsPerComponent 8%s /Filter /DCTDecode /Length %d >>\nstream\n%s\nendstream"
+            b"<< /Type /XObject /Subtype /Image /Width %d /Height %d /ColorSpace %s"
+            b" /BitsPerComponent 8%s /Filter /DCTDecode /Length %d >>\nstream\n%s\nendstream"
             % (image.width, image.height, space, decode, len(jpeg), jpeg)
-        )  # fmt: skip
+        )
         content = b"q %.4f 0 0 %.4f 0 0 cm /I Do Q" % (width, height)
         bodies.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
         bodies.append(
-            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %.4f %.4f] /Contents %d 0 R /Resources << /XObject << /I %d 0 R >> >> >>"
-            % (width, height, len(bodies), len(bodies) - 1)
-        )  # fmt: skip
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %.4f %.4f] /Contents %d 0 R"
+            b" /Resources << /XObject << /I %d 0 R >> >> >>" % (width, height, len(bodies), len(bodies) - 1)
+        )
         kids.append(b"%d 0 R" % len(bodies))
     bodies[1] = b"<< /Type /Pages /Kids [%s] /Count %d >>" % (b" ".join(kids), len(kids))
     information = b""

@@ -1,5 +1,6 @@
 """Filters (reference 3.5). Their names follow the filter menu of a well-known picture editor, so does what they do; the
-reference knows no parameters, so those here are ours. Edges repeat the outermost pixel. All respect the selection (3.0)."""
+reference knows no parameters, so those here are ours. Edges repeat the outermost pixel. All respect
+the selection (3.0)."""
 
 from __future__ import annotations
 
@@ -326,7 +327,13 @@ def selection(picture: Picture, mask: Picture | None, args: Args) -> Picture:
         if args["backcolor"]:
             colour = picture.background if picture.background is not None else 0xFFFFFF
         if colour is None:
-            raise Problem(422, "bad_parameter", "selection needs a source, a color or a colorType", parameter="source", expected="source, name, color, index, backColor or colorType")  # fmt: skip
+            raise Problem(
+                422,
+                "bad_parameter",
+                "selection needs a source, a color or a colorType",
+                parameter="source",
+                expected="source, name, color, index, backColor or colorType",
+            )
         values = channels(colour, mode_of(image))
         same = image[0 : len(values)] == values
         chosen = same.bandand() if len(values) > 1 else same

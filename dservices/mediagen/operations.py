@@ -101,7 +101,13 @@ def set_metadata(host: Host, picture: Picture, args: Args) -> Picture:
     document = args["document"]
     text = document.get("v") if isinstance(document, Mapping) and document.get("$") == "xml" else document
     if not isinstance(text, str):
-        raise Problem(422, "bad_parameter", "setMetadata: expected an XML document", parameter="document", expected="an XmlDocument, IPTCMetadata, ExifMetadata or XML text")  # fmt: skip
+        raise Problem(
+            422,
+            "bad_parameter",
+            "setMetadata: expected an XML document",
+            parameter="document",
+            expected="an XmlDocument, IPTCMetadata, ExifMetadata or XML text",
+        )
     return replace(picture, metadata={**picture.metadata, kind: metadata.block_of(kind, text)})
 
 

@@ -154,7 +154,7 @@ class Rig:
 
     def run(self, script: str, query: str = "", name: str | None = None, **headers: str) -> Answer:
         """Publishes the script and asks for it. A script without a function becomes the body of main."""
-        if "function" not in script:
+        if "function main" not in script and "function other" not in script:
             script = "function main() {\n" + script + "\n}"
         self.count += 1
         url = self.origin.add(name or f"s{self.count}.ms", script)
