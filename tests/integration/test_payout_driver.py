@@ -340,3 +340,26 @@ def test_a_journal_of_another_chain_is_refused(world: Any) -> None:
     other = kit.make_world(world.url, world.folder / "other")
     with pytest.raises(JournalError, match="is the journal of chain 31337, token"):
         settle(world, Time(), manifest=other.folder / "manifest.json")
+
+
+class Stopped(Exception):
+    """The run ends here, as if the power had gone."""
+
+
+def test_a_run_lies_still_until_its_reservations_have_expired(world: Any) -> None:
+    """The plan is fixed, the funds went back to their owner's reach: they are reserved anew, and collected once."""
+
+    def stop() -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        settle(world, Time(), at=Once("store.batches.after", stop))
+    world.rpc("evm_increaseTime", 8 * 86_400)
+    world.rpc("evm_mine")
+    report = settle(world, Time())
+    assert [tx["step"] for tx in report["transactions"]] == ["reserve", "reserve", "collect", "pay"]
+    token = world.manifest.token
+    stale = world.rpc.ask(token.balance_of(token.address))
+    assert stale == 3 * FEE  # the expired reservation: anybody may give it back to its owner
+    assert world.balance("contributor 0") == 3 * FEE * 70 // 100
+    assert world.balance("enterprise 0") == 10**12 - 6 * FEE
