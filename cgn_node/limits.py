@@ -169,8 +169,8 @@ SWITCH_INTERVAL_S = 0.0005
 """How long the threads behind the ledger may hold the interpreter while the event loop wants it; the default of 5 ms
 would be paid at every system call of the loop."""
 
-COLLECT_THRESHOLDS = (20_000, 20, 50)
-"""Python's garbage collector: container objects made before the youngest are looked at (about 100 requests), and how
+COLLECT_THRESHOLDS = (50_000, 20, 50)
+"""Python's garbage collector: container objects made before the youngest are looked at (some 500 requests), and how
 often that happens before older ones are. Everything a request makes is freed by reference counts."""
 
 RANDOM_POOL_BYTES = 4 * KIB

@@ -25,7 +25,7 @@ from cgn_node.driver import Driver
 from cgn_node.random_pool import RandomPool
 from cgn_node.work_request import WorkRequest
 from ledger.core.money import Beneficiary, split_fee
-from ledger.port import Store
+from ledger.port import Store, StoredRow
 from ledger.spool import Spool, SpoolFull
 
 _log = logs.get("recorder")
@@ -64,7 +64,7 @@ class Recorder:
         self._store = store
         self._signer = signer
         self._random = RandomPool()
-        self._recent: OrderedDict[str, Row] = OrderedDict()
+        self._recent: OrderedDict[str, StoredRow] = OrderedDict()
         self._ids: OrderedDict[str, None] = OrderedDict()
         self._full_until_s = 0.0
         self._trees: OrderedDict[bytes, _Tree] = OrderedDict()
@@ -98,7 +98,8 @@ class Recorder:
             _log.error("recorder.spool_broken", request_id=request.id, error=repr(error))
 
     def _keep(self, row: Row) -> None:
-        self._recent[row.row_id] = row
+        """As bytes: thousands of rows' objects would be walked by the garbage collector again and again."""
+        self._recent[row.row_id] = StoredRow(0, row.row_id, row.row_hash, row.public_json, row.private_json)
         self._ids[row.row_id] = None
         if len(self._ids) > limits.ROW_IDS_KEPT:
             self._ids.popitem(last=False)
@@ -134,10 +135,7 @@ class Recorder:
         return receipt.inclusion is not None, receipt.encode()
 
     async def _find(self, request_id: str) -> Row | None:
-        row = self._recent.get(request_id)
-        if row is not None:
-            return row
-        stored = await self._store.get(request_id)
+        stored = self._recent.get(request_id) or await self._store.get(request_id)
         return None if stored is None else stored.verified(keccak_256)
 
     async def _inclusion(self, row: Row) -> Inclusion | None:
