@@ -160,6 +160,7 @@ async def exceed_credit(miner: support.ScriptedMiner, opened: tunnel.Opened) -> 
         (lie_about_the_bytes, None),
         (lie_about_the_attempt, None),
         (break_frames, 4400),
+        (exceed_credit, 4400),
     ],
 )
 async def test_a_failing_miner_is_not_noticed(tmp_path: Path, misbehave: Any, close_code: int | None) -> None:
