@@ -2,7 +2,8 @@
 endpoint's `serve`.
 
 An endpoint answers through the exchange, at once or later, without a task of its own: a task, a timer and a stream
-object per request are most of what a general server costs (docs/decisions/0009-own-http-front.md). Rules held here for every endpoint:
+object per request are most of what a general server costs (docs/decisions/0009-own-http-front.md). Rules held here for
+every endpoint:
 
 - nothing of a body is read before the endpoint asks for it (`take_body`), so that a 401 leaves before the body (N-5);
 - bytes behind a request stay unread until its answer is out;
