@@ -334,25 +334,27 @@ contract UtilityToken is
         whenRunning
     {
         _checkList(batchId, listHash, list, COLLECTION_BYTES);
+        uint256 posted = _post(batchId, list);
+        if (posted != total) revert TotalMismatch(total, posted);
+        emit BatchCollected(batchId, listHash, list.length / COLLECTION_BYTES, posted);
+    }
+
+    function _post(bytes32 batchId, bytes calldata list) private returns (uint256 posted) {
         uint256 settled = _progress[batchId].collected;
         uint256 last = settled;
-        uint256 posted = 0;
         uint256 taken = 0;
-        for (uint256 offset = 0; offset < list.length; offset += COLLECTION_BYTES) {
-            bytes calldata item = list[offset:offset + COLLECTION_BYTES];
-            uint256 key = _collectKey(bytes32(item[108:124]), uint8(item[124]));
-            if (key <= last) _refuseOrder(batchId, bytes32(item[108:124]), uint8(item[124]), key, last, settled);
+        for (; list.length != 0; list = list[COLLECTION_BYTES:]) {
+            uint256 key = _collectKey(bytes32(list[108:124]), uint8(list[124]));
+            if (key <= last) _refuseOrder(batchId, bytes32(list[108:124]), uint8(list[124]), key, last, settled);
             last = key;
-            (uint256 amount, uint256 reserved) = _collectOne(batchId, item);
+            (uint256 amount, uint256 reserved) = _collectOne(batchId, list[:COLLECTION_BYTES]);
             posted += amount;
             taken += reserved;
         }
-        if (posted != total) revert TotalMismatch(total, posted);
         _progress[batchId].collected = uint128(last);
         // the sums are parts of what is held, which is at most CAP
         _books.held -= uint64(taken);
         _books.collected += uint64(posted);
-        emit BatchCollected(batchId, listHash, list.length / COLLECTION_BYTES, posted);
     }
 
     function _collectOne(bytes32 batchId, bytes calldata item) private returns (uint256 amount, uint256 reserved) {

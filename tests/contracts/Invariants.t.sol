@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.37;
+
+import {IeoToken} from "src/IeoToken.sol";
+import {MainSale} from "src/MainSale.sol";
+import {MasterAccount} from "src/MasterAccount.sol";
+import {ResourcePrices} from "src/ResourcePrices.sol";
+import {UtilityToken} from "src/UtilityToken.sol";
+import {Base} from "./Base.sol";
+import {SaleBase} from "./Sale.t.sol";
+
+/// @dev What the runner wants to know: whom to call.
+abstract contract Targets {
+    address[] private _targets;
+
+    function target(address handler) internal {
+        _targets.push(handler);
+    }
+
+    function targetContracts() external view returns (address[] memory) {
+        return _targets;
+    }
+}
+
+/// @dev Everybody who uses the token, doing what they like (an action that finds nothing to do is discarded, so that the
+/// runner's table of calls shows what really happened). Keeps books of its own, and checks after every action that no
+/// balance fell which the action had no right to lower.
+contract TokenActions is Base {
+    address internal constant SEIZER = address(0x5E);
+    address internal constant OPERATIONS = address(0x09);
+    address internal constant TREASURY = address(0x7EA);
+
+    MasterAccount public master;
+    address[] public people;
+    bytes32[] public reservations;
+    bytes32[2][] private _seizures; // account, evidence
+
+    uint256 public minted;
+    uint256 public collected;
+    uint256 public paid;
+    mapping(bytes32 settlement => uint256) public timesSettled;
+    uint256 public mostTimesSettled;
+    bool public somebodyWasRobbed;
+    bool public seizedTooMuch;
+    uint256[] private _before;
+
+    constructor() {
+        makeToken();
+        master = MasterAccount(
+            vm.deployCode("MasterAccount.sol:MasterAccount", abi.encode(ADMIN, 1 days, token, TREASURY, uint256(7 days)))
+        );
+        vm.startPrank(ADMIN);
+        master.grantRole(master.SEIZER_ROLE(), SEIZER);
+        master.grantRole(master.OPERATIONS_ROLE(), OPERATIONS);
+        vm.stopPrank();
+        for (uint160 n = 1; n <= 5; n++) {
+            people.push(address(0x1000 + n));
+            give(address(0x1000 + n), 1_000_000);
+            minted += 1_000_000;
+        }
+        people.push(TREASURY);
+    }
+
+    function theToken() external view returns (UtilityToken) {
+        return token;
+    }
+
+    /// @dev Only `may` may lose funds while the action runs (zero: nobody).
+    modifier watched(address may) {
+        delete _before;
+        for (uint256 n = 0; n < people.length; n++) {
+            _before.push(token.balanceOf(people[n]));
+        }
+        _;
+        for (uint256 n = 0; n < people.length; n++) {
+            if (people[n] != may && token.balanceOf(people[n]) < _before[n]) somebodyWasRobbed = true;
+        }
+    }
+
+    function person(uint256 seed) internal view returns (address) {
+        return people[seed % 5];
+    }
+
+    function mint(uint256 to, uint64 amount) external watched(address(0)) {
+        uint256 units = bound(amount, 1, 1e9);
+        give(person(to), units);
+        minted += units;
+    }
+
+    function transfer(uint256 from, uint256 to, uint256 amount) external watched(person(from)) {
+        address sender = person(from);
+        uint256 units = bound(amount, 0, token.balanceOf(sender));
+        vm.prank(sender);
+        token.transfer(person(to), units);
+    }
+
+    function approve(uint256 from, uint256 to, uint256 amount, bool toMaster) external watched(address(0)) {
+        vm.prank(person(from));
+        token.approve(toMaster ? address(master) : person(to), bound(amount, 0, 2_000_000));
+    }
+
+    function transferFrom(uint256 from, uint256 by, uint256 to, uint256 amount)
+        external
+        watched(person(from))
+    {
+        address owner = person(from);
+        uint256 most = token.allowance(owner, person(by));
+        if (most > token.balanceOf(owner)) most = token.balanceOf(owner);
+        vm.prank(person(by));
+        token.transferFrom(owner, person(to), bound(amount, 0, most));
+    }
+
+    /// @dev More than was approved, in every way there is: never succeeds.
+    function rob(uint256 from, uint256 by, uint256 amount) external watched(address(0)) {
+        address owner = person(from);
+        address thief = person(by);
+        uint256 over = token.allowance(owner, thief) + bound(amount, 1, 1e9);
+        vm.prank(thief);
+        try token.transferFrom(owner, thief, over) {
+            somebodyWasRobbed = true;
+        } catch {}
+        uint256 overToken = token.allowance(owner, address(token)) + 1;
+        vm.prank(COLLECTOR);
+        try token.reserve(owner, overToken, keccak256(abi.encode(owner, amount)), uint64(block.timestamp + 1)) {
+            somebodyWasRobbed = true;
+        } catch {}
+    }
+
+    function reserveSome(uint256 from, uint256 amount) external watched(person(from)) {
+        address owner = person(from);
+        uint256 most = token.balanceOf(owner);
+        vm.assume(!(most == 0));
+        bytes32 id = keccak256(abi.encode("reservation", reservations.length));
+        reservations.push(id);
+        reserve(owner, bound(amount, 1, most), id);
+    }
+
+    function release(uint256 which, bool late) external watched(address(0)) {
+        (bytes32 id,, uint256 amount, uint256 expiresAt) = open(which);
+        vm.assume(!(amount == 0));
+        if (late && block.timestamp < expiresAt) vm.warp(expiresAt);
+        vm.prank(block.timestamp >= expiresAt ? person(which) : COLLECTOR);
+        token.release(id);
+    }
+
+    function collectSome(uint256 which, uint256 batch, uint256 who, uint256 amount, bool subsidy)
+        external
+        watched(address(0))
+    {
+        (bytes32 id,, uint256 held, uint256 expiresAt) = open(which);
+        vm.assume(!(held == 0 || block.timestamp >= expiresAt));
+        uint256 part = bound(amount, 1, held);
+        bytes32 batchId = keccak256(abi.encode(batch % 4));
+        bytes memory list = collection(entityOf(who % 6), subsidy ? 5 : 0, id, part);
+        vm.prank(COLLECTOR);
+        try token.collect(batchId, part, keccak256(list), list) {
+            settled(batchId, who % 6, subsidy ? 5 : 0);
+            collected += part;
+        } catch {
+            vm.assume(false);
+        }
+    }
+
+    function paySome(uint256 batch, uint256 who, uint256 seed, uint256 amount) external watched(address(0)) {
+        vm.assume(!(collected == paid));
+        (bytes memory list, uint256 total) = payouts(who % 6, seed, amount);
+        bytes32 batchId = keccak256(abi.encode(batch % 4));
+        vm.prank(PAYER);
+        try token.pay(batchId, total, keccak256(list), list) {
+            ok(total <= collected - paid, "paid more than was collected");
+            for (uint256 n = 0; n < 1 + seed % 3; n++) {
+                settled(batchId, who % 6 + n, uint8(1 + seed % 4));
+            }
+            paid += total;
+        } catch {
+            vm.assume(false);
+        }
+    }
+
+    function payouts(uint256 first, uint256 seed, uint256 amount)
+        private
+        view
+        returns (bytes memory list, uint256 total)
+    {
+        uint256 part = bound(amount, 1, collected - paid);
+        for (uint256 n = 0; n < 1 + seed % 3; n++) {
+            address account = person(seed % 5 + n);
+            list = bytes.concat(list, payout(entityOf(first + n), uint8(1 + seed % 4), account, part));
+            total += part;
+        }
+    }
+
+    function announce(uint256 from, uint256 amount) external watched(address(0)) {
+        bytes32 evidence = keccak256(abi.encode("evidence", _seizures.length));
+        _seizures.push([bytes32(uint256(uint160(person(from)))), evidence]);
+        vm.prank(SEIZER);
+        master.announce(person(from), bound(amount, 1, 2_000_000), evidence);
+    }
+
+    function withdrawSeizure(uint256 which) external watched(address(0)) {
+        vm.assume(!(_seizures.length == 0));
+        (address account, bytes32 evidence) = seizureAt(which);
+        vm.prank(OPERATIONS);
+        try master.withdraw(account, evidence) {}
+        catch {
+            vm.assume(false);
+        }
+    }
+
+    function executeSeizure(uint256 which, bool wait) external {
+        vm.assume(!(_seizures.length == 0));
+        (address account, bytes32 evidence) = seizureAt(which);
+        execute(account, evidence, wait);
+    }
+
+    function execute(address account, bytes32 evidence, bool wait) private watched(account) {
+        (uint256 amount, uint256 executableAt, MasterAccount.State state) = master.seizure(account, evidence);
+        if (wait && block.timestamp < executableAt) vm.warp(executableAt);
+        uint256 approved = token.allowance(account, address(master));
+        uint256 balance = token.balanceOf(account);
+        vm.prank(SEIZER);
+        try master.execute(account, evidence) {
+            uint256 taken = balance - token.balanceOf(account);
+            if (
+                taken > approved || taken > amount || block.timestamp < executableAt
+                    || state != MasterAccount.State.Announced
+            ) seizedTooMuch = true;
+        } catch {
+            vm.assume(false);
+        }
+    }
+
+    function seizureAt(uint256 which) private view returns (address, bytes32) {
+        bytes32[2] memory found = _seizures[which % _seizures.length];
+        return (address(uint160(uint256(found[0]))), found[1]);
+    }
+
+    function open(uint256 which) private view returns (bytes32 id, address owner, uint256 amount, uint256 expiresAt) {
+        if (reservations.length == 0) return (0, address(0), 0, 0);
+        id = reservations[which % reservations.length];
+        (owner, amount, expiresAt) = token.reservation(id);
+    }
+
+    function settled(bytes32 batchId, uint256 who, uint8 role) private {
+        uint256 times = ++timesSettled[keccak256(abi.encode(batchId, who, role))];
+        if (times > mostTimesSettled) mostTimesSettled = times;
+    }
+
+    function sumOfHolds() external view returns (uint256 sum) {
+        for (uint256 n = 0; n < reservations.length; n++) {
+            (, uint256 amount,) = token.reservation(reservations[n]);
+            sum += amount;
+        }
+    }
+
+    function sumOfBalances() external view returns (uint256 sum) {
+        for (uint256 n = 0; n < people.length; n++) {
+            sum += token.balanceOf(people[n]);
+        }
+        return sum + token.balanceOf(address(token)) + token.balanceOf(token.payoutsAccount());
+    }
+}
+
+contract TokenInvariants is Base, Targets {
+    TokenActions private actions;
+
+    function setUp() public {
+        actions = new TokenActions();
+        token = actions.theToken();
+        target(address(actions));
+    }
+
+    /// @dev One campaign for all of them.
+    function invariant_all_hold() public view {
+        supply_is_what_was_minted_and_what_all_have();
+        holds_are_the_contracts_own_balance();
+        pay_in_is_payouts_and_what_is_carried();
+        settled_once();
+        nobody_loses_without_consent();
+    }
+
+    function supply_is_what_was_minted_and_what_all_have() private view {
+        eq(token.totalSupply(), actions.minted(), "minted");
+        eq(token.totalSupply(), actions.sumOfBalances(), "balances");
+        ok(token.totalSupply() <= token.CAP(), "cap");
+    }
+
+    function holds_are_the_contracts_own_balance() private view {
+        eq(token.balanceOf(address(token)), actions.sumOfHolds(), "holds");
+    }
+
+    function pay_in_is_payouts_and_what_is_carried() private view {
+        eq(actions.collected() - actions.paid(), token.balanceOf(token.payoutsAccount()), "carried");
+    }
+
+    function settled_once() private view {
+        ok(actions.mostTimesSettled() <= 1, "settled twice");
+    }
+
+    function nobody_loses_without_consent() private view {
+        ok(!actions.somebodyWasRobbed(), "robbed");
+        ok(!actions.seizedTooMuch(), "seized too much");
+    }
+}
+
+/// @dev Grants, days, redemptions, the auction.
+contract SaleActions is SaleBase {
+    address[] public wallets;
+    mapping(address => uint256) public granted;
+    uint256 public etherIn;
+    uint256 public etherOut;
+    uint256 public redeemed;
+    uint256 private _next;
+
+    constructor() {
+        makeSale();
+        for (uint160 n = 1; n <= 6; n++) {
+            wallets.push(address(0x3000 + n));
+        }
+    }
+
+    function theIeo() external view returns (IeoToken) {
+        return ieo;
+    }
+
+    function theSale() external view returns (MainSale) {
+        return sale;
+    }
+
+    function theToken() external view returns (UtilityToken) {
+        return token;
+    }
+
+    function wallet(uint256 seed) internal view returns (address) {
+        return wallets[seed % wallets.length];
+    }
+
+    function note(address to, uint256 amount) private {
+        granted[to] += amount;
+    }
+
+    function grantPresale(uint256 to, uint64 amount, uint64 bonus, uint16 daysAgo) external {
+        uint256 bought = bound(amount, 1, 1e15);
+        uint256 extra = bound(bonus, 0, 1e15);
+        vm.prank(GRANTER);
+        try ieo.grantPresale(wallet(to), bought, extra, block.timestamp / 1 days - daysAgo % 400) {
+            note(wallet(to), bought + extra);
+        } catch {
+            vm.assume(false);
+        }
+    }
+
+    function grantBonus(uint256 to, uint64 amount, bool extra) external {
+        uint256 units = bound(amount, 1, 1e14);
+        vm.prank(GRANTER);
+        try ieo.grantBonus(wallet(to), units, extra) {
+            note(wallet(to), units);
+        } catch {
+            vm.assume(false);
+        }
+    }
+
+    function grantVesting(uint256 to, uint64 amount, uint16 cliff, uint16 duration) external {
+        uint256 units = bound(amount, 1, 1e15);
+        uint256 length = bound(duration, 1, 3650);
+        vm.prank(GRANTER);
+        try ieo.grantVesting(wallet(to), units, block.timestamp / 1 days, bound(cliff, 0, length), length) {
+            note(wallet(to), units);
+        } catch {
+            vm.assume(false);
+        }
+    }
+
+    function grantUnlocked(uint256 to, uint64 amount, bool partner) external {
+        uint256 units = bound(amount, 1, 1e15);
+        vm.prank(GRANTER);
+        ieo.grantUnlocked(wallet(to), units, partner ? IeoToken.Pool.Partner : IeoToken.Pool.Advisor);
+        note(wallet(to), units);
+    }
+
+    function pass(uint32 time) external {
+        vm.warp(block.timestamp + bound(time, 1, 60 days));
+    }
+
+    function redeem(uint256 who, uint256 amount) external {
+        uint256 most = ieo.redeemableOf(wallet(who));
+        vm.assume(!(most == 0));
+        uint256 units = bound(amount, 1, most);
+        vm.prank(wallet(who));
+        ieo.redeem(units);
+        redeemed += units;
+    }
+
+    function redeemTooMuch(uint256 who, uint64 amount) external {
+        uint256 over = ieo.redeemableOf(wallet(who)) + bound(amount, 1, 1e15);
+        vm.prank(wallet(who));
+        try ieo.redeem(over) {
+            revert Wrong("redeemed more than was unlocked");
+        } catch (bytes memory refused) {
+            ok(bytes4(refused) == IeoToken.NotUnlocked.selector, "refused by name");
+        }
+    }
+
+    function contribute(uint256 who, uint96 amount) external {
+        if (sale.startedAt() == 0) start();
+        uint256 units = bound(amount, 1, 1e24);
+        buy(wallet(who), units);
+        etherIn += units;
+    }
+
+    function claim(uint256 seed) external {
+        vm.assume(!(sale.startedAt() == 0 || sale.currentPeriod() == 0));
+        (uint256 period, uint256 index, address buyer) = some(seed);
+        vm.assume(!(buyer == address(0) || period >= sale.currentPeriod()));
+        uint256 before = ieo.balanceOf(buyer);
+        sale.claim(period, index);
+        note(buyer, ieo.balanceOf(buyer) - before);
+    }
+
+    function withdraw(uint256 seed) external {
+        vm.assume(!(sale.startedAt() == 0 || sale.currentPeriod() == 0));
+        uint256 before = TREASURY.balance;
+        try sale.withdraw(sale.lastSoldPeriod() == 0 ? 0 : seed % sale.lastSoldPeriod()) {
+            etherOut += TREASURY.balance - before;
+        } catch {
+            vm.assume(false);
+        }
+    }
+
+    /// @dev A contribution, the latest periods first.
+    function some(uint256 seed) private view returns (uint256 period, uint256 index, address buyer) {
+        period = sale.lastSoldPeriod();
+        if (seed % 2 == 1 && period > 0) period = seed % (period + 1);
+        (,, uint256 count,,) = sale.period(period);
+        if (count == 0) return (period, 0, address(0));
+        index = (seed / 7) % count;
+        (buyer,) = sale.contribution(period, index);
+    }
+}
+
+contract SaleInvariants is Base, Targets {
+    SaleActions private actions;
+    IeoToken private ieo;
+    MainSale private sale;
+
+    function setUp() public {
+        actions = new SaleActions();
+        ieo = actions.theIeo();
+        sale = actions.theSale();
+        token = actions.theToken();
+        target(address(actions));
+    }
+
+    /// @dev One campaign for all of them.
+    function invariant_all_hold() public view {
+        redeemed_and_locked_and_unlocked_are_what_was_granted();
+        ether_is_accounted_for();
+    }
+
+    function redeemed_and_locked_and_unlocked_are_what_was_granted() private view {
+        uint256 supply = 0;
+        for (uint256 n = 0; n < 6; n++) {
+            address wallet = actions.wallets(n);
+            uint256 all = ieo.redeemedOf(wallet) + ieo.lockedOf(wallet) + ieo.redeemableOf(wallet);
+            eq(all, actions.granted(wallet), "granted");
+            eq(all, ieo.grantedOf(wallet), "grantedOf");
+            eq(ieo.balanceOf(wallet), all - ieo.redeemedOf(wallet), "balance");
+            eq(token.balanceOf(wallet), ieo.redeemedOf(wallet), "one for one");
+            supply += ieo.balanceOf(wallet);
+        }
+        eq(ieo.totalSupply(), supply, "supply");
+        eq(token.totalSupply(), actions.redeemed(), "minted is redeemed");
+        ok(ieo.totalSupply() + token.totalSupply() <= ieo.CAP(), "cap");
+    }
+
+    function ether_is_accounted_for() private view {
+        eq(address(sale).balance, actions.etherIn() - actions.etherOut(), "ether");
+    }
+}
+
+/// @dev Days pass, coefficients change; every day that came keeps what it had.
+contract PriceActions is Base {
+    address private constant PRICING = address(0x9C);
+    uint256 private constant FACTOR_730 = 340605624150958824895958558685664790250;
+    ResourcePrices public prices;
+    uint256[] public day;
+    uint256[] public amount;
+    uint256 public changes;
+
+    constructor() {
+        prices = ResourcePrices(vm.deployCode("ResourcePrices.sol:ResourcePrices", abi.encode(ADMIN, 1 days)));
+        bytes32 role = prices.PRICING_ROLE();
+        vm.prank(ADMIN);
+        prices.grantRole(role, PRICING);
+        note();
+    }
+
+    function note() private {
+        day.push(block.timestamp / 1 days);
+        amount.push(prices.amountToday(ResourcePrices.Resource.Cpu));
+    }
+
+    function pass(uint32 time) external {
+        vm.warp(block.timestamp + bound(time, 1, 30 days));
+        note();
+    }
+
+    function change(uint16 ahead, uint96 base, bool flat) external {
+        vm.prank(PRICING);
+        prices.setCoefficients(
+            ResourcePrices.Resource.Cpu,
+            block.timestamp / 1 days + bound(ahead, 1, 90),
+            bound(base, 1, 1e25),
+            flat ? 0 : 730,
+            flat ? 1 << 128 : FACTOR_730
+        );
+        changes++;
+    }
+
+    function changeThePast(uint16 ago, uint96 base) external {
+        vm.prank(PRICING);
+        try prices.setCoefficients(
+            ResourcePrices.Resource.Cpu, block.timestamp / 1 days - ago % 900, bound(base, 1, 1e25), 730, FACTOR_730
+        ) {
+            revert Wrong("the past was changed");
+        } catch (bytes memory refused) {
+            ok(bytes4(refused) == ResourcePrices.NotInFuture.selector, "refused by name");
+        }
+    }
+
+    function count() external view returns (uint256) {
+        return day.length;
+    }
+}
+
+/// forge-config: default.invariant.runs = 24
+contract PriceInvariants is Base, Targets {
+    PriceActions private actions;
+
+    function setUp() public {
+        actions = new PriceActions();
+        target(address(actions));
+    }
+
+    /// @dev One campaign for all of them.
+    function invariant_all_hold() public view {
+        past_prices_never_change();
+    }
+
+    function past_prices_never_change() private view {
+        for (uint256 n = 0; n < actions.count(); n++) {
+            eq(
+                actions.prices().amountOn(ResourcePrices.Resource.Cpu, actions.day(n)),
+                actions.amount(n),
+                "a past day"
+            );
+        }
+    }
+}
