@@ -146,7 +146,7 @@ def status(manifest: Manifest, rpc: Rpc) -> dict[str, Any]:
         "roles": {
             role: {"account": account, "holds": rpc.ask(token.has_role(deploy.role_id(role), account))}
             for role, account in manifest.accounts.items()
-            if role != "admin"
+            if role in ("collector", "payer", "pauser")
         },
     }
 

@@ -19,6 +19,10 @@ from cgn_sdk.keccak import keccak_256
 from payouts import ethereum
 from payouts.bindings.abi import Call, artifact
 from payouts.bindings.faucet import Faucet
+from payouts.bindings.ieo_token import IeoToken
+from payouts.bindings.main_sale import MainSale
+from payouts.bindings.master_account import MasterAccount
+from payouts.bindings.resource_prices import ResourcePrices
 from payouts.bindings.utility_token import UtilityToken
 from payouts.rpc import Rpc, RpcError
 
@@ -28,8 +32,11 @@ DEVELOPMENT_CHAIN: Final = 31337
 MANIFEST_VERSION: Final = 1
 MAX_MANIFEST_BYTES: Final = 64 * 1024
 DECIMALS: Final = 9
-ROLES: Final = ("admin", "collector", "payer", "pauser")
-"""Who may do what, by the names that a plan and a manifest use; one account each, rotated with the token's roles."""
+ROLES: Final = (
+    "admin", "collector", "payer", "pauser", "seizer", "operations", "granter", "pricing", "treasury",
+)  # fmt: skip
+"""Who may do what, by the names that a plan and a manifest use; one account each. All but the treasury (where
+seized stakes and the sale's proceeds go) can be rotated with the contracts' roles."""
 
 
 class ManifestMismatch(Exception):
@@ -65,6 +72,23 @@ class Manifest:
     @property
     def token(self) -> UtilityToken:
         return UtilityToken(self.contracts["UtilityToken"].address)
+
+    @property
+    def master_account(self) -> MasterAccount:
+        """What miners approve as their stake."""
+        return MasterAccount(self.contracts["MasterAccount"].address)
+
+    @property
+    def ieo_token(self) -> IeoToken:
+        return IeoToken(self.contracts["IeoToken"].address)
+
+    @property
+    def main_sale(self) -> MainSale:
+        return MainSale(self.contracts["MainSale"].address)
+
+    @property
+    def resource_prices(self) -> ResourcePrices:
+        return ResourcePrices(self.contracts["ResourcePrices"].address)
 
     @property
     def faucet(self) -> Faucet:
@@ -132,6 +156,8 @@ class Plan:
     """Address by the names of ROLES."""
     admin_delay_s: int = 2 * 86_400
     """Seconds between the announcement of a new admin and its acceptance."""
+    hold_period_s: int = 14 * 86_400
+    """Seconds between the announcement of a seizure and its execution."""
     faucet: bool = False
     """Development chain only; the contract refuses any other."""
 
@@ -147,7 +173,9 @@ def development_key(name: str) -> bytes:
 
 
 def development_plan() -> Plan:
-    return Plan({name: address_of(development_key(name)) for name in ROLES}, admin_delay_s=0, faucet=True)
+    return Plan(
+        {name: address_of(development_key(name)) for name in ROLES}, admin_delay_s=0, hold_period_s=3600, faucet=True
+    )
 
 
 def address_of(key: bytes) -> str:
@@ -231,18 +259,46 @@ def deploy(rpc: Rpc, key: bytes, plan: Plan) -> Manifest:
         )
         return address
 
-    deployer, delay = sender.address, plan.admin_delay_s
-    token = UtilityToken(
-        create("UtilityToken", UtilityToken.deploy_data(deployer, delay), admin=deployer, admin_delay=delay)
+    admin, delay = sender.address, plan.admin_delay_s
+    token = UtilityToken(create("UtilityToken", UtilityToken.deploy_data(admin, delay), admin=admin, admin_delay=delay))
+    treasury, hold = plan.accounts["treasury"], plan.hold_period_s
+    master = MasterAccount(
+        create(
+            "MasterAccount",
+            MasterAccount.deploy_data(admin, delay, token.address, treasury, hold),
+            admin=admin, admin_delay=delay, token=token.address, treasury=treasury, hold_period=hold,
+        )
+    )  # fmt: skip
+    ieo = IeoToken(
+        create(
+            "IeoToken",
+            IeoToken.deploy_data(admin, delay, token.address),
+            admin=admin, admin_delay=delay, utility_token=token.address,
+        )
+    )  # fmt: skip
+    sale = MainSale(
+        create(
+            "MainSale",
+            MainSale.deploy_data(admin, delay, ieo.address, treasury),
+            admin=admin, admin_delay=delay, ieo_token=ieo.address, treasury=treasury,
+        )
+    )  # fmt: skip
+    prices = ResourcePrices(
+        create("ResourcePrices", ResourcePrices.deploy_data(admin, delay), admin=admin, admin_delay=delay)
     )
-    for role in ("collector", "payer", "pauser"):
-        sender.send(token.grant_role(role_id(role), plan.accounts[role]))
+    grants = [(token, role, plan.accounts[role]) for role in ("collector", "payer", "pauser")]
+    grants += [(token, "minter", ieo.address), (ieo, "main_sale", sale.address)]
+    grants += [(master, role, plan.accounts[role]) for role in ("seizer", "operations")]
+    grants += [(ieo, "granter", plan.accounts["granter"]), (prices, "pricing", plan.accounts["pricing"])]
     if plan.faucet:
         faucet = create("Faucet", Faucet.deploy_data(token.address), token=token.address)
-        sender.send(token.grant_role(role_id("minter"), faucet))
+        grants.append((token, "minter", faucet))
+    for contract, role, account in grants:
+        sender.send(contract.grant_role(role_id(role), account))
     sender.send(token.seal_minters())
-    if plan.accounts["admin"] != deployer:
-        sender.send(token.begin_default_admin_transfer(plan.accounts["admin"]))
+    if plan.accounts["admin"] != admin:
+        for contract in (token, master, ieo, sale, prices):
+            sender.send(contract.begin_default_admin_transfer(plan.accounts["admin"]))
     manifest = Manifest(chain_id, contracts, dict(plan.accounts))
     check(manifest, rpc)
     return manifest

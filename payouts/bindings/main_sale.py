@@ -577,12 +577,12 @@ class MainSale:
             ),
         )
 
-    def period(self, number: int) -> Call[tuple[int, int, int, bool, bool]]:
-        """`period(uint256)` (reads): lot, total, contributions, isVoid, isWithdrawn."""
+    def period_at(self, number: int) -> Call[tuple[int, int, int, bool, bool]]:
+        """`periodAt(uint256)` (reads): lot, total, contributions, isVoid, isWithdrawn."""
         return Call(
             self.address,
-            "period(uint256)",
-            encode("d4b08aee", ("uint256",), (number,)),
+            "periodAt(uint256)",
+            encode("fc207c8f", ("uint256",), (number,)),
             reader(
                 (
                     "uint256",

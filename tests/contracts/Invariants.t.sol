@@ -431,7 +431,7 @@ contract SaleActions is SaleBase {
     function some(uint256 seed) private view returns (uint256 period, uint256 index, address buyer) {
         period = sale.lastSoldPeriod();
         if (seed % 2 == 1 && period > 0) period = seed % (period + 1);
-        (,, uint256 count,,) = sale.period(period);
+        (,, uint256 count,,) = sale.periodAt(period);
         if (count == 0) return (period, 0, address(0));
         index = (seed / 7) % count;
         (buyer,) = sale.contribution(period, index);

@@ -346,7 +346,7 @@ contract MainSaleTest is SaleBase {
         eq(sale.unsold(), 3600 * M, "nobody came");
         buy(ALICE, 5);
         eq(sale.unsold(), 3590 * M, "one lot");
-        (uint256 lot, uint256 total, uint256 count, bool isVoid, bool isWithdrawn) = sale.period(1);
+        (uint256 lot, uint256 total, uint256 count, bool isVoid, bool isWithdrawn) = sale.periodAt(1);
         eq(lot, 10 * M, "lot");
         eq(total, 5, "total");
         eq(count, 1, "count");
@@ -364,7 +364,7 @@ contract MainSaleTest is SaleBase {
         buy(ALICE, 1);
         vm.warp(block.timestamp + 29 hours);
         buy(BOB, 1);
-        (uint256 lot,,,,) = sale.period(1);
+        (uint256 lot,,,,) = sale.periodAt(1);
         eq(lot, 5 * M, "what is left");
         vm.expectRevert(
             abi.encodeWithSelector(MainSale.PeriodRunning.selector, uint256(1), sale.startedAt() + 58 hours)

@@ -539,6 +539,12 @@ contract UtilityTokenTest is Base {
         return Faucet(vm.deployCode("Faucet.sol:Faucet", abi.encode(token)));
     }
 
+    function test_what_it_is() public view {
+        eq(token.decimals(), 9, "decimals");
+        eq(keccak256(bytes(token.name())), keccak256("CPUcoin"), "name");
+        eq(keccak256(bytes(token.symbol())), keccak256("CPU"), "symbol");
+    }
+
     function test_permit() public {
         uint256 key = 0xA11;
         address owner = vm.addr(key);
@@ -554,6 +560,12 @@ contract UtilityTokenTest is Base {
         (v, r, s) = vm.sign(0xBAD, permitDigest(owner, BOB, 8, 1, block.timestamp));
         vm.expectRevert(abi.encodeWithSelector(UtilityToken.InvalidSigner.selector, vm.addr(0xBAD), owner));
         token.permit(owner, BOB, 8, block.timestamp, v, r, s);
+        (v, r, s) = vm.sign(key, digest); // the first once more: its nonce is used
+        try token.permit(owner, BOB, 7, block.timestamp, v, r, s) {
+            revert Wrong("a permit was replayed");
+        } catch (bytes memory refused) {
+            ok(bytes4(refused) == UtilityToken.InvalidSigner.selector, "refused by name");
+        }
     }
 
     // ----------------------------------------------------------------------------------------------------------- fuzz

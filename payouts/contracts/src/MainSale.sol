@@ -165,7 +165,7 @@ contract MainSale is AccessControlDefaultAdminRules {
         emit SaleClosed(unsold, true);
     }
 
-    function period(uint256 number)
+    function periodAt(uint256 number)
         external
         view
         returns (uint256 lot, uint256 total, uint256 contributions, bool isVoid, bool isWithdrawn)
