@@ -227,6 +227,15 @@ contract ResourcePricesTest is Base {
         }
     }
 
+    /// @dev From decimal arithmetic with 80 digits; tests/integration/test_token_prices.py compares every day.
+    function test_amounts_to_the_last_unit() public view {
+        eq(prices.amountOn(CPU_POWER, ZERO_DAY + 1), 3293525773454802980461, "day 1");
+        eq(prices.amountOn(CPU_POWER, ZERO_DAY + 100), 3618142622673581757175, "day 100");
+        eq(prices.amountOn(CPU_POWER, ZERO_DAY + 511), 5345270569941114727189, "day 511");
+        eq(prices.amountOn(CPU_POWER, ZERO_DAY + 729), 6574554386221246998555, "day 729");
+        eq(prices.amountOn(CPU_POWER, ZERO_DAY + 14599), 3446959970043165146378855189, "day 14599");
+    }
+
     function test_days_before_the_first_are_refused() public {
         vm.expectRevert(abi.encodeWithSelector(ResourcePrices.BeforeFirstDay.selector, ZERO_DAY - 1, ZERO_DAY));
         prices.amountOn(CPU_POWER, ZERO_DAY - 1);

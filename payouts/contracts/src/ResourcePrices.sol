@@ -11,7 +11,8 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 /// day that has come keeps its amount for ever.
 ///
 /// N is split into whole doublings, which are exact shifts, and a rest below one doubling, for which K^rest is computed in
-/// 128 binary digits. The result is the exact value's integer part for every day of forty years (tests compare all).
+/// 128 binary digits. The result is the exact value's integer part for every day of forty years (tests compare all); beyond
+/// 30 doublings or so the last of then more than 33 digits may be below it.
 contract ResourcePrices is AccessControlDefaultAdminRules {
     bytes32 public constant PRICING_ROLE = keccak256("PRICING_ROLE");
     uint256 public constant ONE = 1 << 128;

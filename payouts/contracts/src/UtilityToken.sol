@@ -49,6 +49,13 @@ contract UtilityToken is
     uint256 private constant PAYOUT_BYTES = 121;
     uint256 private constant COLLECTION_BYTES = 133;
 
+    /// @dev Where in memory the data of a payee's event is put together: the first 160 bytes that are free, before the list.
+    uint256 private constant EVENT = 0x80;
+    uint256 private constant EVENT_AMOUNT = 0xa0;
+    uint256 private constant EVENT_HASHES = 0xc0;
+    uint256 private constant EVENT_COUNT = 0x100;
+    uint256 private constant LIST = 0x120;
+
     bytes32 private constant PERMIT_TYPEHASH =
         keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
 
@@ -401,9 +408,9 @@ contract UtilityToken is
         onlyRole(PAYER_ROLE)
         whenRunning
     {
-        uint256 start = _checkList(batchId, listHash, list, PAYOUT_BYTES);
+        _checkList(batchId, listHash, list, PAYOUT_BYTES);
         uint256 settled = _progress[batchId].paid;
-        (uint256 paid, uint256 last) = _credit(batchId, start, start + list.length, settled);
+        (uint256 paid, uint256 last) = _credit(batchId, LIST, LIST + list.length, settled);
         if (paid != total) revert TotalMismatch(total, paid);
         uint256 collected = _books.collected;
         if (paid > collected) revert CollectedFundsExceeded(paid, collected);
@@ -425,30 +432,41 @@ contract UtilityToken is
         bytes32 transferTopic = Transfer.selector;
         bytes32 settledTopic = Settled.selector;
         last = settled;
+        // `item` points 96 bytes into the item: before it xorHash, merkleRoot, account and amount
         assembly ("memory-safe") {
             mstore(0x20, _balances.slot)
-            for {} lt(item, end) { item := add(item, PAYOUT_BYTES) } {
-                let word := mload(add(item, 96)) // entity 16, role 1, rowCount 8, 7 bytes of what follows
-                let role := byte(16, word)
-                let key := or(and(shr(128, word), 0xfffffffffffffffffffffffffffffffc), sub(role, 1)) // as _payKey
-                if iszero(and(gt(key, last), lt(sub(role, 1), CHARITY))) { break }
-                last := key
-                let account := mload(add(item, 64)) // account 20, amount 12
+            for { item := add(item, 96) } lt(item, end) { item := add(item, PAYOUT_BYTES) } {
+                let word := mload(item) // entity 16, role 1, rowCount 8, 7 bytes of what follows
+                let role := sub(byte(16, word), 1)
+                let key := or(and(shr(128, word), 0xfffffffffffffffffffffffffffffffc), role) // as _payKey
+                let account := mload(sub(item, 32)) // account 20, amount 12
                 let amount := and(account, 0xffffffffffffffffffffffff)
                 account := shr(96, account)
-                if or(iszero(amount), or(iszero(account), or(eq(account, address()), eq(account, payouts)))) { break }
+                if or(
+                    or(iszero(gt(key, last)), gt(role, 3)),
+                    or(or(iszero(amount), iszero(account)), or(eq(account, address()), eq(account, payouts)))
+                ) { break }
+                last := key
                 paid := add(paid, amount)
                 mstore(0, account)
                 let place := keccak256(0, 0x40)
                 sstore(place, add(sload(place), amount))
-                // data of Settled, behind the list: account, amount, xorHash, merkleRoot, rowCount
-                mstore(end, account)
-                mstore(add(end, 32), amount)
-                mcopy(add(end, 64), item, 64)
-                mstore(add(end, 128), and(shr(56, word), 0xffffffffffffffff))
-                log3(add(end, 32), 32, transferTopic, payouts, account)
-                log4(end, 160, settledTopic, batchId, and(word, not(0xffffffffffffffffffffffffffffffff)), role)
+                // data of Settled: account, amount, xorHash, merkleRoot, rowCount
+                mstore(EVENT, account)
+                mstore(EVENT_AMOUNT, amount)
+                mcopy(EVENT_HASHES, sub(item, 96), 64)
+                mstore(EVENT_COUNT, and(shr(56, word), 0xffffffffffffffff))
+                log3(EVENT_AMOUNT, 32, transferTopic, payouts, account)
+                log4(
+                    EVENT,
+                    160,
+                    settledTopic,
+                    batchId,
+                    and(word, 0xffffffffffffffffffffffffffffffff00000000000000000000000000000000),
+                    add(role, 1)
+                )
             }
+            item := sub(item, 96)
         }
         if (item < end) _refusePayout(batchId, item, last, settled);
     }
@@ -493,23 +511,20 @@ contract UtilityToken is
         return (uint256(entity) >> 128 & ~uint256(3)) | (role - 1);
     }
 
-    /// @dev Checks a list's form and hash; returns where in memory it was copied to.
-    function _checkList(bytes32 batchId, bytes32 listHash, bytes calldata list, uint256 itemBytes)
-        private
-        pure
-        returns (uint256 start)
-    {
+    /// @dev Checks a list's form and hash. It is in memory at LIST afterwards, with room for an event before it.
+    function _checkList(bytes32 batchId, bytes32 listHash, bytes calldata list, uint256 itemBytes) private pure {
         if (batchId == 0) revert ZeroId();
         if (list.length == 0) revert EmptyBatch();
         if (list.length % itemBytes != 0) revert MalformedList(list.length, itemBytes);
         bytes32 actual;
+        uint256 free;
         assembly ("memory-safe") {
-            start := mload(0x40)
-            calldatacopy(start, list.offset, list.length)
-            actual := keccak256(start, list.length)
-            // room behind the list for the data of one event, then the next free word
-            mstore(0x40, and(add(add(start, list.length), 223), not(31)))
+            free := mload(0x40)
+            calldatacopy(LIST, list.offset, list.length)
+            actual := keccak256(LIST, list.length)
+            mstore(0x40, and(add(add(LIST, list.length), 63), not(31)))
         }
+        assert(free == EVENT); // nothing was in memory yet
         if (actual != listHash) revert ListMismatch(listHash, actual);
     }
 
