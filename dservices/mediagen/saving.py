@@ -270,6 +270,8 @@ def _avif(picture: Picture, options: Mapping[str, Any]) -> bytes:
 
 
 def _tiff(picture: Picture, options: Mapping[str, Any]) -> bytes:
+    # libvips carries XMP into TIFF; Exif and IPTC blocks it does not.
+    picture = replace(picture, metadata={name: picture.metadata[name] for name in ("XMP",) if name in picture.metadata})
     extra: dict[str, Any] = {"compression": options["compression"], "keep": "all"}
     if options["compression"] in ("jpeg", "webp"):
         extra["Q"] = options["quality"] or QUALITY["tiff"]
