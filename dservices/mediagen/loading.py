@@ -255,6 +255,8 @@ def _load_pdf(data: bytes, options: Mapping[str, Any]) -> Picture:
             images.append(_render_page(page, dpi / 72, options["fillcolor"]))
             page.close()
         return Picture(images=tuple(images), dpi=(dpi, dpi), file_type="pdf")
+    except pypdfium2.PdfiumError as error:
+        raise ValueError(f"pdf: {error}") from None
     finally:
         document.close()
 

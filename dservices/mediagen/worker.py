@@ -104,6 +104,7 @@ class Runner:
         self._fonts = fonts.Fonts(_path(os.environ.get("CGN_MEDIAGEN_FONTS")))
         self._fonts.install()
         self._table = host.script_table()
+        self._used: list[Any] = []
         self._context: Any = engine.Context(self._table)
         pyvips.Image.text("warm", font="Source Sans Pro 12").avg()
 
@@ -111,6 +112,8 @@ class Runner:
         """A fresh context for the next request, made while nobody waits."""
         from dservices.mediagen import engine
 
+        while self._used:
+            self._used.pop().close()
         if self._context is None:
             self._context = engine.Context(self._table)
 
@@ -161,7 +164,7 @@ class Runner:
             if "done" not in report:
                 raise _failed(report, host, script, mrl.function)
         finally:
-            context.close()
+            self._used.append(context)  # closed when nobody waits
         answer = host.answer
         if answer.body is None:
             raise Problem(
