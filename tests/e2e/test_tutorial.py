@@ -1,4 +1,4 @@
-"""The tutorial's snippets, run as they stand in it (S-6)."""
+"""The snippets of README and tutorial, run as they stand in them (S-6)."""
 
 import asyncio
 import re
@@ -8,11 +8,26 @@ import pytest
 import pyvips
 from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
 
-TUTORIAL = Path(__file__).resolve().parents[2] / "docs/tutorial.md"
+ROOT = Path(__file__).resolve().parents[2]
+TUTORIAL = ROOT / "docs/tutorial.md"
 
 
-def snippets(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", TUTORIAL.read_text(), re.DOTALL)
+def snippets(language: str, page: Path = TUTORIAL) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def fill(text: str, network: Sandbox) -> str:
+    """The README's snippet with a real network's names in place of the invented ones."""
+    for invented, real in (
+        ("https://127.0.0.1:PORT", network.work_url),
+        ("ent_…", network.plan.enterprise.id),
+        ("cgn_…", network.plan.enterprise.api_key),
+        ("authority.pem", str(network.authority)),
+        ("https://example.org/thumbnail.ms", f"{network.source_url}/square.ms"),
+    ):
+        assert invented in text
+        text = text.replace(invented, real)
+    return text
 
 
 @pytest.mark.timeout(120)
@@ -25,6 +40,10 @@ async def test_the_tutorial_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("CGN_KEY", network.plan.enterprise.api_key)
         monkeypatch.setenv("CGN_CA", str(network.authority))
         picture = await asyncio.to_thread(names["ask"], network.work_url, network.source_url)  # type: ignore[arg-type]
+        readme: dict[str, bytes] = {}
+        text = fill(snippets("python", ROOT / "README.md")[0], network)
+        await asyncio.to_thread(exec, compile(text, "README.md", "exec"), readme)
+    assert readme["picture"].startswith(b"\x89PNG")
     image = pyvips.Image.new_from_buffer(picture, "")
     assert (image.width, image.height) == (320, 320)
     assert image.max() > 200
