@@ -462,7 +462,7 @@ contract UtilityToken is
                     160,
                     settledTopic,
                     batchId,
-                    and(word, 0xffffffffffffffffffffffffffffffff00000000000000000000000000000000),
+                    and(word, not(0xffffffffffffffffffffffffffffffff)),
                     add(role, 1)
                 )
             }
