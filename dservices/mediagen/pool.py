@@ -20,7 +20,7 @@ from typing import Any
 from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
-from dservices.mediagen.worker import _FRAME, PHASE_SCRIPT, Status
+from dservices.mediagen.worker import _FRAME, PHASE_IDLE, PHASE_SCRIPT, Status
 
 FetchForWorker = Callable[[str, str], Awaitable[bytes]]
 PutForWorker = Callable[[str, bytes, str], Awaitable[None]]
@@ -49,6 +49,8 @@ class Worker:
         self.process, self._reader, self._writer, self._page = process, reader, writer, page
         self.status = Status(page)
         self.served = 0
+        self.spent = False
+        """It said itself that it should not be used again."""
 
     @classmethod
     async def start(cls, memory_bytes: int, environment: Mapping[str, str]) -> Worker:
@@ -203,6 +205,21 @@ class Pool:
         self, order: Mapping[str, Any], blob: bytes = b"", *, wall_s: float | None = None
     ) -> tuple[dict[str, Any], bytes]:
         """Sends one request to a worker: (outcome, body). Problem for everything else."""
+        bound = min(self._wall_s, wall_s) if wall_s is not None else self._wall_s
+        try:
+            outcome, body = await self._run_once(order, blob, bound)
+        except WorkerDied:  # it had died before it began: the request did not cause that
+            try:
+                outcome, body = await self._run_once(order, blob, bound)
+            except WorkerDied:
+                raise Problem(503, "busy", "no worker could be had; repeat later") from None
+        if "problem" in outcome:
+            status, code, detail, facts = outcome["problem"]
+            raise Problem(status, code, detail, **facts)
+        return outcome, body
+
+    async def _run_once(self, order: Mapping[str, Any], blob: bytes, bound: float) -> tuple[dict[str, Any], bytes]:
+        """One worker, one try. WorkerDied only if the worker ended before it began with the request."""
         if self._waiting >= limits.QUEUE_MAX:
             raise Problem(503, "busy", "too many requests are waiting; repeat later")
         self._waiting += 1
@@ -210,7 +227,6 @@ class Pool:
             worker = await self._idle.get()
         finally:
             self._waiting -= 1
-        bound = min(self._wall_s, wall_s) if wall_s is not None else self._wall_s
         whole = False
         try:
             async with asyncio.timeout(bound):
@@ -219,16 +235,15 @@ class Pool:
         except TimeoutError:
             raise Problem(422, "work_timeout", f"the request took longer than {bound:g} s", limit_s=bound) from None
         except WorkerDied:
+            if worker.status.read()[0] == PHASE_IDLE:
+                raise
             raise await self._obituary(worker) from None
         finally:
             worker.served += 1
-            if whole and worker.served < limits.WORKER_REQUESTS_MAX and not self._closed:
+            if whole and not worker.spent and worker.served < limits.WORKER_REQUESTS_MAX and not self._closed:
                 self._idle.put_nowait(worker)
             else:
                 self._replace(worker)
-        if "problem" in outcome:
-            status, code, detail, facts = outcome["problem"]
-            raise Problem(status, code, detail, **facts)
         return outcome, body
 
     async def _serve(self, worker: Worker, order: Mapping[str, Any], blob: bytes) -> tuple[dict[str, Any], bytes]:
@@ -236,6 +251,7 @@ class Pool:
         while True:
             message, data = await worker.receive()
             if "done" in message:
+                worker.spent = bool(message.get("spent"))
                 return message["done"], data
             try:
                 if "put" in message:

@@ -105,6 +105,7 @@ class Runner:
         self._fonts.install()
         self._table = host.script_table()
         self._used: list[Any] = []
+        self.spent = False
         self._context: Any = engine.Context(self._table)
         pyvips.Image.text("warm", font="Source Sans Pro 12").avg()
 
@@ -136,6 +137,7 @@ class Runner:
         from dservices.mediagen.host import Host
         from dservices.mediagen.mrl import Mrl
 
+        self._status.note(PHASE_HOST)
         mrl = Mrl(order["script"], order["function"], tuple(order["arguments"]), order["parameters"], order["query"])
         script = scripts.assemble(mrl.script, lambda address: self._fetch(address, "script"))
         uploads, position = {}, 0
@@ -160,6 +162,7 @@ class Runner:
             try:
                 report = context.run(script.code, mrl.function, mrl.arguments, call)
             except ScriptStopped as stop:
+                self.spent = stop.reason != "parse"  # an isolate that was stopped by force is not trusted again
                 raise _stopped(stop, script) from None
             if "done" not in report:
                 raise _failed(report, host, script, mrl.function)
@@ -285,8 +288,9 @@ def main() -> int:
         order, blob = channel.receive()
         outcome, body = runner.run(order["run"], blob)
         status.note(PHASE_IDLE)
-        channel.send({"done": outcome}, body)
-        runner.prepare()
+        channel.send({"done": outcome, "spent": runner.spent}, body)
+        if not runner.spent:  # else the parent ends this process
+            runner.prepare()
 
 
 if __name__ == "__main__":
