@@ -17,8 +17,9 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
@@ -36,6 +37,7 @@ _log = logging.getLogger("cgn.miner.runner")
 _PR_SET_PDEATHSIG: Final = 1
 _CHILDREN_EVERY_NS: Final = 100_000_000
 """The list of processes is read at most this often; the clocks of known ones are read at every look."""
+_TMP: Final = Path("/tmp")  # noqa: S108 hidden from the DService, not used
 _MEMORY_EVERY_S: Final = 0.25
 _OPEN_FILES: Final = 1_024
 _LAST_WORDS_BYTES: Final = 1_000
@@ -84,7 +86,7 @@ class ProcessRunner:
             self._settings.name,
             "bubblewrap: no network, read-only files" if wrapped else "no namespaces",
         )
-        command = [*_wrap(wrapped, self._folder), *self._settings.command]
+        command = [*_wrap(wrapped, self._folder, self._settings.command), *self._settings.command]
         with self._log.open("ab", buffering=0) as sink:
             began_at = sink.tell()
             try:
@@ -221,12 +223,23 @@ def _descendants(root: int) -> set[int]:
     return found
 
 
-def _wrap(program: str | None, folder: Path) -> list[str]:
+def _code_in_tmp(command: Sequence[str]) -> list[str]:
+    """What the DService must still see of /tmp: interpreter, packages and programs, when somebody keeps them there."""
+    places = {Path(place).absolute() for place in (sys.prefix, sys.base_prefix, *sys.path) if place}
+    for word in command:
+        if os.path.isabs(word) and os.path.exists(word):
+            places.add(Path(word).parent)
+    return sorted(str(place) for place in places if _TMP in place.parents and place.exists())
+
+
+def _wrap(program: str | None, folder: Path, command: Sequence[str]) -> list[str]:
     if program is None:
         return []
+    kept = [word for place in _code_in_tmp(command) for word in ("--ro-bind", place, place)]
     return [
         program,
-        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"),  # noqa: S108
+        *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", str(_TMP)),
+        *kept,
         *("--bind", str(folder), str(folder)),
         *("--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--new-session"),
         "--",
