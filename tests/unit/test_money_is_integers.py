@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PRICE_MIRROR = ROOT / "payouts/core/resource_prices.py"
+"""Decides no amount: the 60-digit decimal arithmetic that the contract's resource price is held against (P-4)."""
 MONEY = sorted(
     [
-        *(ROOT / "payouts/core").glob("*.py"),
+        *(path for path in (ROOT / "payouts/core").glob("*.py") if path != PRICE_MIRROR),
         *(ROOT / "ledger/core").glob("*.py"),
         ROOT / "cgn_node/core/pricing.py",
         ROOT / "sdk/src/cgn_sdk/protocol/row.py",
@@ -52,6 +54,12 @@ def inexact(source: str) -> list[str]:
 @pytest.mark.parametrize("path", MONEY, ids=lambda path: str(path.relative_to(ROOT)))
 def test_money_is_integers(path: Path) -> None:
     assert inexact(path.read_text()) == []
+
+
+def test_no_money_code_uses_the_price_mirror() -> None:
+    """Its exemption holds only as long as no amount of a row or a settlement comes out of it."""
+    users = [path for path in MONEY if PRICE_MIRROR.stem in path.read_text()]
+    assert users == []
 
 
 @pytest.mark.parametrize(
