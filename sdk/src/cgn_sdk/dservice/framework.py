@@ -11,6 +11,10 @@ Listens on the UNIX socket `CGN_SOCKET`, or on port `CGN_PORT` of loopback for l
 `stop_grace_s`. Problems leave as problem documents; anything else a handler raises becomes a 500 that says nothing of
 the inside. `metadata` leaves as `CGN-Meta-<name>` headers, which become the row's service part.
 
+A DService may also say what a request will cost and check what somebody else made (`estimates`, `verdicts`):
+`run(handle, estimator=…, verifier=…)` serves them at `POST /_cgn/estimate` and `POST /_cgn/verify`; without them
+both paths answer 404.
+
 The framework is a convenience: a DService may be any HTTP server that keeps the contract in
 docs/reference/interfaces.md.
 """
@@ -18,6 +22,7 @@ docs/reference/interfaces.md.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import re
@@ -31,7 +36,10 @@ from typing import Any
 
 from aiohttp import web
 
+from cgn_sdk.dservice import estimates, verdicts
+from cgn_sdk.dservice.estimates import Estimator
 from cgn_sdk.dservice.problems import CONTENT_TYPE, Problem
+from cgn_sdk.dservice.verdicts import Verifier
 
 HEALTH_PATH = "/_cgn/health"
 HEADER_MAX_BYTES = 16 * 1024
@@ -139,8 +147,11 @@ class Server:
         on_start: Callable[[], Awaitable[None]] | None = None,
         on_stop: Callable[[], Awaitable[None]] | None = None,
         stop_grace_s: float = STOP_GRACE_S,
+        estimator: Estimator | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         self._handler, self._on_start, self._on_stop = handler, on_start, on_stop
+        self._estimator, self._verifier = estimator, verifier
         self._stop_grace_s = stop_grace_s
         self._ready = False
         self._runner: web.ServerRunner | None = None
@@ -180,6 +191,8 @@ class Server:
         if raw.path == HEALTH_PATH:
             return web.Response(status=200 if self._ready else 503, text="ready" if self._ready else "starting")
         try:
+            if raw.path in (estimates.PATH, verdicts.PATH):
+                return await self._consult(raw)
             return await self._send(raw, await self._handler(_request_of(raw)))
         except Problem as problem:
             return _problem_response(problem)
@@ -188,6 +201,25 @@ class Server:
         except Exception:
             _log.exception("the handler failed: %s %s", raw.method, raw.path)
             return _problem_response(Problem(500, "internal_error", "the service failed; the request may be repeated"))
+
+    async def _consult(self, raw: web.BaseRequest) -> web.Response:
+        """The miner's runtime asks about a request instead of making it."""
+        request = _request_of(raw)
+        estimating = raw.path == estimates.PATH
+        if (self._estimator if estimating else self._verifier) is None:
+            raise Problem(404, "not_found", f"this service has nothing at {raw.path}")
+        if request.method != "POST":
+            raise Problem(405, "method_not_allowed", f"use POST {raw.path}")
+        document: dict[str, Any]
+        if estimating:
+            assert self._estimator is not None
+            work = estimates.work_of(estimates.object_of(await request.read(estimates.ASK_MAX_BYTES)))
+            document = (await self._estimator(work)).document()
+        else:
+            assert self._verifier is not None
+            bound = verdicts.CLAIM_LINE_MAX_BYTES + verdicts.RESULT_MAX_BYTES
+            document = (await self._verifier(verdicts.claim_of(await request.read(bound)))).document()
+        return web.Response(body=json.dumps(document).encode(), content_type="application/json")
 
     async def _send(self, raw: web.BaseRequest, response: Response) -> web.StreamResponse:
         headers = {**response.headers, **_metadata_headers(response.metadata)}
@@ -208,6 +240,8 @@ def run(
     on_stop: Callable[[], Awaitable[None]] | None = None,
     stop_grace_s: float = STOP_GRACE_S,
     environment: Mapping[str, str] | None = None,
+    estimator: Estimator | None = None,
+    verifier: Verifier | None = None,
 ) -> int:
     """Serves until SIGTERM or SIGINT; returns the exit code. Uses uvloop where it is installed."""
     values = os.environ if environment is None else environment
@@ -221,7 +255,14 @@ def run(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
-        server = Server(handler, on_start=on_start, on_stop=on_stop, stop_grace_s=stop_grace_s)
+        server = Server(
+            handler,
+            on_start=on_start,
+            on_stop=on_stop,
+            stop_grace_s=stop_grace_s,
+            estimator=estimator,
+            verifier=verifier,
+        )
         await server.start(socket_path=socket_path, port=None if socket_path else int(port or 0))
         await stopping.wait()
         await server.stop()
