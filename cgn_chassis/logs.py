@@ -148,8 +148,7 @@ def _hides(text: str) -> bool:
 
 
 def _json_sink(out: TextIO) -> Sink:
-    encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str).encode
-
+    encode = _json_encoder()
     lines: list[str] = []
 
     def flush() -> None:
@@ -170,6 +169,16 @@ def _json_sink(out: TextIO) -> Sink:
 
     atexit.register(lambda: flush() if lines else None)
     return write
+
+
+def _json_encoder() -> Callable[[dict[str, Any]], str]:
+    """The standard encoder with its C part made once: `JSONEncoder.encode` makes it anew for every line."""
+    standard = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str, check_circular=False)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # not CPython
+        return standard.encode
+    chunks = make(None, str, json.encoder.encode_basestring, None, ":", ",", False, False, True)
+    return lambda fields: "".join(chunks(fields, 0))
 
 
 def _later(flush: Callable[[], None]) -> bool:

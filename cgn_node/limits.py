@@ -148,10 +148,6 @@ SPOOL_RETRY_S = 1.0
 BATCH_TREES_KEPT = 4
 """Merkle trees of settled batches: receipts are asked for batch by batch. 100 bytes per row."""
 
-ROW_HEADERS_MAX_CHARS = 16 * KIB
-"""Request headers that stand in a row as they came; a private part has 64 KiB with JSON's escapes, six at worst
-each."""
-
 # --- Status (N-3) ----------
 
 LATENCIES_KEPT = 512

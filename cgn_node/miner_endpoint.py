@@ -27,7 +27,8 @@ from cgn_sdk.protocol.errors import (
 )
 from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS
 from cgn_sdk.protocol.messages import PROTOCOL, Cancel, GoAway, Hello, Open, Welcome
-from cgn_sdk.tunnel_io import CONNECTION_OPTIONS, TunnelLink
+from cgn_sdk.tunnel_connection import LISTENING_OPTIONS
+from cgn_sdk.tunnel_io import TunnelLink
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
@@ -94,7 +95,7 @@ class MinerEndpoint:
             process_request=self._check,
             open_timeout=limits.TLS_HANDSHAKE_S,
             server_header=None,
-            **CONNECTION_OPTIONS,
+            **LISTENING_OPTIONS,
         )
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -301,10 +302,10 @@ class MinerTunnel:
             self.close(CLOSE_PROTOCOL_VIOLATION, "the seal is not this miner's signature over its statements")
             self.leave()
             return
-        for index, digest in enumerate(event.digests):
+        for digest, seal in zip(event.digests, receipt.seal_texts(tree, signature), strict=True):
             attempt = self._unsealed.pop(digest, None)
             if attempt is not None:
-                attempt.request.on_sealed(attempt, receipt.seal_members(tree, index, signature))
+                attempt.request.on_sealed(attempt, seal)
 
     def _on_failed(self, event: wire.Failed) -> None:
         attempt = self._streams.pop(event.stream, None)

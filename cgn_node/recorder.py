@@ -8,19 +8,20 @@ ledger's business. A spool that fails to sync ends the process: after a failed f
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import link, merkle
+from cgn_sdk.protocol.canonical import CanonicalText
 from cgn_sdk.protocol.receipt import ROW, Inclusion, Receipt
 from cgn_sdk.protocol.row import SALT_BYTES, PayIn, Row, build_row, part_salt
 from cgn_sdk.signing import Signer
 
 from cgn_chassis import logs
 from cgn_node import limits
-from cgn_node.core import events
+from cgn_node.core import events, row_parts
+from cgn_node.core.pricing import Measured
 from cgn_node.driver import Driver
 from cgn_node.random_pool import RandomPool
 from cgn_node.work_request import WorkRequest
@@ -81,14 +82,13 @@ class Recorder:
     def record(self, request: WorkRequest) -> None:
         """Makes the request's row durable; the outcome comes as an event."""
         row = row_of(request, self._identity, self._random.take(SALT_BYTES))
-        stored = self._spool.append_nowait(row.to_bytes(), row)
-        stored.add_done_callback(lambda done: self._recorded(request, row, done.exception()))
+        self._spool.put(row.to_bytes(), row, lambda error: self._recorded(request, row, error))
 
-    def _recorded(self, request: WorkRequest, row: Row, error: BaseException | None) -> None:
+    def _recorded(self, request: WorkRequest, row: Row, error: Exception | None) -> None:
         if error is None:
             self.rows += 1
+            self._driver.post(events.RowStored(request.id))  # first: somebody waits for the answer
             self._keep(row)
-            self._driver.post(events.RowStored(request.id))
         elif isinstance(error, SpoolFull):
             self.refused += 1
             self._full_until_s = time.monotonic() + limits.SPOOL_RETRY_S
@@ -163,9 +163,11 @@ def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
     command, attempt, welcome = request.record_command, request.attempt, identity.welcome
     assert command is not None
     assert attempt is not None
+    assert attempt.done is not None
     assert welcome is not None
     assert attempt.tunnel.grant is not None
     session, dservice, policy = request.session, request.dservice, request.view.policy
+    head, body = request.exchange.head, request.body
     contributor, operator = attempt.tunnel.grant.contributor, welcome.operator
     fee_eur, fee_cpu = command.fee_nano_eur, request.fee_nano_cpu
     return build_row(
@@ -194,15 +196,17 @@ def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
             developer_ppm=dservice.developer_ppm,
         ),
         parts={
-            "request": _request_part(request),
+            "request": row_parts.request_part(
+                head.method, head.target, request.headers, body.length, body.sha256(), attempt.done.statement
+            ),
             "metrics": _metrics_part(request),
-            "service": dict(attempt.done.metadata) if attempt.done is not None else {},
-            "accounts": {
-                session.public_id: session.address,
-                contributor.public_id: contributor.address,
-                dservice.developer.public_id: dservice.developer.address,
-                operator.public_id: operator.address,
-            },
+            "service": attempt.done.metadata,
+            "accounts": row_parts.accounts_part(
+                (session.public_id, session.address),
+                (contributor.public_id, contributor.address),
+                (dservice.developer.public_id, dservice.developer.address),
+                (operator.public_id, operator.address),
+            ),
             "custom": request.custom,
         },
         salt=salt,
@@ -210,53 +214,24 @@ def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
     )
 
 
-def _request_part(request: WorkRequest) -> dict[str, Any]:
-    """What was asked and answered. A head too long for a row's part is represented by its count of bytes."""
-    head, attempt = request.exchange.head, request.attempt
-    assert attempt is not None
-    assert attempt.done is not None
-    said = attempt.done.statement
-    headers: Any = [list(pair) for pair in request.headers]
-    if sum(len(name) + len(value) for name, value in request.headers) > limits.ROW_HEADERS_MAX_CHARS:
-        headers = [[name, f"({len(value)} characters)"] for name, value in request.headers]
-    return {
-        "method": head.method,
-        "url": head.target,
-        "headers": headers,
-        "request_sha256": request.body.sha256(),
-        "request_bytes": str(request.body.length),
-        "status": str(said.status),
-        "response_sha256": said.response_sha256,
-        "response_bytes": str(said.response_bytes),
-    }
-
-
-def _metrics_part(request: WorkRequest) -> Mapping[str, Any]:
-    """Use as claimed (the signed statement) and as billed, times as the node saw them, all in strings of digits."""
+def _metrics_part(request: WorkRequest) -> CanonicalText:
     command, attempt, times = request.record_command, request.attempt, request.times
     assert command is not None
     assert attempt is not None
     assert attempt.done is not None
-    usage = command.usage
-    return {
-        "statement": attempt.done.statement.members(),
-        "seal": attempt.seal,
-        "billed": {
-            "cpu_ns": str(usage.cpu_ns),
-            "memory_byte_seconds": str(usage.memory_byte_seconds),
-            "wall_ns": str(usage.wall_ns),
-            "gpu_ns": str(usage.gpu_ns),
-            "request_bytes": str(usage.request_bytes),
-            "response_bytes": str(usage.response_bytes),
-        },
-        "clipped": list(command.clipped),
-        "measured": {
-            "wall_ns": str(attempt.ended_ns - attempt.begun_ns),
-            "queue_ns": str(times.first_assigned - times.arrived),
-            "match_ns": str(times.assigned - times.first_assigned),
-            "request_bytes": str(attempt.sent_bytes),
-            "response_bytes": str(attempt.received_bytes),
-        },
-        "attempts": str(request.attempts),
-        "policy_version": str(request.view.policy.version),
-    }
+    assert attempt.seal is not None
+    return row_parts.metrics_part(
+        attempts=request.attempts,
+        billed=command.usage,
+        clipped=command.clipped,
+        measured=Measured(
+            wall_ns=attempt.ended_ns - attempt.begun_ns,
+            request_bytes=attempt.sent_bytes,
+            response_bytes=attempt.received_bytes,
+        ),
+        match_ns=times.assigned - times.first_assigned,
+        queue_ns=times.first_assigned - times.arrived,
+        policy_version=request.view.policy.version,
+        seal=attempt.seal,
+        statement=attempt.done.statement,
+    )

@@ -256,7 +256,7 @@ class WorkEndpoint:
             held_bytes=self._held_bytes,
             driver=driver,
             recorder=self._recorder.record,
-            finished=self._finished,
+            finished=self._finish_later,
         )
         driver.requests[request_id] = request
         driver.post(
@@ -275,6 +275,10 @@ class WorkEndpoint:
         )
         if exchange.open:
             exchange.take_body(request)
+
+    def _finish_later(self, request: WorkRequest) -> None:
+        """The answer leaves at the end of this turn of the loop; what nobody waits for comes in the next one."""
+        asyncio.get_running_loop().call_soon(self._finished, request)
 
     def _finished(self, request: WorkRequest) -> None:
         """Once per request, whatever became of it: what it held is given back, and one line says everything about

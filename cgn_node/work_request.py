@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cgn_sdk.protocol.canonical import CanonicalText
 from cgn_sdk.protocol.errors import Problem
 from cgn_sdk.protocol.link import DServicePolicy
 from cgn_sdk.protocol.messages import Done, Head, Statement
@@ -60,7 +61,8 @@ class Attempt:
     """Received and passed on to a reader that lags: credit that the miner gets back later."""
     ended_ns: int = 0
     done: Done | None = None
-    seal: dict[str, Any] | None = None
+    seal: CanonicalText | None = None
+    """Where its statement stands in what the miner signed, as the row holds it."""
 
 
 @dataclass(slots=True)
@@ -283,7 +285,7 @@ class WorkRequest:
             return "the statement is about other bytes than the response"
         return ""
 
-    def on_sealed(self, attempt: Attempt, seal: dict[str, Any]) -> None:
+    def on_sealed(self, attempt: Attempt, seal: CanonicalText) -> None:
         """The miner's signature over the statement holds: the attempt is finished."""
         if self.attempt is not attempt or attempt.done is None:
             return
@@ -389,14 +391,12 @@ class WorkRequest:
         command, times = self.record_command, self.times
         assert command is not None
         work_ns = min(command.usage.wall_ns, times.finished - times.assigned)
-        parts = (
-            ("queue", times.first_assigned - times.arrived),
-            ("match", times.assigned - times.first_assigned),
-            ("network", times.finished - times.assigned - work_ns),
-            ("work", work_ns),
-            ("record", times.recorded - times.finished),
+        timing = (
+            f"queue;dur={(times.first_assigned - times.arrived) // 1000 / 1000}, "
+            f"match;dur={(times.assigned - times.first_assigned) // 1000 / 1000}, "
+            f"network;dur={(times.finished - times.assigned - work_ns) // 1000 / 1000}, "
+            f"work;dur={work_ns // 1000 / 1000}, record;dur={(times.recorded - times.finished) // 1000 / 1000}"
         )
-        timing = ", ".join([f"{name};dur={ns // 1000 / 1000}" for name, ns in parts])
         return [
             ("CGN-Request-Id", self.id),
             ("CGN-Fee-Nano-Eur", str(command.fee_nano_eur)),

@@ -5,7 +5,7 @@ fdatasync once. The shipper gives rows to the store and cuts the spool behind th
 but the spool's length. See docs/decisions/0004-spool-first.md.
 
     spool = await Spool.open(folder, max_bytes=…)
-    await spool.append(row.to_bytes())          or   future = spool.append_nowait(row.to_bytes(), row)
+    await spool.append(row.to_bytes())          or   spool.put(row.to_bytes(), row, answer)
     shipper = Shipper(spool, store, keccak_256); task = asyncio.create_task(shipper.run())
 
 What goes wrong:
@@ -26,8 +26,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final, NamedTuple
 
 from cgn_sdk.protocol.row import Keccak, Row, decode_row
@@ -57,7 +58,7 @@ class Record(NamedTuple):
     sequence: int
     data: bytes
     item: Any
-    """What was given to `append_nowait` beside the bytes, while it is still in memory; else None."""
+    """What was given beside the bytes, while it is still in memory; else None."""
 
 
 @dataclass(slots=True)
@@ -68,10 +69,14 @@ class _Segment:
     size: int
 
 
+Answer = Callable[[Exception | None], None]
+"""Called on the loop, once: None when the row is on disk, else SpoolFull or SpoolBroken. It must not raise."""
+
+
 class _Waiting(NamedTuple):
     data: bytes
     item: Any
-    answer: "asyncio.Future[None]"
+    answer: Answer
 
 
 def end_process(error: BaseException) -> None:
@@ -95,9 +100,10 @@ class Spool:
         self._segments: list[_Segment] = []
         self._next = 1
         self._bytes = 0
-        self._waiting: list[_Waiting] = []
+        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._waiting_bytes = 0
-        self._wake = threading.Condition()
+        self._lock_state = threading.Lock()
+        """Guards what loop and thread both change: the counts of bytes, the list of segments, whether it is broken."""
         self._recent: deque[Record] = deque()
         self._recent_bytes = 0
         self._durable = 0
@@ -136,31 +142,37 @@ class Spool:
 
     # --- writing ---
 
-    async def append(self, data: bytes) -> None:
+    async def append(self, data: bytes, item: Any = None) -> None:
         """Returns when the row is on disk. Raises SpoolFull, SpoolBroken, ValueError (too long)."""
-        await self.append_nowait(data)
+        done: asyncio.Future[None] = self._loop.create_future()
 
-    def append_nowait(self, data: bytes, item: Any = None) -> "asyncio.Future[None]":
-        """Puts a row into the next group; the future is done when it is on disk, or has SpoolFull or SpoolBroken.
+        def answer(error: Exception | None) -> None:
+            if not done.done():
+                done.set_result(None) if error is None else done.set_exception(error)
+
+        self.put(data, item, answer)
+        await done
+
+    def put(self, data: bytes, item: Any, answer: Answer) -> None:
+        """Puts a row into the next group; `answer` hears what became of it, perhaps at once. Call it on the loop.
 
         `item` comes back with the record as long as memory holds it, so that the shipper need not decode the bytes.
-        Call it on the event loop.
+        Raises ValueError (too long).
         """
         if not 0 < len(data) <= limits.SPOOL_RECORD_MAX_BYTES:
             raise ValueError(f"a record of {len(data)} bytes; at most {limits.SPOOL_RECORD_MAX_BYTES} fit")
-        answer: asyncio.Future[None] = self._loop.create_future()
         size = len(data) + spool_format.RECORD_HEADER_BYTES
-        with self._wake:
+        error: Exception | None = None
+        with self._lock_state:
             if self._broken is not None or self._closing:
-                answer.set_exception(SpoolBroken("the spool is closed"))
+                error = SpoolBroken("the spool is closed")
             elif self._bytes + self._waiting_bytes + size + spool_format.GROUP_HEADER_BYTES > self._max_bytes:
-                answer.set_exception(SpoolFull(f"the spool holds {self._bytes} bytes of {self._max_bytes}"))
+                error = SpoolFull(f"the spool holds {self._bytes} bytes of {self._max_bytes}")
             else:
-                self._waiting.append(_Waiting(data, item, answer))
                 self._waiting_bytes += size
-                if len(self._waiting) == 1:
-                    self._wake.notify()
-        return answer
+                self._waiting.put(_Waiting(data, item, answer))
+        if error is not None:
+            answer(error)
 
     @property
     def room_bytes(self) -> int:
@@ -195,7 +207,7 @@ class Spool:
         self._cut = max(self._cut, min(through, self._durable))
         while self._recent and self._recent[0].sequence <= self._cut:
             self._recent_bytes -= len(self._recent.popleft().data)
-        with self._wake:  # the newest segment stays: the thread writes to it
+        with self._lock_state:  # the newest segment stays: the thread writes to it
             gone = [s for s in self._segments[:-1] if s.first + s.count - 1 <= self._cut]
             self._segments = [s for s in self._segments if s not in gone]
             self._bytes -= sum(segment.size for segment in gone)
@@ -209,9 +221,9 @@ class Spool:
 
     async def close(self) -> None:
         """Writes what waits and closes. A newest segment that is wholly cut is removed."""
-        with self._wake:
+        with self._lock_state:
             self._closing = True
-            self._wake.notify()
+            self._waiting.put(None)
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
         if self._broken is None and self._cut == self._durable:
@@ -273,34 +285,36 @@ class Spool:
         if self._file >= 0:
             os.close(self._file)
         self._file = file
-        with self._wake:
+        with self._lock_state:
             self._segments.append(_Segment(path, self._next, 0, len(header)))
             self._bytes += len(header)
 
     # --- the thread ---
 
     def _write_groups(self) -> None:
-        while True:
-            with self._wake:
-                while not self._waiting and not self._closing:
-                    self._wake.wait()
-                if not self._waiting:
-                    return
-                group = self._take_waiting()
+        is_last = False
+        while not is_last:
+            group, is_last = self._take_group()
             try:
-                self._write_group(group)
+                if group:
+                    self._write_group(group)
             except Exception as error:  # whatever it was: those who wait must hear of it
                 if not self._refuse(group, error):
                     return
 
-    def _take_waiting(self) -> list[_Waiting]:
-        """What waits, up to SPOOL_GROUP_BYTES."""
-        count = len(self._waiting)
-        if self._waiting_bytes > limits.SPOOL_GROUP_BYTES:
-            sizes = accumulate(len(waiting.data) for waiting in self._waiting)
-            count = next((n for n, size in enumerate(sizes) if size > limits.SPOOL_GROUP_BYTES), count)
-        group, self._waiting = self._waiting[:count], self._waiting[count:]
-        return group
+    def _take_group(self) -> tuple[list[_Waiting], bool]:
+        """Waits for a row, then takes what else is there, up to SPOOL_GROUP_BYTES. And whether nothing follows."""
+        group: list[_Waiting] = []
+        size = 0
+        while size <= limits.SPOOL_GROUP_BYTES:
+            if group and self._waiting.empty():
+                break
+            waiting = self._waiting.get()
+            if waiting is None:
+                return group, True
+            group.append(waiting)
+            size += len(waiting.data)
+        return group, False
 
     def _write_group(self, group: list[_Waiting]) -> None:
         """One write, one fdatasync. Raises OSError for no room with the file as it was; anything worse is fatal."""
@@ -317,7 +331,7 @@ class Spool:
                 _restore(self._file, segment.size)
             raise
         _sync(self._file)
-        with self._wake:
+        with self._lock_state:
             self._next += len(group)
             segment.count += len(group)
             segment.size += len(data)
@@ -328,15 +342,19 @@ class Spool:
     def _refuse(self, group: list[_Waiting], error: Exception) -> bool:
         """Answers a group that was not written. Returns whether the spool lives on."""
         if isinstance(error, OSError) and error.errno in _NO_ROOM and not isinstance(error, _Fatal):
-            with self._wake:
+            with self._lock_state:
                 self._waiting_bytes -= _size_of(group)
-            self._tell(_fail, group, SpoolFull(f"the spool's disk is full: {error}"))
+            self._tell(self._answer, group, SpoolFull(f"the spool's disk is full: {error}"))
             return True
-        with self._wake:
+        rest = []
+        with self._lock_state:
             self._broken = error
-            rest, self._waiting = self._waiting, []
+            while not self._waiting.empty():
+                waiting = self._waiting.get()
+                if waiting is not None:
+                    rest.append(waiting)
         self._on_fatal(error)
-        self._tell(_fail, [*group, *rest], SpoolBroken(f"the spool's disk failed: {error}"))
+        self._tell(self._answer, [*group, *rest], SpoolBroken(f"the spool's disk failed: {error}"))
         return False
 
     def _tell(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -350,17 +368,23 @@ class Spool:
             recent.append(Record(sequence, waiting.data, waiting.item))
             sequence += 1
             self._recent_bytes += len(waiting.data)
-            if not waiting.answer.done():
-                waiting.answer.set_result(None)
         self._durable = sequence - 1
         while self._recent_bytes > limits.SPOOL_MEMORY_BYTES:
             self._recent_bytes -= len(recent.popleft().data)
         self._grown.set()
+        self._answer(group, None)
+
+    def _answer(self, group: Sequence[_Waiting], error: Exception | None) -> None:
+        for waiting in group:
+            try:
+                waiting.answer(error)
+            except Exception as raised:  # the rows beside it must still be answered
+                self._loop.call_exception_handler({"message": "an answer of the spool raised", "exception": raised})
 
     # --- files ---
 
     def _read_files(self, after: int, until: int) -> list[Record]:
-        with self._wake:
+        with self._lock_state:
             segments = [segment for segment in self._segments if segment.first + segment.count - 1 > after]
         records: list[Record] = []
         for segment in segments:
@@ -420,12 +444,6 @@ def _restore(file: int, size: int) -> None:
 
 def _size_of(group: Sequence[_Waiting]) -> int:
     return sum(len(waiting.data) for waiting in group) + spool_format.RECORD_HEADER_BYTES * len(group)
-
-
-def _fail(group: Sequence[_Waiting], error: Exception) -> None:
-    for waiting in group:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(error)
 
 
 def _unlink_all(paths: Sequence[Path]) -> None:

@@ -24,7 +24,8 @@ from cgn_sdk.protocol.messages import (
 from cgn_sdk.protocol.messages import Slots as SlotsMessage
 from cgn_sdk.protocol.tunnel import Event, Tunnel
 from cgn_sdk.signing import Signer
-from cgn_sdk.tunnel_io import CONNECTION_OPTIONS, Closed, TunnelLink
+from cgn_sdk.tunnel_connection import DIALLING_OPTIONS
+from cgn_sdk.tunnel_io import Closed, TunnelLink
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
@@ -138,7 +139,7 @@ class Client:
             subprotocols=[Subprotocol(PROTOCOL)],
             open_timeout=limits.DIAL_TIMEOUT_MS / 1000,
             proxy=None,
-            **CONNECTION_OPTIONS,
+            **DIALLING_OPTIONS,
         )
         async with connecting as connection:
             tunnel = Tunnel("miner", seal=self._seal)

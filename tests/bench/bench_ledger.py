@@ -188,7 +188,7 @@ async def spool_rates(table: Table, folder: Path, rows: list[protocol.Row], roun
             places = asyncio.Semaphore(waiting)
             for record in records:
                 await places.acquire()
-                spool.append_nowait(record).add_done_callback(lambda _: places.release())
+                spool.put(record, None, lambda _: places.release())
             for _ in range(waiting):
                 await places.acquire()
 

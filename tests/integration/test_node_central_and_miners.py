@@ -8,7 +8,7 @@ from pathlib import Path
 import node_world as support
 import pytest
 from cgn_sdk.protocol import link, messages
-from cgn_sdk.tunnel_io import CONNECTION_OPTIONS
+from cgn_sdk.tunnel_connection import CONNECTION_OPTIONS
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 

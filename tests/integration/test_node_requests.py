@@ -15,7 +15,7 @@ from cgn_sdk.protocol.receipt import Receipt, Trust, TrustedMiner, verify_receip
 
 from cgn_node import limits
 from cgn_node.http1 import ChunkedDecoder
-from ledger.spool import SpoolFull
+from ledger.spool import Answer, SpoolFull
 
 MIB = 1 << 20
 
@@ -263,9 +263,8 @@ async def test_a_long_response_streams_and_its_end_waits_for_the_row(tmp_path: P
         class Slow:
             room_bytes = 1 << 40
 
-            def append_nowait(self, data: bytes, item: Any) -> "asyncio.Future[None]":
-                held.append((data, item, asyncio.get_running_loop().create_future()))
-                return held[-1][2]
+            def put(self, data: bytes, item: Any, answer: Answer) -> None:
+                held.append((data, item, answer))
 
         recorder._spool = Slow()
         reader, writer = await world.connect()
@@ -282,9 +281,8 @@ async def test_a_long_response_streams_and_its_end_waits_for_the_row(tmp_path: P
         assert 2 * MIB < len(payload) < len(whole)
         assert not decoder.ended
         recorder._spool = real
-        data, item, future = held[0]
-        await real.append_nowait(data, item)
-        future.set_result(None)
+        data, item, answer = held[0]
+        real.put(data, item, answer)
         if declared:
             got += await reader.readexactly(len(whole) - len(got))
             assert got == whole
@@ -377,10 +375,8 @@ async def test_a_full_spool_refuses_work_and_bills_nothing(tmp_path: Path) -> No
         class Full:
             room_bytes = 1 << 40
 
-            def append_nowait(self, data: bytes, item: Any) -> "asyncio.Future[None]":
-                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                future.set_exception(SpoolFull("no room"))
-                return future
+            def put(self, data: bytes, item: Any, answer: Answer) -> None:
+                answer(SpoolFull("no room"))
 
         recorder._spool = Full()
         problem = (await world.call("GET", "/noop")).problem

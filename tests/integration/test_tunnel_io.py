@@ -20,7 +20,8 @@ from cgn_sdk.protocol.messages import (
     Statement,
 )
 from cgn_sdk.protocol.tunnel import Cancelled, DataReceived, Event, Opened, Tunnel
-from cgn_sdk.tunnel_io import CONNECTION_OPTIONS, BodyReader, Closed, StreamGone, TunnelLink
+from cgn_sdk.tunnel_connection import DIALLING_OPTIONS
+from cgn_sdk.tunnel_io import BodyReader, Closed, StreamGone, TunnelLink
 from false_node import FalseNode, false_node
 from websockets.asyncio.client import connect
 
@@ -50,7 +51,7 @@ class FalseMiner:
         def seal(digests: Sequence[bytes]) -> Seal:
             return Seal(len(digests), "cd" * 64)
 
-        async with connect(address, subprotocols=[PROTOCOL], **CONNECTION_OPTIONS) as connection:
+        async with connect(address, subprotocols=[PROTOCOL], **DIALLING_OPTIONS) as connection:
             self.link = TunnelLink(connection, Tunnel("miner", seal=seal), self.on_event)
             self.link.tunnel.send_hello(HELLO)
             try:

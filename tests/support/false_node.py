@@ -18,7 +18,8 @@ from cgn_sdk.protocol.tunnel import (
     Sealed,
     Tunnel,
 )
-from cgn_sdk.tunnel_io import CONNECTION_OPTIONS, BodyReader, Closed, TunnelLink
+from cgn_sdk.tunnel_connection import LISTENING_OPTIONS
+from cgn_sdk.tunnel_io import BodyReader, Closed, TunnelLink
 from websockets.asyncio.server import ServerConnection, serve
 
 
@@ -135,7 +136,7 @@ class FalseNode:
 async def false_node(port: int, tls: SSLContext | None = None, **changes: Any) -> AsyncIterator[FalseNode]:
     """Listens on loopback until the block ends; port 0 takes a free one."""
     node = FalseNode(port, **changes)
-    listening = serve(node.serve, "127.0.0.1", port, ssl=tls, subprotocols=[PROTOCOL], **CONNECTION_OPTIONS)
+    listening = serve(node.serve, "127.0.0.1", port, ssl=tls, subprotocols=[PROTOCOL], **LISTENING_OPTIONS)
     async with listening as server:
         node.port = next(iter(server.sockets)).getsockname()[1]
         yield node

@@ -19,7 +19,8 @@ from typing import Any
 from cgn_sdk import signing
 from cgn_sdk.protocol import link, messages, receipt, tunnel
 from cgn_sdk.protocol.errors import Problem
-from cgn_sdk.tunnel_io import CONNECTION_OPTIONS, Closed, TunnelLink
+from cgn_sdk.tunnel_connection import DIALLING_OPTIONS
+from cgn_sdk.tunnel_io import Closed, TunnelLink
 from websockets.asyncio.client import ClientConnection, connect
 
 from cgn_chassis.settings import Secret
@@ -167,7 +168,7 @@ class ScriptedMiner:
             f"wss://localhost:{self.world.ports['miner']}/tunnel",
             ssl=self.world.client_tls,
             subprotocols=[messages.PROTOCOL],
-            **CONNECTION_OPTIONS,
+            **DIALLING_OPTIONS,
         )
         self.link = TunnelLink(self.connection, self.tunnel, self._on_event)
         given = {

@@ -19,9 +19,7 @@ async def main(folder: str, first: int, limit: int) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     number = first
     while True:
-        group = {
-            n: spool.append_nowait(b"%d:" % n + b"x" * (n * 37 % 900)) for n in range(number, number + 1 + number % 40)
-        }
+        group = {n: spool.append(b"%d:" % n + b"x" * (n * 37 % 900)) for n in range(number, number + 1 + number % 40)}
         results = await asyncio.gather(*group.values(), return_exceptions=True)
         done = [n for n, result in zip(group, results, strict=True) if result is None]
         os.write(1, b"".join(b"%d\n" % n for n in done))

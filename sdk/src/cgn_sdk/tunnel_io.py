@@ -1,13 +1,13 @@
 """Carries a tunnel over one WebSocket connection: the asyncio driver that node and miner share.
 
-One task reads messages and hands events to a synchronous callback; one task writes. Whatever frames the callbacks of
-one turn of the loop queue leave in one message. The writer asks the multiplexer for the next message only when the
+Messages are handed to the multiplexer as they arrive, and its events to a synchronous callback. Whatever frames the
+callbacks of one turn of the loop queue leave in one message. The next message is asked of the multiplexer only when the
 transport has taken the last one, so that a control frame queued meanwhile passes the bytes of large bodies: un-sent
 behind it are at most one message (256 KiB) and what the kernel holds (kept small by TCP_NOTSENT_LOWAT where it
 exists).
 
-The connection comes in from outside (`Connection` says what is used of it; `websockets` connections fit), opened with
-`CONNECTION_OPTIONS` at both ends. Pings, pongs and finding a dead peer are the library's, as those options ask.
+The connection comes in from outside (`Connection` says what is used of it; those of `tunnel_connection` fit). Pings,
+pongs and finding a dead peer are the library's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from cgn_sdk.protocol.errors import CLOSE_NORMAL, CLOSE_TOO_LATE, ProtocolError
-from cgn_sdk.protocol.limits import HELLO_TIMEOUT_MS, KEEPALIVE_DEFAULT_MS, MESSAGE_MAX_BYTES
+from cgn_sdk.protocol.limits import HELLO_TIMEOUT_MS
 from cgn_sdk.protocol.messages import GoAway, Hello, Welcome
 from cgn_sdk.protocol.tunnel import (
     Cancelled,
@@ -32,26 +32,13 @@ from cgn_sdk.protocol.tunnel import (
     Tunnel,
     Writable,
 )
-
-WRITE_LIMIT_BYTES: Final = 64 * 1024
-"""Bytes the transport may hold before the writer waits: enough to keep a socket busy, little enough to stand behind."""
+from cgn_sdk.tunnel_connection import Taker
 
 NOT_SENT_BYTES: Final = 128 * 1024
 """TCP_NOTSENT_LOWAT: un-sent bytes the kernel takes. Its own default lets megabytes queue before control frames."""
 
 CLOSE_REASON_MAX_BYTES: Final = 120
 """A close frame holds 123 bytes of reason (RFC 6455 section 5.5)."""
-
-CONNECTION_OPTIONS: Final[dict[str, Any]] = {
-    "compression": None,  # permessage-deflate costs 12 times the CPU at 64 KiB
-    "max_size": MESSAGE_MAX_BYTES,
-    "max_queue": 4,  # messages read ahead: 1 MiB
-    "write_limit": WRITE_LIMIT_BYTES,
-    "ping_interval": KEEPALIVE_DEFAULT_MS / 1000,
-    "ping_timeout": KEEPALIVE_DEFAULT_MS / 1000,
-    "close_timeout": 5,
-}
-"""For `websockets.asyncio.client.connect` and `server.serve`; both add `subprotocols=[messages.PROTOCOL]`."""
 
 
 class Connection(Protocol):
@@ -63,8 +50,10 @@ class Connection(Protocol):
     def close_code(self) -> int | None: ...
     @property
     def close_reason(self) -> str | None: ...
-    def __aiter__(self) -> AsyncIterator[Any]: ...
-    async def send(self, message: bytes, /) -> None: ...
+    @property
+    def is_writable(self) -> bool: ...
+    def attach(self, taker: Taker, /) -> None: ...
+    def post(self, message: bytes, /) -> None: ...
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
 
 
@@ -84,7 +73,7 @@ class StreamGone(Exception):
 class TunnelLink:
     """One tunnel on one connection.
 
-    `on_event` is called for every event, in order, from the reading task; it must not wait. Call the multiplexer
+    `on_event` is called for every event, in order; it must not wait. Call the multiplexer
     (`link.tunnel`) from the loop's thread and `flush()` after it; inside `on_event` the flush comes by itself.
     """
 
@@ -101,8 +90,10 @@ class TunnelLink:
         self._on_event = on_event
         self._greeting_timeout_ms = greeting_timeout_ms
         self._greeting_timer: asyncio.TimerHandle | None = None
-        self._wake: asyncio.Future[None] | None = None
-        self._has_work = False
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[Exception | None] = self._loop.create_future()
+        self._lost: asyncio.Future[None] = self._loop.create_future()
+        self._is_write_due = False
         self._writable_waiters: dict[int, asyncio.Future[None]] = {}
         self._closing: asyncio.Task[None] | None = None
         self._closed_by_us: tuple[int, str] | None = None
@@ -111,30 +102,27 @@ class TunnelLink:
     async def run(self) -> Closed:
         """Drives the tunnel until it ends, and says how. An exception of `on_event` closes the connection and is
         raised."""
-        loop = asyncio.get_running_loop()
         _keep_kernel_queue_short(self._connection.transport)
-        self._greeting_timer = loop.call_later(
+        self._greeting_timer = self._loop.call_later(
             self._greeting_timeout_ms / 1000, self.close, CLOSE_TOO_LATE, "the greeting did not come in time"
         )
-        writer = loop.create_task(self._write(), name="tunnel writer")
+        self._connection.attach(self)
+        self.flush()  # what was queued before
         try:
-            await self._read()
-        except ProtocolError as error:
-            self.close(error.close_code, error.reason)
-            await self._drop_the_rest()
+            failure = await self._ended
+            if isinstance(failure, ProtocolError):
+                self.close(failure.close_code, failure.reason)
+            elif failure is not None:
+                self.close(1011, "internal error")
+                raise failure
+            await self._lost
         except asyncio.CancelledError:
             self.close(CLOSE_NORMAL, "")
             raise
-        except Exception:
-            if self._connection.close_code is None:  # ours, not the connection's
-                self.close(1011, "internal error")
-                raise
         finally:
             self._greeting_timer.cancel()
             self.is_closed = True
             self._release_waiters()
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
             if self._closing is not None:
                 await asyncio.gather(self._closing, return_exceptions=True)
         if self._closed_by_us is not None:
@@ -144,16 +132,16 @@ class TunnelLink:
 
     def flush(self) -> None:
         """Sends what the multiplexer has, together with whatever else this turn of the loop adds."""
-        self._has_work = True
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        if not self._is_write_due:
+            self._is_write_due = True
+            self._loop.call_soon(self._write)
 
     def close(self, code: int = CLOSE_NORMAL, reason: str = "") -> None:
         """Begins to close; `run` returns when it is done. The first code counts."""
         if self._closing is None and not self.is_closed:
             cut = reason.encode()[:CLOSE_REASON_MAX_BYTES].decode(errors="ignore")
             self._closed_by_us = (code, cut)
-            self._closing = asyncio.get_running_loop().create_task(self._close(code, cut), name="tunnel close")
+            self._closing = self._loop.create_task(self._close(code, cut), name="tunnel close")
 
     async def wait_writable(self, stream: int) -> int:
         """Waits until the stream takes bytes, and returns how many. Raises StreamGone when it has ended."""
@@ -162,7 +150,7 @@ class TunnelLink:
                 raise StreamGone(f"stream {stream} has ended")
             waiter = self._writable_waiters.get(stream)
             if waiter is None or waiter.done():
-                waiter = self._writable_waiters[stream] = asyncio.get_running_loop().create_future()
+                waiter = self._writable_waiters[stream] = self._loop.create_future()
             await waiter
         return room
 
@@ -184,26 +172,37 @@ class TunnelLink:
             self.flush()
             data = data[room:]
 
-    # --- Inside ---
+    # --- The connection's side (tunnel_connection.Taker) ---
 
-    async def _read(self) -> None:
+    def on_message(self, message: bytes) -> None:
+        if self._ended.done():
+            return  # behind a broken message nothing counts
         tunnel, on_event = self.tunnel, self._on_event
-        async for message in self._connection:
-            if type(message) is not bytes:
-                raise ProtocolError("a tunnel has binary messages only")
+        try:
             for event in tunnel.receive(message):
                 kind = type(event)
                 if kind is not DataReceived:
                     self._watch(kind, event)
                 on_event(event)
-            if tunnel.has_data_to_send:
-                self.flush()
+        except Exception as error:
+            self._ended.set_result(error)
+        if tunnel.has_data_to_send:
+            self.flush()
 
-    async def _drop_the_rest(self) -> None:
-        """Reads on without looking: behind messages nobody takes, the peer's answer to our close frame would wait."""
-        with contextlib.suppress(Exception):
-            async for _ in self._connection:
-                pass
+    def on_text(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(ProtocolError("a tunnel has binary messages only"))
+
+    def on_writable(self) -> None:
+        self.flush()
+
+    def on_lost(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    # --- Inside ---
 
     def _watch(self, kind: type, event: Event) -> None:
         if isinstance(event, (Writable, Finished, Failed, Cancelled)):
@@ -212,24 +211,11 @@ class TunnelLink:
         elif kind in (Hello, Welcome, GoAway) and self._greeting_timer is not None:
             self._greeting_timer.cancel()
 
-    async def _write(self) -> None:
-        loop = asyncio.get_running_loop()
-        send, next_message = self._connection.send, self.tunnel.data_to_send
-        self._has_work = True  # what was queued before
-        try:
-            while True:
-                if not self._has_work:
-                    self._wake = loop.create_future()
-                    await self._wake
-                self._has_work = False
-                while message := next_message():
-                    await send(message)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            if self._connection.close_code is None:
-                self.close(1011, "internal error")
-                raise
+    def _write(self) -> None:
+        self._is_write_due = False
+        connection, next_message = self._connection, self.tunnel.data_to_send
+        while connection.is_writable and (message := next_message()):
+            connection.post(message)
 
     async def _close(self, code: int, reason: str) -> None:
         with contextlib.suppress(OSError):

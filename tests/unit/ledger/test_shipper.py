@@ -70,7 +70,7 @@ async def test_rows_reach_the_store_in_order_and_the_spool_is_cut(
     task = asyncio.create_task(shipper.run())
     for row in rows[:50]:
         await spool.append(row.to_bytes())
-    await asyncio.gather(*(spool.append_nowait(row.to_bytes(), row) for row in rows[50:]))
+    await asyncio.gather(*(spool.append(row.to_bytes(), row) for row in rows[50:]))
     async with asyncio.timeout(10):
         while shipper.shipped < 100:
             await asyncio.sleep(0.01)

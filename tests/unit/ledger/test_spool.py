@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ async def crash(spool: Spool) -> None:
 
 async def test_rows_are_there_after_a_crash(folder: Path, spool: Spool) -> None:
     rows = [b"row %d" % n for n in range(500)]
-    await asyncio.gather(*(spool.append_nowait(row) for row in rows))
+    await asyncio.gather(*(spool.append(row) for row in rows))
     assert await contents(spool) == rows
     await crash(spool)
     again = await Spool.open(folder)
@@ -59,10 +60,10 @@ async def test_rows_are_there_after_a_crash(folder: Path, spool: Spool) -> None:
 
 async def test_items_come_back_while_memory_holds_them(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     token = object()
-    await spool.append_nowait(b"a", token)
+    await spool.append(b"a", token)
     assert (await spool.read(0, 10))[0].item is token
     monkeypatch.setattr("ledger.limits.SPOOL_MEMORY_BYTES", 2_000)
-    await asyncio.gather(*(spool.append_nowait(b"x" * 100, token) for _ in range(100)))
+    await asyncio.gather(*(spool.append(b"x" * 100, token) for _ in range(100)))
     rows = await spool.read(0, 1_000)
     assert rows[0].item is None, "left memory, read from the file"
     last = await spool.read(95, 10)
@@ -72,7 +73,7 @@ async def test_items_come_back_while_memory_holds_them(spool: Spool, monkeypatch
 
 async def test_cutting_removes_whole_segments(folder: Path, spool: Spool) -> None:
     for _ in range(20):
-        await asyncio.gather(*(spool.append_nowait(b"x" * 500) for _ in range(5)))
+        await asyncio.gather(*(spool.append(b"x" * 500) for _ in range(5)))
     before = len(list(folder.glob("*.spool")))
     assert before > 5
     await spool.cut(50)
@@ -105,7 +106,7 @@ async def test_the_bound_in_bytes(folder: Path) -> None:
 
 async def test_waiting_rows_count_too(folder: Path) -> None:
     spool = await Spool.open(folder, max_bytes=20_000)
-    results = await asyncio.gather(*(spool.append_nowait(b"x" * 1_000) for _ in range(50)), return_exceptions=True)
+    results = await asyncio.gather(*(spool.append(b"x" * 1_000) for _ in range(50)), return_exceptions=True)
     full = [result for result in results if isinstance(result, SpoolFull)]
     assert 30 < len(full) < 40
     assert len(await contents(spool)) == 50 - len(full)
@@ -115,7 +116,7 @@ async def test_waiting_rows_count_too(folder: Path) -> None:
 @pytest.mark.parametrize("data", [b"", b"x" * (512 * 1024 + 1)])
 async def test_a_record_has_a_length(spool: Spool, data: bytes) -> None:
     with pytest.raises(ValueError, match="at most"):
-        spool.append_nowait(data)
+        await spool.append(data)
 
 
 async def test_one_process_per_folder(folder: Path, spool: Spool) -> None:
@@ -292,11 +293,31 @@ async def test_killed_at_any_moment_no_acknowledged_row_is_lost(folder: Path, se
         await crash(spool)
 
 
+async def test_an_answer_that_raises_harms_no_other(folder: Path) -> None:
+    spool = await Spool.open(folder)
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    answers: list[Exception | None] = []
+
+    def broken(error: Exception | None) -> None:
+        raise RuntimeError("a mistake")
+
+    for answer in (answers.append, broken, answers.append):
+        spool.put(b"x", None, answer)
+    await spool.close()
+    await asyncio.sleep(0)
+    assert answers == [None, None]
+    assert [str(context["exception"]) for context in told] == ["a mistake"]
+
+
 async def test_closing_writes_what_waits(folder: Path) -> None:
     spool = await Spool.open(folder)
-    waiting = [spool.append_nowait(b"x%d" % n) for n in range(1_000)]
+    answers: list[Exception | None] = []
+    for n in range(1_000):
+        spool.put(b"x%d" % n, None, answers.append)
     await spool.close()
-    await asyncio.gather(*waiting)
+    await asyncio.sleep(0)  # answers come on the loop
+    assert answers == [None] * 1_000
     again = await Spool.open(folder)
     assert len(await contents(again)) == 1_000
     with pytest.raises(SpoolBroken):

@@ -29,6 +29,17 @@ class CanonicalError(ValueError):
     """The value has no canonical form here; the text names what and where."""
 
 
+class CanonicalText(str):
+    """Text that is canonical JSON already, written by a template on a path where `encode` would be most of the cost.
+    Whoever makes one has a test that compares it with `encode` of the same value."""
+
+    __slots__ = ()
+
+
+quote: Callable[[str], str] = encode_basestring
+"""A text as a canonical JSON string, quotes included. A lone surrogate in it is refused when the text is encoded."""
+
+
 def encode(value: JsonValue) -> bytes:
     """Returns the canonical UTF-8 bytes of a JSON value.
 

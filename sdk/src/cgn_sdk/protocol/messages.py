@@ -453,9 +453,9 @@ class Statement(NamedTuple):
             "wall_ns": str(self.wall_ns),
         }
 
-    def canonical_bytes(self) -> bytes:
+    def canonical_text(self) -> str:
         """RFC 8785. Member names ascend and every value is plain ASCII without anything to escape (`decode` holds it;
-        a test compares with `canonical.encode`), so these bytes are written down directly: this runs once per request
+        a test compares with `canonical.encode`), so this text is written down directly: it is made once per request
         at both ends."""
         return (
             f'{{"attempt":"{self.attempt}","cpu_ns":"{self.cpu_ns}","dservice":"{self.dservice}"'
@@ -464,7 +464,11 @@ class Statement(NamedTuple):
             f',"request_bytes":"{self.request_bytes}","request_id":"{self.request_id}"'
             f',"response_bytes":"{self.response_bytes}","response_sha256":"{self.response_sha256}"'
             f',"status":"{self.status}","wall_ns":"{self.wall_ns}"}}'
-        ).encode("ascii")
+        )
+
+    def canonical_bytes(self) -> bytes:
+        """The canonical text in ASCII: what the statement's digest is over."""
+        return self.canonical_text().encode("ascii")
 
     def digest(self) -> bytes:
         """SHA-256 of the canonical bytes: the leaf's data in the seal's tree."""

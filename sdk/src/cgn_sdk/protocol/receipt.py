@@ -20,7 +20,7 @@ from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 from cgn_sdk.protocol import merkle
-from cgn_sdk.protocol.canonical import CanonicalError, encode
+from cgn_sdk.protocol.canonical import CanonicalError, CanonicalText, encode
 from cgn_sdk.protocol.row import ROLES, Finding, Keccak, part_hash, row_hash, verify_row
 from cgn_sdk.protocol.settlement import batch_id, entity_on_chain
 
@@ -255,6 +255,16 @@ def seal_members(tree: Sequence[Sequence[bytes]], index: int, signature: bytes) 
         "path": [node.hex() for node in merkle.path(tree, index)],
         "signature": signature.hex(),
     }
+
+
+def seal_texts(tree: Sequence[Sequence[bytes]], signature: bytes) -> list[CanonicalText]:
+    """Returns the canonical JSON of `seal_members` for every statement of a sealed message, in order."""
+    count, signed = len(tree[0]), signature.hex()
+    texts = []
+    for index in range(count):
+        path = ",".join([f'"{node.hex()}"' for node in merkle.path(tree, index)])
+        texts.append(CanonicalText(f'{{"count":"{count}","index":"{index}","path":[{path}],"signature":"{signed}"}}'))
+    return texts
 
 
 # --- verification --------------------------------------------------------------------------------------------------

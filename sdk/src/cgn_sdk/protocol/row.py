@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from cgn_sdk.protocol.canonical import CanonicalError, encode
+from cgn_sdk.protocol.canonical import CanonicalError, CanonicalText, encode
 
 Keccak: TypeAlias = Callable[[bytes], bytes]
 PublicRow: TypeAlias = dict[str, Any]
+Part: TypeAlias = Mapping[str, Any] | CanonicalText
+"""A private part: an object, or its canonical JSON."""
 """The public columns by name, as they stand in JSON: strings, and two lists of objects of strings."""
 
 SCHEMA_VERSION: Final = "1"
@@ -156,14 +158,18 @@ class Row:
 
     public: Mapping[str, Any]
     """The public columns (those of PUBLIC_COLUMNS)."""
-    parts: Mapping[str, Mapping[str, Any]]
-    """The private parts by name."""
     salt: bytes
     row_hash: bytes
     public_json: bytes
     """Canonical JSON of `public`: the preimage of the row hash."""
     private_json: bytes
     """Canonical JSON of {parts, salt}: what a store keeps beside the public columns and never shows."""
+
+    @property
+    def parts(self) -> Mapping[str, Mapping[str, Any]]:
+        """The private parts by name, read anew from `private_json`: a row on its way to the ledger never needs them."""
+        parts: dict[str, dict[str, Any]] = json.loads(self.private_json)["parts"]
+        return parts
 
     @property
     def row_id(self) -> str:
@@ -192,7 +198,7 @@ def build_row(
     exchange_rate_nano_eur_per_cpu: int,
     pay_in: Iterable[PayIn],
     payouts: Iterable[Payout],
-    parts: Mapping[str, Mapping[str, Any]],
+    parts: Mapping[str, Part],
     salt: bytes,
     keccak: Keccak,
     end_user_id: str = "",
@@ -228,7 +234,7 @@ def build_row(
         ],
     }
     private_json = _add_part_hashes(public, parts, salt, keccak)
-    return _finish(public, {name: parts.get(name, {}) for name in PARTS}, salt, private_json, keccak)
+    return _finish(public, salt, private_json, keccak)
 
 
 def decode_row(data: bytes, keccak: Keccak) -> Row:
@@ -255,7 +261,7 @@ def decode_row(data: bytes, keccak: Keccak) -> Row:
     ]
     if wrong:
         raise RowError(wrong)
-    return _finish(rebuilt, parts, salt, private_json, keccak)
+    return _finish(rebuilt, salt, private_json, keccak)
 
 
 def row_hash(public: Mapping[str, Any], keccak: Keccak) -> bytes:
@@ -514,30 +520,28 @@ def _digits(value: int) -> str:
     return str(value)
 
 
-def _add_part_hashes(public: PublicRow, parts: Mapping[str, Mapping[str, Any]], salt: bytes, keccak: Keccak) -> bytes:
+def _add_part_hashes(public: PublicRow, parts: Mapping[str, Part], salt: bytes, keccak: Keccak) -> bytes:
     """Puts the parts' salted hashes among the public columns; returns the canonical JSON of {parts, salt}."""
     if type(salt) is not bytes or len(salt) != SALT_BYTES:
         raise RowError([Finding("salt", "salt", f"is not {SALT_BYTES} bytes")])
     if len(parts) > len(PARTS) or any(name not in PARTS for name in parts):
         raise RowError([Finding("part_unknown", "parts", f"only {', '.join(PARTS)} are private parts")])
-    texts = {}
+    texts: dict[bytes, bytes] = {}
     for name, column, name_bytes in _PART_HASH_COLUMNS:
         part = parts.get(name, _EMPTY)
         try:
-            text = encode(part) if type(part) is dict else encode(dict(part))
+            text = part.encode() if isinstance(part, CanonicalText) else encode(dict(part))
         except (CanonicalError, TypeError, ValueError) as error:
             raise RowError([Finding("part_form", name, str(error))]) from error
         if len(text) > (MAX_CUSTOM_BYTES if name == "custom" else MAX_PART_BYTES):
             raise RowError([Finding("part_length", name, f"is {len(text)} bytes long")])
         public[column] = keccak(keccak(salt + name_bytes) + text).hex()
-        texts[name] = text
-    members = b",".join([b'"%b":%b' % (name.encode(), texts[name]) for name in _PARTS_SORTED])
-    return b'{"parts":{%b},"salt":"%b"}' % (members, salt.hex().encode())
+        texts[name_bytes] = text
+    texts[b"salt"] = salt.hex().encode()
+    return _PRIVATE_TEMPLATE % texts
 
 
-def _finish(
-    public: PublicRow, parts: Mapping[str, Mapping[str, Any]], salt: bytes, private_json: bytes, keccak: Keccak
-) -> Row:
+def _finish(public: PublicRow, salt: bytes, private_json: bytes, keccak: Keccak) -> Row:
     text = _canonical_text(public)
     findings = _money_findings(public) if text is not None else verify_row(public)
     if findings or text is None:
@@ -545,10 +549,10 @@ def _finish(
     public_json = text.encode()
     if len(public_json) > MAX_PUBLIC_BYTES:
         raise RowError([Finding("row_length", "row", f"the public columns are {len(public_json)} bytes long")])
-    return Row(
-        MappingProxyType(public), MappingProxyType(dict(parts)), salt, keccak(public_json), public_json, private_json
-    )
+    return Row(MappingProxyType(public), salt, keccak(public_json), public_json, private_json)
 
 
-_EMPTY: Final[dict[str, Any]] = {}
-_PARTS_SORTED = tuple(sorted(PARTS))
+_EMPTY: Final = CanonicalText("{}")
+_PRIVATE_TEMPLATE: Final = b'{"parts":{%b},"salt":"%%(salt)b"}' % b",".join(
+    [f'"{name}":%({name})b'.encode() for name in sorted(PARTS)]
+)
