@@ -20,11 +20,12 @@ from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import catalogue, limits, loading, saving
 from dservices.mediagen.catalogue import MEDIA, PROFILE, REQ, RESP, check
+from dservices.mediagen.channel import Data
 from dservices.mediagen.fonts import Fonts
 from dservices.mediagen.mrl import Mrl
 from dservices.mediagen.picture import Picture
 
-Fetch = Callable[[str, str], bytes]
+Fetch = Callable[[str, str], Data]
 """(address, purpose) to its bytes; raises Problem."""
 
 FORBIDDEN_HEADERS = frozenset(
@@ -60,14 +61,6 @@ class Answer:
     cached: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the script a call stands; 0 if unknown."""
-
-    line: int
-    column: int
-
-
 class Host:
     """State of one request: media by handle, files in memory, the answer."""
 
@@ -90,6 +83,8 @@ class Host:
         self.zips: dict[int, dict[str, bytes]] = {}
         self.files: dict[str, bytes] = {f"mem:/upload/{name}": data for name, data in (uploads or {}).items()}
         self.uploads = tuple(uploads or ())
+        self._views: list[Data] = []
+        """Mappings that pictures read from while the request lasts."""
         self.printed: list[str] = []
         self.problems: list[Problem] = []
         self.calls = 0
@@ -101,37 +96,36 @@ class Host:
     # -- the border ---------------------------------------------------------------------------------------------
 
     def call(self, text: str) -> str:
-        """One call as JSON, one answer as JSON. Never raises: whatever goes wrong is a problem with the place in it."""
-        place = Place(0, 0)
+        """One call as JSON, one answer as JSON. Never raises: whatever goes wrong is a problem, and the prelude then
+        says where in the script that was (the call "place"): only calls that fail pay for looking."""
         name = "?"
         try:
-            name, handle, packed, line, column = json.loads(text)
-            if not (isinstance(name, str) and type(line) is int and type(column) is int):
+            name, handle, packed = json.loads(text)
+            if not isinstance(name, str):
                 raise Problem(422, "script_call", "the call cannot be read")
-            place = Place(line, column)
+            if name == "place":
+                self._note_place(packed)
+                return "{}"
             self.calls += 1
             if self.calls > limits.CALLS_MAX:
                 raise Problem(422, "script_limit", f"a script may make at most {limits.CALLS_MAX} calls")
             return json.dumps({"value": self._dispatch(name, handle, packed)})
         except Problem as problem:
-            return self._refusal(problem, name, place)
+            return self._refusal(problem, name)
         except RecursionError:
-            return self._refusal(Problem(422, "script_call", f"{name}: the arguments are too deep"), name, place)
+            return self._refusal(Problem(422, "script_call", f"{name}: the arguments are too deep"), name)
         except MemoryError:
             return self._refusal(
-                Problem(422, "script_memory", f"{name} needs more memory than a request may have"), name, place
+                Problem(422, "script_memory", f"{name} needs more memory than a request may have"), name
             )
         except pyvips.Error as error:
-            return self._refusal(loading.mangled(name, "picture", error), name, place)
+            return self._refusal(loading.mangled(name, "picture", error), name)
         except Exception:
             # Ours to fix: the operator sees where, the caller only that it was not their script.
             traceback.print_exc(file=sys.stderr)
-            return self._refusal(Problem(500, "internal_error", f"{name} failed inside the service"), name, place)
+            return self._refusal(Problem(500, "internal_error", f"{name} failed inside the service"), name)
 
-    def _refusal(self, problem: Problem, name: str, place: Place) -> str:
-        if place.line and "line" not in problem.facts:
-            line, column, file = self._locate(place.line, place.column)
-            problem.facts.update({"line": line, "column": column, **({"file": file} if file else {})})
+    def _refusal(self, problem: Problem, name: str) -> str:
         if name.startswith("media.") and "method" not in problem.facts:
             problem.facts["method"] = name.partition(".")[2]
         self.problems.append(problem)
@@ -145,6 +139,14 @@ class Host:
                 }
             }
         )
+
+    def _note_place(self, packed: Any) -> None:
+        reference, line, column = packed
+        if not all(type(value) is int for value in (reference, line, column)) or line < 1:
+            return
+        if 0 <= reference < len(self.problems) and "line" not in (facts := self.problems[reference].facts):
+            line, column, file = self._locate(line, column)
+            facts.update({"line": line, "column": column, **({"file": file} if file else {})})
 
     def _dispatch(self, name: str, handle: Any, packed: Any) -> Any:
         kind, _, method = name.partition(".")
@@ -207,7 +209,7 @@ class Host:
 
     def load(self, args: Mapping[str, Any], *, rgb: bool = False) -> Picture:
         name = args["name"]
-        data = self.read(name)
+        data = self.view(name)
         picture = loading.load(data, shown(name), args)
         if rgb:
             from dservices.mediagen import colouring
@@ -257,6 +259,10 @@ class Host:
         return urljoin(self.mrl.script, name)
 
     def read(self, name: str) -> bytes:
+        return self.view(name)[:]
+
+    def view(self, name: str) -> Data:
+        """The bytes of an address or file; those of a large source stay where the front has put them."""
         address = self.address(name)
         if address.startswith("mem:/"):
             if address not in self.files:
@@ -266,6 +272,7 @@ class Host:
         if self.sources > limits.SOURCES_MAX:
             raise Problem(422, "script_limit", f"a script may load at most {limits.SOURCES_MAX} addresses")
         data = self._fetch(address, "source")
+        self._views.append(data)
         self.source_bytes += len(data)
         if self.source_bytes > limits.SOURCES_TOTAL_MAX_BYTES:
             raise Problem(

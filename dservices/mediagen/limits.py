@@ -12,6 +12,10 @@ ARGUMENTS_MAX = 64
 """Positional arguments of an MRL."""
 SCRIPT_MAX_BYTES = 256 * 1024
 """One script with its includes; hand-written scripts have a few KiB."""
+SCRIPTS_KEPT_MAX = 128
+"""Assembled scripts one worker keeps; a DApp has tens."""
+SCRIPTS_KEPT_MAX_CHARS = 2 << 20
+"""All of them together, as JavaScript; the bytes they came from take about as much again."""
 INCLUDES_MAX = 16
 """`#include` directives in one script, nested ones counted: enough for libraries, too few for a flood of fetches."""
 INCLUDE_DEPTH_MAX = 4

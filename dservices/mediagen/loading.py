@@ -14,6 +14,7 @@ import pyvips
 from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
+from dservices.mediagen.channel import Data
 from dservices.mediagen.geometry import EXIF_TURNS, Turn
 from dservices.mediagen.picture import Image, Picture, Undecoded, mode_of, normalised, too_large
 from dservices.mediagen.values import frame_numbers
@@ -24,7 +25,7 @@ SVG_MAX_BYTES = 8 << 20
 """SVG is a program for a renderer: large ones are bombs more often than drawings."""
 
 
-def sniff(data: bytes | memoryview) -> str | None:
+def sniff(data: Data) -> str | None:
     """The format by its first bytes, or None. The names are those of `getFileType`."""
     head = bytes(data[:1024])
     for magic, name in (
@@ -53,7 +54,7 @@ def sniff(data: bytes | memoryview) -> str | None:
     return None
 
 
-def load(data: bytes, shown_name: str, options: Mapping[str, Any]) -> Picture:
+def load(data: Data, shown_name: str, options: Mapping[str, Any]) -> Picture:
     """The picture in `data`. Problem 415 for a format we do not read, 422 for a mangled or too large one."""
     kind = sniff(data)
     if kind is None:
@@ -70,15 +71,15 @@ def load(data: bytes, shown_name: str, options: Mapping[str, Any]) -> Picture:
         )
     try:
         if kind == "pdf":
-            return _load_pdf(data, options)
+            return _load_pdf(data[:], options)
         if kind in {"bmp", "psd"}:
             from dservices.mediagen import bitmaps
 
-            return bitmaps.load(data, kind)
+            return bitmaps.load(data[:], kind)
         if kind == "png" and b"acTL" in data[: 64 * 1024]:
             from dservices.mediagen import animations
 
-            return animations.load_apng(data)
+            return animations.load_apng(data[:])
         return _load_vips(data, kind, options)
     except pyvips.Error as error:
         raise mangled(shown_name, kind, error) from None
@@ -113,15 +114,20 @@ def _check_size(width: int, height: int, frames: int = 1) -> None:
         raise too_large()
 
 
+def _opened(data: Data, **options: Any) -> Image:
+    """Reads from where the bytes are; `new_from_buffer` would copy them first."""
+    return Image.new_from_source(pyvips.Source.new_from_memory(data), "", **options)
+
+
 def _header(image: Image, name: str, default: Any = None) -> Any:
     return image.get(name) if image.get_typeof(name) else default
 
 
-def _load_vips(data: bytes, kind: str, options: Mapping[str, Any]) -> Picture:
+def _load_vips(data: Data, kind: str, options: Mapping[str, Any]) -> Picture:
     if kind == "svg":
         return _load_svg(data, options)
     safe: dict[str, Any] = {"fail_on": "error"}
-    header = Image.new_from_buffer(data, "", **safe)
+    header = _opened(data, **safe)
     pages = int(_header(header, "n-pages", 1))
     animated = kind in ("gif", "webp", "tiff", "avif") and pages > 1
     _check_size(header.width, header.height, pages if animated else 1)
@@ -134,11 +140,13 @@ def _load_vips(data: bytes, kind: str, options: Mapping[str, Any]) -> Picture:
     return Picture(undecoded=_undecoded(data, header, turn, safe, shrink=kind in ("jpeg", "webp", "png")), **facts)
 
 
-def _undecoded(data: bytes, header: Image, turn: Turn, safe: dict[str, Any], *, shrink: bool) -> Undecoded:
+def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, shrink: bool) -> Undecoded:
     plain = header.format == "uchar" and header.interpretation in ("srgb", "b-w") and header.bands in (1, 3, 4)
 
     def shrunk(width: int, height: int) -> Image:
-        image = Image.thumbnail_buffer(data, width, height=height, size="force", no_rotate=True, fail_on="error")
+        source = pyvips.Source.new_from_memory(data)
+        image = Image.thumbnail_source(source, width, height=height, size="force", no_rotate=True, fail_on="error")
+        image._references.append(source)  # pyvips does so for `new_from_source` alone
         # The decoder reads once, from top to bottom; what follows may read in any order.
         return normalised(image).copy_memory()
 
@@ -149,7 +157,7 @@ def _undecoded(data: bytes, header: Image, turn: Turn, safe: dict[str, Any], *, 
         header.height,
         mode,
         turn,
-        lambda: normalised(Image.new_from_buffer(data, "", **safe)),
+        lambda: normalised(_opened(data, **safe)),
         shrunk if shrink and plain else None,
     )
 
@@ -172,7 +180,7 @@ def _facts(header: Image, kind: str, options: Mapping[str, Any]) -> dict[str, An
 
 
 def _load_pages(
-    data: bytes,
+    data: Data,
     kind: str,
     pages: int,
     header: Image,
@@ -193,11 +201,11 @@ def _load_pages(
     if kind == "tiff":  # pages of one file may differ in size
         images = []
         for number in chosen:
-            page = Image.new_from_buffer(data, "", page=number, **safe)
+            page = _opened(data, page=number, **safe)
             _check_size(page.width, page.height, len(chosen))
             images.append(normalised(page))
         return Picture(images=tuple(images), **facts)
-    strip = normalised(Image.new_from_buffer(data, "", n=-1, **safe))
+    strip = normalised(_opened(data, n=-1, **safe))
     height = int(_header(strip, "page-height", strip.height))
     # Cutting frames out of one strip reads it many times: decoded once, in memory.
     strip = strip.copy_memory()
@@ -210,7 +218,7 @@ def _load_pages(
     )
 
 
-def _load_svg(data: bytes, options: Mapping[str, Any]) -> Picture:
+def _load_svg(data: Data, options: Mapping[str, Any]) -> Picture:
     if len(data) > SVG_MAX_BYTES:
         raise Problem(422, "picture_too_large", f"an SVG may have at most {SVG_MAX_BYTES} bytes")
     dpi = float(options["dpi"])

@@ -33,18 +33,23 @@
     finally { try { Err.stackTraceLimit = limit; Err.prepareStackTrace = prepare; } catch (_) { } }
     return [0, 0];
   }
-  function call(name, object, args) {
-    const where = place();
-    const text = stringify([name, object, args, where[0], where[1]]), length = text.length;
-    if (length > capacity) throw new RangeError("the arguments of " + name + " are too long");
+  function exchange(text) {
+    const length = text.length;
+    if (length > capacity) return null;
     for (let i = 0; i < length; i++) request[i] = apply(charCodeAt, text, [i]);
     header[0] = length; header[1] = 0;
     hostCall();
     const size = header[0];
     let answer = "";
     for (let i = 0; i < size; i += 4096) answer += apply(fromCharCode, null, apply(subarray, request, [i, i + 4096 < size ? i + 4096 : size]));
-    const value = parse(answer);
+    return parse(answer);
+  }
+  function call(name, object, args) {
+    const value = exchange(stringify([name, object, args]));
+    if (value === null) throw new RangeError("the arguments of " + name + " are too long");
     if (value.problem !== undefined) {
+      const where = place();
+      if (where[0] > 0) exchange(stringify(["place", 0, [value.problem.ref, where[0], where[1]]]));
       const error = new MediaScriptError(value.problem);
       apply(mapSet, problems, [error, value.problem]);
       throw error;

@@ -5,6 +5,7 @@ the function that fetches includes."""
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urljoin
@@ -92,6 +93,46 @@ def assemble(address: str, read: Read) -> Script:
 
     add(address, 0)
     return Script("\n".join(line for line, _ in lines), tuple(origin for _, origin in lines), address)
+
+
+class Scripts:
+    """Assembled scripts by address and content, so that a script that comes again is not rewritten again (G-9).
+
+    Every file of it is read each time, as without this: an include that changed is noticed by its bytes, and a result
+    is never another one than `assemble` gives. What V8 compiles is not kept: its isolates live for one request.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, tuple[tuple[tuple[str, bytes], ...], Script]] = OrderedDict()
+        self._held_chars = 0
+
+    def get(self, address: str, read: Read) -> Script:
+        known = self._kept.get(address)
+        seen: dict[str, bytes] = {}
+
+        def once(name: str) -> bytes:
+            if name not in seen:
+                seen[name] = read(name)
+            return seen[name]
+
+        if known is not None:
+            files, script = known
+            # In the order of the includes, and no further than they agree: what follows might not be included any more.
+            if all(once(name) == data for name, data in files):
+                self._kept.move_to_end(address)
+                return script
+        script = assemble(address, once)
+        self._keep(address, tuple(seen.items()), script)
+        return script
+
+    def _keep(self, address: str, files: tuple[tuple[str, bytes], ...], script: Script) -> None:
+        if (old := self._kept.pop(address, None)) is not None:
+            self._held_chars -= len(old[1].code)
+        self._kept[address] = (files, script)
+        self._held_chars += len(script.code)
+        while self._held_chars > limits.SCRIPTS_KEPT_MAX_CHARS or len(self._kept) > limits.SCRIPTS_KEPT_MAX:
+            _, (_, gone) = self._kept.popitem(last=False)
+            self._held_chars -= len(gone.code)
 
 
 def syntax_problem(message: str, line: int, column: int, expected: str | None, file: str | None) -> Problem:

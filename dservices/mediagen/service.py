@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import time
 from typing import Any
 
 from cgn_sdk.dservice.fetch import Fetcher, FetchLimits
@@ -10,8 +12,10 @@ from cgn_sdk.dservice.framework import Request, Response
 from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits, mrl
+from dservices.mediagen.channel import Shared
 from dservices.mediagen.pool import Pool
 from dservices.mediagen.settings import Settings
+from dservices.mediagen.sources import Source, Sources
 
 MAX_AGE_S = 3600
 """How long a `Cached` answer may be reused without asking: scripts and sources behind it may change."""
@@ -22,12 +26,14 @@ SCRIPT_HEADERS = frozenset(
 
 
 class MediaGen:
-    """The handler and what it holds: pool and fetcher."""
+    """The handler and what it holds: pool, fetcher and kept sources."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         fetch_limits = FetchLimits(max_bytes=settings.source_max_bytes, total_s=settings.fetch_total_s)
         self.fetcher = Fetcher(settings.policy, fetch_limits, egress=settings.egress, user_agent="cgn-mediagen")
+        self.sources = Sources(self.fetcher, settings.cache_bytes)
+        self._inside = 0
         self.pool = Pool(
             settings.workers,
             self._fetch,
@@ -42,12 +48,13 @@ class MediaGen:
 
     async def stop(self) -> None:
         await self.pool.close()
+        self.sources.clear()
         await self.fetcher.close()
 
-    async def _fetch(self, address: str, purpose: str) -> bytes:
-        bound = limits.SCRIPT_MAX_BYTES if purpose == "script" else None
+    async def _fetch(self, address: str, purpose: str) -> Source:
+        bound = limits.SCRIPT_MAX_BYTES if purpose == "script" else self.settings.source_max_bytes
         try:
-            return (await self.fetcher.get(address, max_bytes=bound)).body
+            return await self.sources.get(address, bound)
         except Problem as problem:
             if purpose == "script" and problem.code.startswith("source_"):
                 raise Problem(
@@ -56,6 +63,7 @@ class MediaGen:
             raise
 
     async def _put(self, address: str, data: bytes, content_type: str) -> None:
+        self.sources.forget(address)
         # Azure wants the kind of blob named; S3 and plain servers ignore it.
         await self.fetcher.put(address, data, content_type, headers={"x-ms-blob-type": "BlockBlob"})
 
@@ -71,13 +79,33 @@ class MediaGen:
             "query": parsed.query,
             "headers": {name: value for name, value in request.headers.items() if name in SCRIPT_HEADERS},
         }
-        blob = b""
-        if request.method == "POST":
-            blob = await request.read(limits.SOURCE_MAX_BYTES)
-            order["uploads"] = [["body", len(blob)]] if blob else []
-        wall_s = request.deadline_ms / 1000 if request.deadline_ms is not None else None
-        outcome, body = await self.pool.run(order, blob, wall_s=wall_s)
+        wall_s = self.settings.wall_s
+        if request.deadline_ms is not None:
+            wall_s = min(wall_s, request.deadline_ms / 1000)
+        if self._inside >= limits.QUEUE_MAX + self.settings.workers:
+            raise Problem(503, "busy", "too many requests are waiting; repeat later")
+        self._inside += 1
+        try:
+            upload = b""
+            if request.method == "POST":
+                upload = await request.read(limits.SOURCE_MAX_BYTES)
+                order["uploads"] = [["body", len(upload)]] if upload else []
+            started_s = time.monotonic()
+            script = await self._script(parsed.script, wall_s)
+            spent_s = time.monotonic() - started_s
+            outcome, body = await self.pool.run(order, script, upload, wall_s=wall_s, spent_s=spent_s)
+        finally:
+            self._inside -= 1
         return self._response(request, outcome, body)
+
+    async def _script(self, address: str, wall_s: float) -> bytes:
+        """Fetched before a worker is taken: a slow origin of a script keeps nobody else waiting."""
+        try:
+            async with asyncio.timeout(wall_s):
+                script = await self._fetch(address, "script")
+        except TimeoutError:
+            raise Problem(422, "work_timeout", f"the request took longer than {wall_s:g} s", limit_s=wall_s) from None
+        return script.read() if isinstance(script, Shared) else script
 
     @staticmethod
     def _response(request: Request, outcome: dict[str, Any], body: bytes) -> Response:

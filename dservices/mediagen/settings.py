@@ -34,7 +34,7 @@ class Settings:
     fetch_total_s: float
     """One fetch, seconds."""
     cache_bytes: int
-    """Sources kept in memory between requests (G-9); 0 switches it off."""
+    """Sources and scripts kept in memory between requests as far as HTTP allows (G-9); 0 keeps none."""
     fonts: str | None
     """A folder with further fonts."""
 

@@ -1,15 +1,12 @@
 """A worker process: one request at a time, script and pixels together, no network, bounded memory; made to be killed.
 
-It talks to its parent over one socket (descriptor 3) in frames: JSON length, blob length (4 bytes each, big-endian),
-JSON,
-blob. The parent fetches for it. Descriptor 4 is one shared page where the worker notes what it is doing, so that the
-parent can say something sensible about a worker that died.
+It talks to its parent over one socket (descriptor 3, `channel`). The parent fetches for it. Descriptor 4 is one shared
+page where the worker notes what it is doing, so that the parent can say something sensible about a worker that died.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import mmap
 import os
 import resource
@@ -17,40 +14,19 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from dservices.mediagen.channel import Data, WorkerEnd
+
 PHASE_IDLE, PHASE_SCRIPT, PHASE_HOST, PHASE_FETCH = 0, 1, 2, 3
-_FRAME = struct.Struct(">II")
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 
 
-class Channel:
-    """Blocking frames over a socket."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-
-    def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
-        text = json.dumps(message).encode()
-        self._socket.sendall(_FRAME.pack(len(text), len(blob)) + text)
-        if blob:
-            self._socket.sendall(blob)
-
-    def receive(self) -> tuple[dict[str, Any], bytes]:
-        text_length, blob_length = _FRAME.unpack(self._exactly(_FRAME.size))
-        message = json.loads(self._exactly(text_length))
-        return message, self._exactly(blob_length)
-
-    def _exactly(self, size: int) -> bytes:
-        data = bytearray(size)
-        view = memoryview(data)
-        while view:
-            count = self._socket.recv_into(view)
-            if count == 0:
-                raise SystemExit(0)  # the parent is gone
-            view = view[count:]
-        return bytes(data)
+CONTEXTS_AHEAD = 3
+"""Fresh contexts kept ready, about 2 MiB each: a short burst of requests finds one without waiting 2 ms for it."""
+PREPARE_AFTER_MS = 2
+"""Idle for so long, a worker makes contexts for later."""
 
 
 class Status:
@@ -83,7 +59,7 @@ def confine(memory_bytes: int) -> None:
 class Runner:
     """What stays between requests: libraries, fonts, and the next request's fresh context."""
 
-    def __init__(self, channel: Channel, status: Status) -> None:
+    def __init__(self, channel: WorkerEnd, status: Status) -> None:
         import pyvips
 
         from dservices.mediagen import (  # noqa: F401 - all loaded before the first request comes
@@ -104,45 +80,64 @@ class Runner:
         self._fonts = fonts.Fonts(_path(os.environ.get("CGN_MEDIAGEN_FONTS")))
         self._fonts.install()
         self._table = host.script_table()
+        self._scripts = scripts.Scripts()
         self._used: list[Any] = []
         self.spent = False
-        self._context: Any = engine.Context(self._table)
+        self._fresh: list[Any] = [engine.Context(self._table)]
         pyvips.Image.text("warm", font="Source Sans Pro 12").avg()
 
-    def prepare(self) -> None:
-        """A fresh context for the next request, made while nobody waits."""
+    def prepare(self, waiting: Callable[[], bool] = lambda: False) -> None:
+        """Fresh contexts for the next requests, made while nobody waits: it stops as soon as `waiting` says somebody
+        does."""
         from dservices.mediagen import engine
 
-        while self._used:
-            self._used.pop().close()
-        if self._context is None:
-            self._context = engine.Context(self._table)
+        while not waiting():
+            if self._used:
+                self._used.pop().close()
+            elif len(self._fresh) < CONTEXTS_AHEAD:
+                self._fresh.append(engine.Context(self._table))
+            else:
+                return
 
-    def run(self, order: Mapping[str, Any], blob: bytes) -> tuple[dict[str, Any], bytes]:
-        """One request: (outcome, body)."""
+    def _take_context(self) -> Any:
+        from dservices.mediagen import engine
+
+        while len(self._used) > CONTEXTS_AHEAD:  # never idle: what was used must go nevertheless
+            self._used.pop().close()
+        return self._fresh.pop() if self._fresh else engine.Context(self._table)
+
+    def run(
+        self, order: Mapping[str, Any], upload: Data = b"", script: bytes | None = None
+    ) -> tuple[dict[str, Any], bytes]:
+        """One request: (outcome, body). The script comes with it, or is fetched."""
         from cgn_sdk.dservice.problems import Problem
 
         try:
-            return self._run(order, blob)
+            return self._run(order, upload, script)
         except Problem as problem:
             return {"problem": [problem.status, problem.code, problem.detail, problem.facts]}, b""
         except MemoryError:
             return {"problem": [422, "script_memory", "the request needs more memory than it may have", {}]}, b""
 
-    def _run(self, order: Mapping[str, Any], blob: bytes) -> tuple[dict[str, Any], bytes]:
+    def _run(self, order: Mapping[str, Any], upload: Data, main: bytes | None) -> tuple[dict[str, Any], bytes]:
         from cgn_sdk.dservice.problems import Problem
 
-        from dservices.mediagen import scripts
         from dservices.mediagen.engine import ScriptStopped
         from dservices.mediagen.host import Host
         from dservices.mediagen.mrl import Mrl
 
         self._status.note(PHASE_HOST)
         mrl = Mrl(order["script"], order["function"], tuple(order["arguments"]), order["parameters"], order["query"])
-        script = scripts.assemble(mrl.script, lambda address: self._fetch(address, "script"))
+
+        def read(address: str) -> bytes:
+            if main is not None and address == mrl.script:
+                return main
+            return self._fetch(address, "script")[:]
+
+        script = self._scripts.get(mrl.script, read)
         uploads, position = {}, 0
         for name, size in order.get("uploads", ()):
-            uploads[name] = blob[position : position + size]
+            uploads[name] = upload[position : position + size]
             position += size
         host = Host(
             mrl, order["headers"], self._fetch, self._fonts, locate=script.locate, put=self._put, uploads=uploads
@@ -155,8 +150,7 @@ class Runner:
             finally:
                 self._status.note(PHASE_SCRIPT)
 
-        self.prepare()
-        context, self._context = self._context, None
+        context = self._take_context()
         try:
             self._status.note(PHASE_SCRIPT)
             try:
@@ -186,7 +180,7 @@ class Runner:
             "steps": host.steps,
         }, answer.body
 
-    def _fetch(self, address: str, purpose: str) -> bytes:
+    def _fetch(self, address: str, purpose: str) -> Data:
         self._status.note(PHASE_FETCH)
         self._channel.send({"fetch": address, "purpose": purpose})
         message, blob = self._channel.receive()
@@ -277,7 +271,7 @@ def _failed(report: Mapping[str, Any], host: Any, script: Any, function: str) ->
 
 def main() -> int:
     memory_bytes = int(sys.argv[1])
-    channel = Channel(socket.socket(fileno=3))
+    channel = WorkerEnd(socket.socket(fileno=3))
     page = mmap.mmap(4, mmap.PAGESIZE)
     status = Status(page)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -285,12 +279,16 @@ def main() -> int:
     confine(memory_bytes)
     channel.send({"ready": os.getpid()})
     while True:
-        order, blob = channel.receive()
-        outcome, body = runner.run(order["run"], blob)
+        order, script, uploads = channel.receive_all()
+        outcome, body = runner.run(order["run"], uploads[0] if uploads else b"", script)
+        del uploads
         status.note(PHASE_IDLE)
         channel.send({"done": outcome, "spent": runner.spent}, body)
-        if not runner.spent:  # else the parent ends this process
-            runner.prepare()
+        del outcome, body
+        # The answer first: on one core preparing at once would delay what the front still does for it. If spent, the
+        # parent ends this process.
+        if not runner.spent and not channel.waiting(PREPARE_AFTER_MS):
+            runner.prepare(channel.waiting)
 
 
 if __name__ == "__main__":

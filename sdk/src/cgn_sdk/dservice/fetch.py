@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -150,12 +150,22 @@ class Fetcher:
             await self._session.close()
             self._session = None
 
-    async def get(self, url: str, *, headers: Mapping[str, str] | None = None, max_bytes: int | None = None) -> Fetched:
-        """The body at an address. Problem 403, 404, 413 or 424 otherwise, naming the URL without its query."""
+    async def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int | None = None,
+        sink: Callable[[bytes], None] | None = None,
+    ) -> Fetched:
+        """The body at an address. Problem 403, 404, 413 or 424 otherwise, naming the URL without its query.
+
+        With a `sink` each part of the body goes there as it comes, and `Fetched.body` stays empty: large bodies need
+        not be held twice. A body that breaks off has been handed over in part when the Problem is raised."""
         bound = self.limits.max_bytes if max_bytes is None else max_bytes
         async with self._translated(url):
             async with asyncio.timeout(self.limits.total_s):
-                return await self._get(url, dict(headers or {}), bound)
+                return await self._get(url, dict(headers or {}), bound, sink)
         raise AssertionError("unreachable")
 
     async def put(self, url: str, body: bytes, content_type: str, *, headers: Mapping[str, str] | None = None) -> int:
@@ -168,7 +178,9 @@ class Fetcher:
                     return answer.status
         raise AssertionError("unreachable")
 
-    async def _get(self, url: str, headers: dict[str, str], bound: int) -> Fetched:
+    async def _get(
+        self, url: str, headers: dict[str, str], bound: int, sink: Callable[[bytes], None] | None
+    ) -> Fetched:
         passed: list[str] = []
         while True:
             async with self._request("GET", url, headers, None) as answer:
@@ -180,7 +192,7 @@ class Fetcher:
                     passed.append(url)
                     url = urljoin(url, answer.headers["Location"])
                     continue
-                names = {name.lower(): value for name, value in answer.headers.items()}
+                names = _joined(answer.headers.items())
                 if answer.status == 304 and ("If-None-Match" in headers or "If-Modified-Since" in headers):
                     return Fetched(url, 304, names, b"", tuple(passed))
                 if answer.status in (404, 410):
@@ -189,19 +201,22 @@ class Fetcher:
                     raise Problem(424, "source_failed", f"{shown(url)} answered {answer.status}")
                 if names.get("content-encoding", "identity").lower() != "identity":
                     raise Problem(424, "source_failed", f"{shown(url)} came compressed although it was asked not to")
-                return Fetched(url, 200, names, await self._body(answer, url, bound), tuple(passed))
+                return Fetched(url, 200, names, await self._body(answer, url, bound, sink), tuple(passed))
 
     @staticmethod
-    async def _body(answer: aiohttp.ClientResponse, url: str, bound: int) -> bytes:
+    async def _body(
+        answer: aiohttp.ClientResponse, url: str, bound: int, sink: Callable[[bytes], None] | None
+    ) -> bytes:
         too_large = Problem(413, "source_too_large", f"{shown(url)} is larger than {bound} bytes", limit_bytes=bound)
         if answer.content_length is not None and answer.content_length > bound:
             raise too_large
-        parts, size = [], 0
+        parts: list[bytes] = []
+        take, size = sink or parts.append, 0
         async for chunk in answer.content.iter_any():
             size += len(chunk)
             if size > bound:
                 raise too_large
-            parts.append(chunk)
+            take(chunk)
         return b"".join(parts)
 
     @asynccontextmanager
@@ -240,6 +255,15 @@ class Fetcher:
             raise Problem(424, "source_failed", f"{shown(url)}: the TLS certificate or handshake was refused") from None
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError):
             raise Problem(424, "source_failed", f"{shown(url)} could not be reached or broke off") from None
+
+
+def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Header fields by lower-case name; one that comes twice is one list (RFC 9110, 5.3)."""
+    names: dict[str, str] = {}
+    for name, value in fields:
+        key = name.lower()
+        names[key] = f"{names[key]}, {value}" if key in names else value
+    return names
 
 
 def shown(url: str) -> str:
