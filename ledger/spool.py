@@ -228,6 +228,8 @@ class Spool:
             await asyncio.to_thread(self._thread.join)
         if self._broken is None and self._cut == self._durable:
             _unlink_all([segment.path for segment in self._segments])
+        elif self._broken is None and self._file >= 0:
+            _trim(self._file)
         self._close_files()
 
     # --- at the start ---
@@ -270,12 +272,15 @@ class Spool:
 
     def _open_segment(self) -> None:
         """Begins the newest segment. Raises OSError and leaves nothing behind when there is no room."""
+        if self._file >= 0:
+            _trim(self._file)  # first: only the newest segment may have an end that was reserved and never written
         path = self._folder / f"{self._next:020d}{_SUFFIX}"
         header = spool_format.segment_header(self._next)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             _write_all(file, header)
-            os.fdatasync(file)
+            _reserve(file, len(header), min(self._segment_bytes, self._max_bytes - self._bytes))
+            os.fsync(file)
             os.fsync(self._folder_fd)
         except OSError:
             os.close(file)
@@ -440,6 +445,21 @@ def _restore(file: int, size: int) -> None:
     except OSError as error:
         raise _Fatal(error.errno, f"a refused group could not be taken back: {error.strerror}") from error
     _sync(file)
+
+
+def _reserve(file: int, used: int, size: int) -> None:
+    """Gives the segment its room at once: a group that does not lengthen the file is synced in three quarters of the
+    time (docs/benchmarks.md). Where there is no such room, or no such call, the file grows as it is written."""
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError:
+        os.ftruncate(file, used)
+
+
+def _trim(file: int) -> None:
+    """Takes back what was reserved and not written."""
+    os.ftruncate(file, os.lseek(file, 0, os.SEEK_CUR))
+    os.fsync(file)
 
 
 def _size_of(group: Sequence[_Waiting]) -> int:

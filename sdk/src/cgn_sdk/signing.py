@@ -1,8 +1,9 @@
 """Ed25519 (RFC 8032) signatures over `b"cgn/<what>/1\\x00" + data`, by the fastest library installed.
 
-The prefix keeps a signature made for one purpose from being shown for another. `cryptography` does the work where it is
-installed (every server), pycryptodome in the SDK alone; both make and accept the same signatures (RFC 8032 is
-deterministic), which the tests hold. Keys are loaded once: a `Signer` for the process, a cache for those verified.
+The prefix keeps a signature made for one purpose from being shown for another. libsodium does the work where PyNaCl is
+installed (every server), pycryptodome in the SDK alone; both make the same signatures (RFC 8032 is deterministic),
+which the tests hold. libsodium also refuses keys of small order, whose signatures prove nothing. Keys are loaded once:
+a `Signer` for the process, a cache for those verified.
 """
 
 from collections.abc import Callable
@@ -47,24 +48,19 @@ def verify(public_key: bytes, what: str, data: bytes, signature: bytes) -> bool:
     return check is not None and check(bytes(signature), message(what, data))
 
 
-def _with_cryptography() -> "tuple[_LoadPrivate, _LoadPublic]":
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+def _with_sodium() -> "tuple[_LoadPrivate, _LoadPublic]":
+    from nacl.bindings import crypto_sign, crypto_sign_open, crypto_sign_seed_keypair
+    from nacl.exceptions import BadSignatureError
 
     def load_private(seed: bytes) -> tuple[Callable[[bytes], bytes], bytes]:
-        key = Ed25519PrivateKey.from_private_bytes(seed)
-        return key.sign, key.public_key().public_bytes_raw()
+        public_key, secret_key = crypto_sign_seed_keypair(seed)
+        return lambda data: crypto_sign(data, secret_key)[:SIGNATURE_BYTES], public_key
 
     def load_public(public_key: bytes) -> "_Check | None":
-        try:
-            check = Ed25519PublicKey.from_public_bytes(public_key).verify
-        except ValueError:
-            return None
-
         def holds(signature: bytes, data: bytes) -> bool:
             try:
-                check(signature, data)
-            except InvalidSignature:
+                crypto_sign_open(signature + data, public_key)
+            except BadSignatureError:
                 return False
             return True
 
@@ -103,7 +99,7 @@ _LoadPrivate = Callable[[bytes], tuple[Callable[[bytes], bytes], bytes]]
 _LoadPublic = Callable[[bytes], "_Check | None"]
 
 try:
-    _load_private, _load_public_uncached = _with_cryptography()
+    _load_private, _load_public_uncached = _with_sodium()
 except ImportError:  # the SDK without the server packages
     _load_private, _load_public_uncached = _with_pycryptodome()
 

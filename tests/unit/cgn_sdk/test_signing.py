@@ -3,7 +3,7 @@
 import pytest
 from cgn_sdk import signing
 
-LIBRARIES = {"cryptography": signing._with_cryptography(), "pycryptodome": signing._with_pycryptodome()}
+LIBRARIES = {"sodium": signing._with_sodium(), "pycryptodome": signing._with_pycryptodome()}
 SEED = bytes(range(32))
 
 
@@ -24,6 +24,14 @@ def test_the_libraries_agree(maker: str, checker: str) -> None:
 def test_a_key_that_is_no_point_is_no_key(library: str) -> None:
     check = LIBRARIES[library][1](b"\x02" + b"\xff" * 31)
     assert check is None or not check(bytes(64), b"data")
+
+
+def test_a_key_of_small_order_signs_nothing() -> None:
+    """With the neutral point as key and as R, and S = 0, the equation of RFC 8032 holds for every message."""
+    neutral = b"\x01" + bytes(31)
+    check = LIBRARIES["sodium"][1](neutral)
+    assert check is not None
+    assert not check(neutral + bytes(32), b"data")
 
 
 def test_the_first_vector_of_rfc_8032() -> None:

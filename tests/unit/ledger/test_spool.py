@@ -40,8 +40,8 @@ async def contents(spool: Spool) -> list[bytes]:
 
 
 async def crash(spool: Spool) -> None:
-    """Lets go of the folder as a killed process would: nothing written, nothing removed."""
-    spool._cut = -1
+    """Lets go of the folder as a killed process would: nothing written, nothing removed, nothing trimmed."""
+    spool._broken = OSError("killed")
     await spool.close()
 
 
@@ -308,6 +308,26 @@ async def test_an_answer_that_raises_harms_no_other(folder: Path) -> None:
     await asyncio.sleep(0)
     assert answers == [None, None]
     assert [str(context["exception"]) for context in told] == ["a mistake"]
+
+
+async def test_reserved_room_is_given_back(folder: Path) -> None:
+    """A segment has its room from the start; what was not written goes when the next one begins, and at a clean stop.
+    After a crash it is no damage."""
+    spool = await Spool.open(folder, segment_bytes=100_000)
+    await spool.append(b"x" * 60_000)
+    assert [path.stat().st_size for path in folder.glob("*.spool")] == [100_000]
+    await spool.append(b"y" * 60_000)
+    await spool.append(b"z" * 10_000)
+    sizes = [path.stat().st_size for path in sorted(folder.glob("*.spool"))]
+    assert 120_000 < sizes[0] < 121_000
+    assert sizes[1:] == [100_000]
+    await crash(spool)
+    again = await Spool.open(folder, segment_bytes=100_000)
+    assert [len(data) for data in await contents(again)] == [60_000, 60_000, 10_000]
+    await again.append(b"more")
+    await again.close()
+    assert all(path.stat().st_size < 121_000 for path in folder.glob("*.spool"))
+    assert sum(path.stat().st_size for path in folder.glob("*.spool")) < 131_000
 
 
 async def test_closing_writes_what_waits(folder: Path) -> None:
