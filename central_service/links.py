@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from cgn_sdk.protocol import link
+from cgn_sdk.protocol import link, link_envelope
 from cgn_sdk.protocol.errors import (
     CLOSE_NORMAL,
     CLOSE_NOT_AUTHENTICATED,
@@ -49,7 +49,7 @@ class Link:
         self.policy_version = 0  # 0: has not said hello
         self._connection = connection
         self._answers = answers
-        self._correlator = link.Correlator()
+        self._correlator = link_envelope.Correlator()
         self._tasks: set[asyncio.Future[None]] = set()
         self._helloed = asyncio.Event()
         self._has_asked = False
@@ -67,7 +67,7 @@ class Link:
         try:
             async for text in self._connection:
                 message = self._correlator.receive(text, 0)
-                if not isinstance(message, link.Ask):
+                if not isinstance(message, link_envelope.Ask):
                     raise ProtocolError("a node asks; it has nothing to answer and nothing to tell")
                 if not self.is_admitted:
                     if message.method != link.METHOD_NODE_HELLO or self._has_asked:
@@ -91,7 +91,7 @@ class Link:
         """Sends what needs no answer; a node that does not take it in time is dialled again."""
         try:
             async with asyncio.timeout(limits.LINK_PING_S):
-                await self._connection.send(link.encode(link.Tell(topic, params)))
+                await self._connection.send(link_envelope.encode(link_envelope.Tell(topic, params)))
         except TimeoutError:
             _log.warning("link.stuck", node=self.node.id)
             self._connection.transport.abort()
@@ -108,13 +108,13 @@ class Link:
 
     async def _expect_hello(self) -> None:
         try:
-            async with asyncio.timeout(link.HELLO_TIMEOUT_MS / 1000):
+            async with asyncio.timeout(link_envelope.HELLO_TIMEOUT_MS / 1000):
                 await self._helloed.wait()
         except TimeoutError:
             _log.warning("link.silent", node=self.node.id)
             await self._connection.close(CLOSE_TOO_LATE, "no node.hello in time")
 
-    async def _admit(self, ask: link.Ask, on_admitted: Callable[["Link"], None]) -> None:
+    async def _admit(self, ask: link_envelope.Ask, on_admitted: Callable[["Link"], None]) -> None:
         try:
             welcome = await self._answers.node_hello(link.NodeHello.from_params(ask.params), self.node)
         except ProblemError as error:
@@ -127,7 +127,7 @@ class Link:
         await self._send(self._correlator.answer(ask.id, welcome.to_params()))
         on_admitted(self)
 
-    async def _answer(self, ask: link.Ask) -> None:
+    async def _answer(self, ask: link_envelope.Ask) -> None:
         try:
             text = self._correlator.answer(
                 ask.id, await self._answers.answer(ask.method, ask.params, asker=self.node.id)
@@ -228,9 +228,9 @@ class Links:
         connection = await connect(
             node.url,
             ssl=self._tls,
-            subprotocols=[Subprotocol(link.SUBPROTOCOL)],
+            subprotocols=[Subprotocol(link_envelope.SUBPROTOCOL)],
             compression=None,
-            max_size=link.MESSAGE_MAX_BYTES,
+            max_size=link_envelope.MESSAGE_MAX_BYTES,
             max_queue=64,
             open_timeout=limits.DIAL_TIMEOUT_S,
             ping_interval=limits.LINK_PING_S,
@@ -242,8 +242,8 @@ class Links:
         try:
             if not is_pinned(connection.transport.get_extra_info("ssl_object"), [node.fingerprint]):
                 raise NotTheNode(node.id)
-            if connection.subprotocol != link.SUBPROTOCOL:
-                raise ProtocolError(f"the node does not speak {link.SUBPROTOCOL}")
+            if connection.subprotocol != link_envelope.SUBPROTOCOL:
+                raise ProtocolError(f"the node does not speak {link_envelope.SUBPROTOCOL}")
             self._links[node.id] = one = Link(connection, node, self._answers)
             _log.info("link.dialled", node=node.id, url=node.url)
             await one.run(self._admitted)

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from cgn_sdk.protocol import link
+from cgn_sdk.protocol import link, link_envelope
 from cgn_sdk.protocol.errors import CLOSE_NOT_AUTHENTICATED, Problem, ProblemError, ProtocolError
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
@@ -79,10 +79,10 @@ class CentralEndpoint:
             host,
             port,
             ssl=tls,
-            subprotocols=[link.SUBPROTOCOL],
+            subprotocols=[link_envelope.SUBPROTOCOL],
             process_request=self._check,
             compression=None,
-            max_size=link.MESSAGE_MAX_BYTES,
+            max_size=link_envelope.MESSAGE_MAX_BYTES,
             max_queue=16,
             open_timeout=limits.TLS_HANDSHAKE_S,
             ping_interval=20,
@@ -104,8 +104,8 @@ class CentralEndpoint:
         return await self._links[-1].ask(method, params)
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
-        if request.path != link.PATH:
-            return refuse_upgrade(404, "not_found", f"Central's link is at {link.PATH}.")
+        if request.path != link_envelope.PATH:
+            return refuse_upgrade(404, "not_found", f"Central's link is at {link_envelope.PATH}.")
         if not is_pinned(connection.transport.get_extra_info("ssl_object"), self._fingerprints):
             self.counters["refused certificates"] += 1
             _log.warning("central.refused", peer=connection.remote_address)
@@ -145,7 +145,7 @@ class CentralEndpoint:
         self._on_policy(welcome.policy)
         self.ready.set()
 
-    def _told(self, tell: link.Tell) -> None:
+    def _told(self, tell: link_envelope.Tell) -> None:
         try:
             if tell.topic == link.TOPIC_POLICY:
                 policy = link.Policy.from_params(tell.params)
@@ -172,9 +172,11 @@ class CentralEndpoint:
 class _Link:
     """One connection of one Central instance."""
 
-    def __init__(self, connection: ServerConnection, timeout_ms: int, told: Callable[[link.Tell], None]) -> None:
+    def __init__(
+        self, connection: ServerConnection, timeout_ms: int, told: Callable[[link_envelope.Tell], None]
+    ) -> None:
         self._connection = connection
-        self._correlator = link.Correlator(ask_timeout_ms=timeout_ms, asks_max=limits.CENTRAL_ASKS_MAX)
+        self._correlator = link_envelope.Correlator(ask_timeout_ms=timeout_ms, asks_max=limits.CENTRAL_ASKS_MAX)
         self._futures: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._told = told
         self._timer: asyncio.TimerHandle | None = None
@@ -199,13 +201,13 @@ class _Link:
         try:
             async for text in self._connection:
                 message = self._correlator.receive(text, monotonic_ms())
-                if isinstance(message, link.Answer):
+                if isinstance(message, link_envelope.Answer):
                     self._resolve(message.id, message.answer, None)
-                elif isinstance(message, link.Refusal):
+                elif isinstance(message, link_envelope.Refusal):
                     self._resolve(message.id, None, ProblemError(message.problem))
-                elif isinstance(message, link.Tell):
+                elif isinstance(message, link_envelope.Tell):
                     self._told(message)
-                elif isinstance(message, link.Ask):
+                elif isinstance(message, link_envelope.Ask):
                     refusal = Problem("not_found", "A node answers no questions.")
                     await self._connection.send(self._correlator.refuse(message.id, refusal))
         except ConnectionClosed:

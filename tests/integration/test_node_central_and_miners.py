@@ -7,7 +7,7 @@ from pathlib import Path
 
 import node_world as support
 import pytest
-from cgn_sdk.protocol import link, messages
+from cgn_sdk.protocol import link, link_envelope, messages
 from cgn_sdk.tunnel_connection import CONNECTION_OPTIONS
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
@@ -147,7 +147,7 @@ async def test_a_new_policy_is_in_force_at_once_and_an_old_one_changes_nothing(t
 async def test_only_the_pinned_certificate_opens_a_link(tmp_path: Path) -> None:
     """N-4: of this authority but not pinned; of another authority; none at all."""
     async with support.world(tmp_path) as world:
-        url = f"wss://localhost:{world.ports['central']}{link.PATH}"
+        url = f"wss://localhost:{world.ports['central']}{link_envelope.PATH}"
         authority = Authority.load_or_create(tmp_path / "authority", "test")
         other = Authority.create("other")
         (tmp_path / "other.pem").write_bytes(other.certificate_pem)
@@ -159,11 +159,11 @@ async def test_only_the_pinned_certificate_opens_a_link(tmp_path: Path) -> None:
             )
 
         with pytest.raises(InvalidStatus) as caught:
-            await connect(url, ssl=context("unpinned", authority), subprotocols=[link.SUBPROTOCOL])
+            await connect(url, ssl=context("unpinned", authority), subprotocols=[link_envelope.SUBPROTOCOL])
         assert caught.value.response.status_code == 403
         for tls in (context("foreign", other), world.client_tls):
             with pytest.raises((OSError, EOFError, WebSocketException)):
-                await connect(url, ssl=tls, subprotocols=[link.SUBPROTOCOL])
+                await connect(url, ssl=tls, subprotocols=[link_envelope.SUBPROTOCOL])
         assert world.node.central.link_count == 1
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cgn_sdk.protocol import ids, link
+from cgn_sdk.protocol import ids, link_envelope
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
@@ -116,7 +116,7 @@ class FakeNode:
     def __init__(self, certificates: Certificates, hello: dict[str, Any] | None, certificate: str = "node") -> None:
         self.hello = hello
         self.connections: list[ServerConnection] = []
-        self.tells: list[link.Tell] = []
+        self.tells: list[link_envelope.Tell] = []
         self.welcomes: list[Any] = []
         self.close_codes: list[int | None] = []
         self.changed = asyncio.Event()
@@ -125,7 +125,7 @@ class FakeNode:
         self._certificate = certificate
         self._server: Server | None = None
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._end = link.Correlator()
+        self._end = link_envelope.Correlator()
 
     async def start(self, port: int = 0) -> None:
         self._server = await serve(
@@ -152,7 +152,7 @@ class FakeNode:
     async def _serve(self, connection: ServerConnection) -> None:
         assert is_pinned(connection.transport.get_extra_info("ssl_object"), [self._certificates.pin("central")])
         self.connections.append(connection)
-        self._end = link.Correlator()
+        self._end = link_envelope.Correlator()
         self._notify()
         if self.hello is not None:
             hello = asyncio.ensure_future(self.ask("node.hello", self.hello))
@@ -161,7 +161,7 @@ class FakeNode:
         try:
             async for text in connection:
                 message = self._end.receive(text, 0)
-                if isinstance(message, link.Tell):
+                if isinstance(message, link_envelope.Tell):
                     self.tells.append(message)
                 elif message is not None:
                     self._waiting.pop(message.id).set_result(message)  # type: ignore[union-attr]

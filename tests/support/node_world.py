@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cgn_sdk import signing
-from cgn_sdk.protocol import link, messages, receipt, tunnel
+from cgn_sdk.protocol import link, link_envelope, messages, receipt, tunnel
 from cgn_sdk.protocol.errors import Problem
 from cgn_sdk.tunnel_connection import DIALLING_OPTIONS
 from cgn_sdk.tunnel_io import Closed, TunnelLink
@@ -80,7 +80,10 @@ class ScriptedCentral:
 
     async def dial(self) -> None:
         self.connection = await connect(
-            f"wss://localhost:{self.port}{link.PATH}", ssl=self.tls, subprotocols=[link.SUBPROTOCOL], compression=None
+            f"wss://localhost:{self.port}{link_envelope.PATH}",
+            ssl=self.tls,
+            subprotocols=[link_envelope.SUBPROTOCOL],
+            compression=None,
         )
         greeted = asyncio.Event()
         self._task = asyncio.create_task(self._serve(self.connection, greeted))
@@ -94,13 +97,13 @@ class ScriptedCentral:
 
     async def tell(self, topic: str, params: dict[str, Any]) -> None:
         assert self.connection is not None
-        await self.connection.send(link.encode(link.Tell(topic, params)))
+        await self.connection.send(link_envelope.encode(link_envelope.Tell(topic, params)))
 
     async def _serve(self, connection: ClientConnection, greeted: asyncio.Event) -> None:
-        correlator = link.Correlator()
+        correlator = link_envelope.Correlator()
         async for text in connection:
             message = correlator.receive(text, 0)
-            assert isinstance(message, link.Ask)
+            assert isinstance(message, link_envelope.Ask)
             self.asked.append(message.method)
             if self.silent:
                 continue
@@ -111,7 +114,7 @@ class ScriptedCentral:
                 await connection.send(correlator.answer(message.id, answer))
             greeted.set()
 
-    def _answer(self, ask: link.Ask) -> dict[str, Any] | Problem:
+    def _answer(self, ask: link_envelope.Ask) -> dict[str, Any] | Problem:
         if ask.method == link.METHOD_NODE_HELLO:
             hello = link.NodeHello.from_params(ask.params)
             assert (hello.node_id, hello.api_key) == (NODE, KEY)

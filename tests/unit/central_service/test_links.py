@@ -24,7 +24,7 @@ from central_kit import (
     api_key,
     public_id,
 )
-from cgn_sdk.protocol import link
+from cgn_sdk.protocol import link, link_envelope
 from websockets.exceptions import ConnectionClosed
 
 from central_service import limits
@@ -107,7 +107,7 @@ async def test_a_node_that_is_not_who_it_says_is_refused(node: FakeNode, links: 
 
 
 async def test_a_silent_node_is_dialled_again(node: FakeNode, links: Links, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(link, "HELLO_TIMEOUT_MS", 50)
+    monkeypatch.setattr(link_envelope, "HELLO_TIMEOUT_MS", 50)
     node.hello = None
     await links.start()
     await node.until(lambda: len(node.connections) > 1)
@@ -143,7 +143,7 @@ async def test_a_node_that_breaks_the_rules_is_hung_up_on(node: FakeNode, links:
 async def test_a_message_beyond_the_bound_ends_the_link(node: FakeNode, links: Links) -> None:
     await links.start()
     await node.until(lambda: node.welcomes)
-    await node.connections[0].send("x" * (link.MESSAGE_MAX_BYTES + 1))
+    await node.connections[0].send("x" * (link_envelope.MESSAGE_MAX_BYTES + 1))
     await node.until(lambda: node.close_codes)
     assert node.close_codes[0] == 1009
     await node.until(lambda: len(node.welcomes) == 2)
@@ -163,7 +163,7 @@ async def test_revocation_reaches_a_node_within_a_second(node: FakeNode, links: 
         node.tells.clear()
         await answers.store.write("ops", "wrong work", change)
         await node.until(lambda: node.tells, timeout_s=1.0)
-        assert node.tells[0] == link.Tell("revoke", expected)
+        assert node.tells[0] == link_envelope.Tell("revoke", expected)
     assert (await node.ask("session.open", SESSION)).problem.code == "account_suspended"
     refused = await node.ask("session.open", {"account_id": ENT_2, "api_key": KEYS[ENT_2]})
     assert refused.problem.code == "not_authenticated"
@@ -183,7 +183,7 @@ async def test_what_was_revoked_while_the_link_was_down_is_told_after_hello(
     await asyncio.sleep(2 * limits.CHANGE_POLL_S)
     await node.start(port)
     await node.until(lambda: node.tells)
-    assert node.tells == [link.Tell("revoke", {"account_ids": [], "miner_ids": [MIN_2]})]
+    assert node.tells == [link_envelope.Tell("revoke", {"account_ids": [], "miner_ids": [MIN_2]})]
 
 
 async def test_a_central_that_was_down_itself_tells_all_that_is_refused(
@@ -193,7 +193,7 @@ async def test_a_central_that_was_down_itself_tells_all_that_is_refused(
     await answers.store.write("ops", "leaked", lambda records: records.revoke_key(KEYS[ENT_2][4:16]))
     await links.start()
     await node.until(lambda: node.tells)
-    assert node.tells == [link.Tell("revoke", {"account_ids": sorted([CON_2, ENT_2]), "miner_ids": []})]
+    assert node.tells == [link_envelope.Tell("revoke", {"account_ids": sorted([CON_2, ENT_2]), "miner_ids": []})]
 
 
 async def test_a_changed_policy_is_told_with_a_higher_version(node: FakeNode, links: Links, answers: Answers) -> None:

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from cgn_sdk.protocol import link
+from cgn_sdk.protocol import link, link_envelope
 from cgn_sdk.protocol.errors import Problem, ProblemError, ProtocolError
-from cgn_sdk.protocol.link import Answer, Ask, Correlator, Expired, Refusal, Tell, decode, encode
+from cgn_sdk.protocol.link_envelope import Answer, Ask, Correlator, Expired, Refusal, Tell, decode, encode
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,7 +55,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("message", "text"), MESSAGES)
-def test_the_envelopes_have_the_bytes_of_the_docstrings(message: link.Message, text: str) -> None:
+def test_the_envelopes_have_the_bytes_of_the_docstrings(message: link_envelope.Message, text: str) -> None:
     assert encode(message) == text
     assert decode(text) == message
 
@@ -89,7 +89,7 @@ def test_the_envelopes_have_the_bytes_of_the_docstrings(message: link.Message, t
         '{"tell":"policy","params":{},"id":1}',
         '{"id":1,"answer":' + '{"a":' * 100_000 + "1" + "}" * 100_001,
         '{"id":1,"answer":' + "[" * 50_000,
-        " " * (link.MESSAGE_MAX_BYTES + 1),
+        " " * (link_envelope.MESSAGE_MAX_BYTES + 1),
         b'{"id":1,"answer":{}}',
     ],
 )
@@ -100,9 +100,9 @@ def test_what_is_no_envelope_is_a_protocol_error(text: str | bytes) -> None:
 
 def test_a_message_that_would_be_too_long_is_not_made() -> None:
     with pytest.raises(ValueError, match="at most 262144"):
-        encode(Answer(1, {"a": "x" * link.MESSAGE_MAX_BYTES}))
+        encode(Answer(1, {"a": "x" * link_envelope.MESSAGE_MAX_BYTES}))
     with pytest.raises(ValueError, match="at most 262144"):
-        encode(Answer(1, {"a": "\U0001f600" * (link.MESSAGE_MAX_BYTES // 3)}))
+        encode(Answer(1, {"a": "\U0001f600" * (link_envelope.MESSAGE_MAX_BYTES // 3)}))
 
 
 def test_a_foreign_problem_is_bounded() -> None:
@@ -118,12 +118,12 @@ json_values = st.recursive(
     max_leaves=12,
 )
 objects = st.dictionaries(st.text(max_size=10), json_values, max_size=4)
-ids = st.integers(1, link.INTEGER_MAX)
+ids = st.integers(1, link_envelope.INTEGER_MAX)
 words = st.from_regex(r"\A[a-z]{1,8}(\.[a-z]{1,8})?\Z")
 
 
 @given(st.builds(Ask, ids, words, objects) | st.builds(Answer, ids, objects) | st.builds(Tell, words, objects))
-def test_halves_of_the_codec_undo_each_other(message: link.Message) -> None:
+def test_halves_of_the_codec_undo_each_other(message: link_envelope.Message) -> None:
     assert decode(encode(message)) == message
 
 
@@ -249,7 +249,7 @@ def test_the_largest_policy_fits_a_message() -> None:
     host = ".".join(["x" * 63] * 2) + ".org"
     each = link.DServicePolicy("n" * 64, "1" * 64, "/r", PARTY, 1, 1, link.TIERS, "i" * 256, tuple([host] * 20))
     largest = link.Policy(1, "n", (each,) * 64, POLICY.prices, {}, 1)
-    assert len(encode(Tell("policy", largest.to_params()))) < link.MESSAGE_MAX_BYTES
+    assert len(encode(Tell("policy", largest.to_params()))) < link_envelope.MESSAGE_MAX_BYTES
 
 
 def test_a_long_revocation_leaves_in_parts() -> None:
