@@ -5,7 +5,7 @@ is where they meet the rollup's words (batches, parties) and the chain port.
 """
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypedDict, TypeVar
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.settlement import entity_on_chain
@@ -54,17 +54,30 @@ _NOBODY = "0x" + "0" * 40
 
 def expected(settlement_id: bytes, batch: Batch) -> Settled:
     """Returns the event that settles a batch."""
+    return Settled(batch_id=settlement_id, account=batch.account, **_part(batch))
+
+
+class _Part(TypedDict):
+    """What a settlement says in its list and in its event alike."""
+
+    entity: bytes
+    role: int
+    amount: int
+    row_count: int
+    xor_hash: bytes
+    merkle_root: bytes
+
+
+def _part(batch: Batch) -> _Part:
     commitment = batch.commitment
-    return Settled(
-        batch_id=settlement_id,
-        entity=entity_on_chain(batch.party.id),
-        role=ROLE_NUMBERS[batch.party.role],
-        account=batch.account,
-        amount=commitment.amount_nano_cpu,
-        xor_hash=commitment.xor,
-        merkle_root=commitment.merkle_root,
-        row_count=commitment.row_count,
-    )
+    return {
+        "entity": entity_on_chain(batch.party.id),
+        "role": ROLE_NUMBERS[batch.party.role],
+        "amount": commitment.amount_nano_cpu,
+        "row_count": commitment.row_count,
+        "xor_hash": commitment.xor,
+        "merkle_root": commitment.merkle_root,
+    }
 
 
 def chunks(settled: Iterable[Batch], size: int) -> list[list[Batch]]:
@@ -133,33 +146,14 @@ class Token:
     def collect(self, settlement_id: bytes, parts: Iterable[Batch], reservation_ids: Iterable[bytes]) -> Call[None]:
         """Returns the call that posts reservations, each with its payer's commitment."""
         items = [
-            batches.Collection(
-                entity=entity_on_chain(batch.party.id),
-                role=ROLE_NUMBERS[batch.party.role],
-                reservation_id=reservation_id,
-                amount=batch.commitment.amount_nano_cpu,
-                xor_hash=batch.commitment.xor,
-                merkle_root=batch.commitment.merkle_root,
-                row_count=batch.commitment.row_count,
-            )
+            batches.Collection(reservation_id=reservation_id, **_part(batch))
             for batch, reservation_id in zip(parts, reservation_ids, strict=True)
         ]
         return batches.collect(self.calls, settlement_id, items, keccak_256)
 
     def pay(self, settlement_id: bytes, parts: Iterable[Batch]) -> Call[None]:
         """Returns the call that pays beneficiaries, each with its own commitment."""
-        items = [
-            batches.Payout(
-                entity=entity_on_chain(batch.party.id),
-                role=ROLE_NUMBERS[batch.party.role],
-                account=batch.account,
-                amount=batch.commitment.amount_nano_cpu,
-                xor_hash=batch.commitment.xor,
-                merkle_root=batch.commitment.merkle_root,
-                row_count=batch.commitment.row_count,
-            )
-            for batch in parts
-        ]
+        items = [batches.Payout(account=batch.account, **_part(batch)) for batch in parts]
         return batches.pay(self.calls, settlement_id, items, keccak_256)
 
     def settled(self, first_block: int, last_block: int, settlement_id: bytes | None = None) -> list[SettledLog]:

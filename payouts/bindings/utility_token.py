@@ -343,28 +343,28 @@ class RoleRevoked:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Event `Settled(bytes32,bytes32,uint8,address,uint256,bytes32,bytes32,uint64)`."""
+    """Event `Settled(bytes32,bytes32,uint8,uint256,uint64,bytes32,bytes32,address)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("b01a947c2005fb33388297e33b4a3b834af355711c62dd80148239cae0f6a297")
+    TOPIC: ClassVar[bytes] = bytes.fromhex("29a96f3e5399936e872edaea16a7b21914d21923707c2e8fa682b1fd6f41b6c3")
     TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
         ("bytes32", True),
         ("bytes32", True),
-        ("uint8", True),
-        ("address", False),
+        ("uint8", False),
         ("uint256", False),
-        ("bytes32", False),
-        ("bytes32", False),
         ("uint64", False),
+        ("bytes32", False),
+        ("bytes32", False),
+        ("address", False),
     )
 
     batch_id: bytes
     entity: bytes
     role: int
-    account: str
     amount: int
+    row_count: int
     xor_hash: bytes
     merkle_root: bytes
-    row_count: int
+    account: str
 
     @classmethod
     def decode(cls, log: Log) -> "Settled | None":

@@ -90,13 +90,13 @@ abstract contract Base {
 
     function payout(bytes16 entity, uint8 role, address account, uint256 amount) internal pure returns (bytes memory) {
         return abi.encodePacked(
+            uint64(uint128(entity) >> 64),
             keccak256(abi.encode("xor", entity)),
             keccak256(abi.encode("root", entity)),
             account,
             uint96(amount),
             entity,
-            role,
-            uint64(uint128(entity) >> 64)
+            role
         );
     }
 
@@ -106,13 +106,13 @@ abstract contract Base {
         returns (bytes memory)
     {
         return abi.encodePacked(
+            uint64(uint128(entity) >> 64),
             keccak256(abi.encode("xor", entity)),
             keccak256(abi.encode("root", entity)),
             reservationId,
             uint96(amount),
             entity,
-            role,
-            uint64(uint128(entity) >> 64)
+            role
         );
     }
 

@@ -644,13 +644,13 @@ contract UtilityTokenTest is Base {
         eq(log.topics[0], UtilityToken.Settled.selector, "settled");
         eq(log.topics[1], batch, "batch");
         eq(log.topics[2], bytes32(entity), "entity");
-        eq(log.topics[3], bytes32(uint256(role)), "role");
         bytes memory data = abi.encode(
-            account,
+            role,
             amount,
+            uint64(uint128(entity) >> 64),
             keccak256(abi.encode("xor", entity)),
             keccak256(abi.encode("root", entity)),
-            uint64(uint128(entity) >> 64)
+            account
         );
         eq(keccak256(log.data), keccak256(data), "commitment");
     }

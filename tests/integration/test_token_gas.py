@@ -7,6 +7,8 @@ from types import ModuleType
 import pytest
 
 TOLERANCE_PERCENT = 2
+GAS_PER_KNOWN_PAYEE = 12_500
+"""The aim at 100 in a batch, with each payee's whole commitment in an event of its own."""
 
 
 def meter() -> ModuleType:
@@ -32,3 +34,5 @@ def test_the_gas_report_is_what_is_measured(anvil_url: str) -> None:
     }
     assert not moved, f"(documented, measured): {moved}"
     assert measured["pay, for each of 400, new payees"] * 400 < gas.GAS_PER_TRANSACTION
+    for batch in ("", ", in a batch that was collected"):
+        assert measured[f"pay, for each of 100, known payees{batch}"] <= GAS_PER_KNOWN_PAYEE

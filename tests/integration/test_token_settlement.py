@@ -69,7 +69,7 @@ def test_a_day_is_collected_and_paid_and_the_account_ends_at_zero(rpc: Rpc, depl
     collection = batches.Collection(entity_on_chain("p" + "e" * 26), 0, b"r" * 32, 20 * CPU, b"x" * 32, b"m" * 32, 3)
     receipt = sender(rpc, "collector").send(batches.collect(token, batch, [collection], keccak_256))
     settled = [event for log in logs(receipt) if (event := utility_token.Settled.decode(log))]
-    assert settled == [utility_token.Settled(batch, collection.entity, 0, payer, 20 * CPU, b"x" * 32, b"m" * 32, 3)]
+    assert settled == [utility_token.Settled(batch, collection.entity, 0, 20 * CPU, 3, b"x" * 32, b"m" * 32, payer)]
     assert rpc.ask(token.balance_of(payer)) == 80 * CPU
     assert rpc.ask(token.balance_of(token.address)) == 0
 

@@ -29,7 +29,7 @@ ACCEPTED: Final[dict[str, tuple[str, set[str]]]] = {
     "reentrancy-events": ("The same.", {"MainSale.start"}),
     "assembly": (
         "The loop over payees is what every payout costs. Its rules are fuzzed, and each has a mutant.",
-        {"UtilityToken._credit", "UtilityToken._refusePayout", "UtilityToken._checkList"},
+        {"UtilityToken._balance", "UtilityToken._credit", "UtilityToken._refusePayout", "UtilityToken._checkList"},
     ),
     "low-level-calls": (
         "Ether goes to buyers by a checked call after the books are closed (a test tries to enter again).",

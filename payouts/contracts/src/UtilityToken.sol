@@ -49,29 +49,35 @@ contract UtilityToken is
     uint256 private constant PAYOUT_BYTES = 121;
     uint256 private constant COLLECTION_BYTES = 133;
 
-    /// @dev Where in memory the data of a payee's event is put together: the first 160 bytes that are free, before the list.
+    /// @dev Where in memory the data of a payee's event is put together, from the first byte that is free on. Then comes
+    /// the list.
     uint256 private constant EVENT = 0x80;
     uint256 private constant EVENT_AMOUNT = 0xa0;
-    uint256 private constant EVENT_HASHES = 0xc0;
-    uint256 private constant EVENT_COUNT = 0x100;
-    uint256 private constant LIST = 0x120;
+    /// @dev The row count's 8 bytes in its word; the two hashes follow, here as in the list.
+    uint256 private constant EVENT_COUNT = 0xd8;
+    uint256 private constant EVENT_ACCOUNT = 0x120;
+    uint256 private constant LIST = 0x140;
+    /// @dev A 1 in byte `role` for each role of a payee, 0 elsewhere.
+    uint256 private constant PAYEE_ROLES = 0x0001010101 << 216;
+    /// @dev What the key of a payee's progress keeps of the 16 bytes of an entity.
+    uint256 private constant KEY_MASK = 0xfffffffffffffffffffffffffffffffc;
 
     bytes32 private constant PERMIT_TYPEHASH =
         keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
 
     // ------------------------------------------------------------------------------------------------------- events
 
-    /// @notice One entity's part in one batch, with the commitment to exactly the rows it stands for. `entity` is the 16
-    /// bytes of its public id, then zeros.
+    /// @notice One entity's part in one batch, with the commitment to exactly the rows it stands for, and the account
+    /// that paid or was paid. `entity` is the 16 bytes of its public id, then zeros.
     event Settled(
         bytes32 indexed batchId,
         bytes32 indexed entity,
-        uint8 indexed role,
-        address account,
+        uint8 role,
         uint256 amount,
+        uint64 rowCount,
         bytes32 xorHash,
         bytes32 merkleRoot,
-        uint64 rowCount
+        address account
     );
     event BatchCollected(bytes32 indexed batchId, bytes32 listHash, uint256 count, uint256 total);
     event BatchPaid(bytes32 indexed batchId, bytes32 listHash, uint256 count, uint256 total);
@@ -117,7 +123,14 @@ contract UtilityToken is
         uint32 expiresAt;
     }
 
-    mapping(address account => uint256) private _balances;
+    struct Balance {
+        uint256 units;
+    }
+
+    /// @dev An account's balance stands in slot BALANCES | account, which saves a hash for every payee. The highest 96 bits
+    /// are BALANCES', and those of no other slot: the others are small numbers, or hashes nobody can aim at these bits
+    /// (and who could, would fill the balance of an account that nobody has the key of).
+    uint256 private constant BALANCES = uint256(keccak256("cgn/token/balances")) >> 160 << 160;
     mapping(address owner => mapping(address spender => uint256)) private _allowances;
     mapping(bytes32 reservationId => Reservation) private _reservations;
     /// @dev The highest (entity, role) settled in a batch, for money in and for money out; see `_collectKey`, `_payKey`.
@@ -176,7 +189,7 @@ contract UtilityToken is
     function balanceOf(address account) external view returns (uint256) {
         if (account == address(this)) return _books.held;
         if (account == _payoutsAccount) return _books.collected;
-        return _balances[account];
+        return _balance(account).units;
     }
 
     function allowance(address owner, address spender) external view returns (uint256) {
@@ -234,7 +247,7 @@ contract UtilityToken is
         if (amount > CAP - supply) revert CapExceeded(supply, amount);
         unchecked {
             _totalSupply = supply + amount;
-            _balances[to] += amount;
+            _balance(to).units += amount;
         }
         emit Transfer(address(0), to, amount);
     }
@@ -297,7 +310,7 @@ contract UtilityToken is
         slot.amount = 0;
         _books.held -= held.amount;
         unchecked {
-            _balances[held.owner] += held.amount;
+            _balance(held.owner).units += held.amount;
         }
         emit Transfer(address(this), held.owner, held.amount);
         emit Released(reservationId, held.owner, held.amount);
@@ -333,8 +346,8 @@ contract UtilityToken is
     /// @notice Posts reservations to the payouts account, each with its payer's commitment; the rest of each returns.
     /// @param total what the list must sum up to, in 1e-9 CPU
     /// @param listHash Keccak-256 of `list`
-    /// @param list items of 133 bytes: xorHash 32, merkleRoot 32, reservationId 32, amount 12, entity 16, role 1
-    /// (0 enterprise or 5 subsidy), rowCount 8; ascending by (entity, role)
+    /// @param list items of 133 bytes: rowCount 8, xorHash 32, merkleRoot 32, reservationId 32, amount 12, entity 16,
+    /// role 1 (0 enterprise or 5 subsidy); ascending by (entity, role)
     function collect(bytes32 batchId, uint256 total, bytes32 listHash, bytes calldata list)
         external
         onlyRole(COLLECTOR_ROLE)
@@ -351,8 +364,8 @@ contract UtilityToken is
         uint256 last = settled;
         uint256 taken = 0;
         for (; list.length != 0; list = list[COLLECTION_BYTES:]) {
-            uint256 key = _collectKey(bytes32(list[108:124]), uint8(list[124]));
-            if (key <= last) _refuseOrder(batchId, bytes32(list[108:124]), uint8(list[124]), key, last, settled);
+            uint256 key = _collectKey(bytes32(list[116:132]), uint8(list[132]));
+            if (key <= last) _refuseOrder(batchId, bytes32(list[116:132]), uint8(list[132]), key, last, settled);
             last = key;
             (uint256 amount, uint256 reserved) = _collectOne(batchId, list[:COLLECTION_BYTES]);
             posted += amount;
@@ -365,10 +378,10 @@ contract UtilityToken is
     }
 
     function _collectOne(bytes32 batchId, bytes calldata item) private returns (uint256 amount, uint256 reserved) {
-        uint8 role = uint8(item[124]);
+        uint8 role = uint8(item[132]);
         if (role != ENTERPRISE && role != SUBSIDY) revert InvalidRole(role);
-        bytes32 reservationId = bytes32(item[64:96]);
-        amount = uint96(bytes12(item[96:108]));
+        bytes32 reservationId = bytes32(item[72:104]);
+        amount = uint96(bytes12(item[104:116]));
         if (amount == 0) revert ZeroAmount();
         Reservation storage slot = _reservations[reservationId];
         Reservation memory held = slot;
@@ -380,7 +393,7 @@ contract UtilityToken is
         unchecked {
             uint256 rest = held.amount - amount;
             if (rest != 0) {
-                _balances[held.owner] += rest;
+                _balance(held.owner).units += rest;
                 emit Transfer(address(this), held.owner, rest);
             }
             emit Collected(reservationId, held.owner, amount, rest);
@@ -388,21 +401,21 @@ contract UtilityToken is
         reserved = held.amount;
         emit Settled(
             batchId,
-            bytes32(item[108:124]),
+            bytes32(item[116:132]),
             role,
-            held.owner,
             amount,
-            bytes32(item[0:32]),
-            bytes32(item[32:64]),
-            uint64(bytes8(item[125:133]))
+            uint64(bytes8(item[0:8])),
+            bytes32(item[8:40]),
+            bytes32(item[40:72]),
+            held.owner
         );
     }
 
     /// @notice Pays beneficiaries out of collected funds, each with its own event and commitment; one debit for all.
     /// @param total what the list must sum up to, in 1e-9 CPU; refused beyond what has been collected and not yet paid
     /// @param listHash Keccak-256 of `list`
-    /// @param list items of 121 bytes: xorHash 32, merkleRoot 32, account 20, amount 12, entity 16, role 1
-    /// (1 contributor, 2 developer, 3 operator, 4 charity), rowCount 8; ascending by (entity, role)
+    /// @param list items of 121 bytes: rowCount 8, xorHash 32, merkleRoot 32, account 20, amount 12, entity 16, role 1
+    /// (1 contributor, 2 developer, 3 operator, 4 charity); ascending by (entity, role)
     function pay(bytes32 batchId, uint256 total, bytes32 listHash, bytes calldata list)
         external
         onlyRole(PAYER_ROLE)
@@ -422,8 +435,9 @@ contract UtilityToken is
     }
 
     /// @dev The loop over payees, in assembly because it is what every payout costs. It stops at the first item that
-    /// breaks a rule, and `_refusePayout` says which. No overflow matters: the caller refuses a list that sums to more
-    /// than was collected (at most CAP), and that undoes the credits.
+    /// breaks a rule, and `_refusePayout` says which; after the last one it stops because there is an item of zeros. No
+    /// overflow matters: the caller refuses a list that sums to more than was collected (at most CAP), and that undoes
+    /// the credits.
     function _credit(bytes32 batchId, uint256 item, uint256 end, uint256 settled)
         private
         returns (uint256 paid, uint256 last)
@@ -431,43 +445,40 @@ contract UtilityToken is
         address payouts = _payoutsAccount;
         bytes32 transferTopic = Transfer.selector;
         bytes32 settledTopic = Settled.selector;
-        last = settled;
-        // `item` points 96 bytes into the item: before it xorHash, merkleRoot, account and amount
+        uint256 balances = BALANCES;
+        last = settled + 1; // in the loop a key is one more than `_payKey`: it ends in the role itself
         assembly ("memory-safe") {
-            mstore(0x20, _balances.slot)
-            for { item := add(item, 96) } lt(item, end) { item := add(item, PAYOUT_BYTES) } {
-                let word := mload(item) // entity 16, role 1, rowCount 8, 7 bytes of what follows
-                let role := sub(byte(16, word), 1)
-                let key := or(and(shr(128, word), 0xfffffffffffffffffffffffffffffffc), role) // as _payKey
-                let account := mload(sub(item, 32)) // account 20, amount 12
+            mstore(add(end, 72), 0)
+            for {} 1 { item := add(item, PAYOUT_BYTES) } {
+                let account := mload(add(item, 72)) // account 20, amount 12
+                let word := mload(add(item, 104)) // entity 16, role 1, 15 bytes of what follows
                 let amount := and(account, 0xffffffffffffffffffffffff)
                 account := shr(96, account)
-                if or(
-                    or(iszero(gt(key, last)), gt(role, 3)),
-                    or(or(iszero(amount), iszero(account)), or(eq(account, address()), eq(account, payouts)))
+                let role := byte(16, word)
+                let key := add(and(shr(128, word), KEY_MASK), role)
+                // neither factor of the first product is 2^160 or more, so it is zero only if one of them is
+                if iszero(
+                    mul(
+                        mul(amount, account),
+                        and(
+                            gt(key, last),
+                            gt(byte(role, PAYEE_ROLES), or(eq(account, address()), eq(account, payouts)))
+                        )
+                    )
                 ) { break }
                 last := key
                 paid := add(paid, amount)
-                mstore(0, account)
-                let place := keccak256(0, 0x40)
-                sstore(place, add(sload(place), amount))
-                // data of Settled: account, amount, xorHash, merkleRoot, rowCount
-                mstore(EVENT, account)
+                mstore(EVENT, role)
                 mstore(EVENT_AMOUNT, amount)
-                mcopy(EVENT_HASHES, sub(item, 96), 64)
-                mstore(EVENT_COUNT, and(shr(56, word), 0xffffffffffffffff))
+                mcopy(EVENT_COUNT, item, 72)
+                mstore(EVENT_ACCOUNT, account)
+                let place := or(balances, account)
+                sstore(place, add(sload(place), amount))
                 log3(EVENT_AMOUNT, 32, transferTopic, payouts, account)
-                log4(
-                    EVENT,
-                    160,
-                    settledTopic,
-                    batchId,
-                    and(word, not(0xffffffffffffffffffffffffffffffff)),
-                    add(role, 1)
-                )
+                log3(EVENT, 192, settledTopic, batchId, and(word, not(0xffffffffffffffffffffffffffffffff)))
             }
-            item := sub(item, 96)
         }
+        last -= 1;
         if (item < end) _refusePayout(batchId, item, last, settled);
     }
 
@@ -477,8 +488,8 @@ contract UtilityToken is
         bytes32 entity;
         uint8 role;
         assembly ("memory-safe") {
-            word := mload(add(item, 64))
-            entity := mload(add(item, 96))
+            word := mload(add(item, 72))
+            entity := mload(add(item, 104))
             role := byte(16, entity)
             entity := and(entity, not(0xffffffffffffffffffffffffffffffff))
         }
@@ -522,7 +533,7 @@ contract UtilityToken is
             free := mload(0x40)
             calldatacopy(LIST, list.offset, list.length)
             actual := keccak256(LIST, list.length)
-            mstore(0x40, and(add(add(LIST, list.length), 63), not(31)))
+            mstore(0x40, and(add(add(LIST, list.length), 191), not(31))) // and an item of zeros
         }
         assert(free == EVENT); // nothing was in memory yet
         if (actual != listHash) revert ListMismatch(listHash, actual);
@@ -535,7 +546,7 @@ contract UtilityToken is
         _checkRecipient(to);
         _debit(from, amount);
         unchecked {
-            _balances[to] += amount;
+            _balance(to).units += amount;
         }
         emit Transfer(from, to, amount);
     }
@@ -547,11 +558,18 @@ contract UtilityToken is
         if (to == address(this) || to == _payoutsAccount) revert ForbiddenRecipient(to);
     }
 
+    function _balance(address account) private pure returns (Balance storage balance) {
+        uint256 place = BALANCES | uint160(account);
+        assembly ("memory-safe") {
+            balance.slot := place
+        }
+    }
+
     function _debit(address from, uint256 amount) private {
-        uint256 balance = _balances[from];
+        uint256 balance = _balance(from).units;
         if (balance < amount) revert ERC20InsufficientBalance(from, balance, amount);
         unchecked {
-            _balances[from] = balance - amount;
+            _balance(from).units = balance - amount;
         }
     }
 

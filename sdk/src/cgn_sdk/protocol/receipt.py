@@ -129,7 +129,7 @@ class Anchor:
     tx_id: str = ""
 
     def batch_id(self, keccak: Keccak) -> bytes:
-        """Returns the id of this entity's batch, from the event's three topics. Raises ValueError for no role."""
+        """Returns the id of this entity's batch, from what the event says. Raises ValueError for no role."""
         return batch_id(self.settlement_id, self.entity, self.role, keccak)
 
     def encode(self) -> bytes:
