@@ -6,8 +6,10 @@ import logging
 import os
 import sys
 
+from cgn_sdk.dservice.estimates import Estimate, Work
 from cgn_sdk.dservice.framework import Request, Response, run
 
+from dservices.mediagen import consulting
 from dservices.mediagen.service import MediaGen
 from dservices.mediagen.settings import SettingRefused, Settings
 
@@ -32,7 +34,10 @@ def main() -> int:
     async def handle(request: Request) -> Response:
         return await service[0].handle(request)
 
-    return run(handle, on_start=start, on_stop=stop)
+    async def estimate(work: Work) -> Estimate:
+        return await consulting.estimate(service[0], work)
+
+    return run(handle, on_start=start, on_stop=stop, estimator=estimate)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from cgn_sdk.dservice.fetch import Fetcher, FetchLimits
@@ -13,6 +14,7 @@ from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits, mrl
 from dservices.mediagen.channel import Shared
+from dservices.mediagen.consulting import Heads
 from dservices.mediagen.pool import Pool
 from dservices.mediagen.settings import Settings
 from dservices.mediagen.sources import Source, Sources
@@ -33,6 +35,7 @@ class MediaGen:
         fetch_limits = FetchLimits(max_bytes=settings.source_max_bytes, total_s=settings.fetch_total_s)
         self.fetcher = Fetcher(settings.policy, fetch_limits, egress=settings.egress, user_agent="cgn-mediagen")
         self.sources = Sources(self.fetcher, settings.cache_bytes)
+        self.heads = Heads(self.fetcher)
         self._inside = 0
         self.pool = Pool(
             settings.workers,
@@ -52,6 +55,8 @@ class MediaGen:
         await self.fetcher.close()
 
     async def _fetch(self, address: str, purpose: str) -> Source:
+        if purpose == "head":
+            return await self.heads.get(address)
         bound = limits.SCRIPT_MAX_BYTES if purpose == "script" else self.settings.source_max_bytes
         try:
             return await self.sources.get(address, bound)
@@ -67,18 +72,23 @@ class MediaGen:
         # Azure wants the kind of blob named; S3 and plain servers ignore it.
         await self.fetcher.put(address, data, content_type, headers={"x-ms-blob-type": "BlockBlob"})
 
-    async def handle(self, request: Request) -> Response:
-        if request.method not in ("GET", "HEAD", "POST"):
-            raise Problem(405, "method_not_allowed", "use GET, or POST to send files")
-        parsed = mrl.parse(request.target)
-        order: dict[str, Any] = {
+    @staticmethod
+    def order(target: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        """What a worker is told of a request."""
+        parsed = mrl.parse(target)
+        return {
             "script": parsed.script,
             "function": parsed.function,
             "arguments": list(parsed.arguments),
             "parameters": dict(parsed.parameters),
             "query": parsed.query,
-            "headers": {name: value for name, value in request.headers.items() if name in SCRIPT_HEADERS},
+            "headers": {name: value for name, value in headers.items() if name in SCRIPT_HEADERS},
         }
+
+    async def handle(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD", "POST"):
+            raise Problem(405, "method_not_allowed", "use GET, or POST to send files")
+        order = self.order(request.target, request.headers)
         wall_s = self.settings.wall_s
         if request.deadline_ms is not None:
             wall_s = min(wall_s, request.deadline_ms / 1000)
@@ -91,14 +101,14 @@ class MediaGen:
                 upload = await request.read(limits.SOURCE_MAX_BYTES)
                 order["uploads"] = [["body", len(upload)]] if upload else []
             started_s = time.monotonic()
-            script = await self._script(parsed.script, wall_s)
+            script = await self.script(str(order["script"]), wall_s)
             spent_s = time.monotonic() - started_s
             outcome, body = await self.pool.run(order, script, upload, wall_s=wall_s, spent_s=spent_s)
         finally:
             self._inside -= 1
         return self._response(request, outcome, body)
 
-    async def _script(self, address: str, wall_s: float) -> bytes:
+    async def script(self, address: str, wall_s: float) -> bytes:
         """Fetched before a worker is taken: a slow origin of a script keeps nobody else waiting."""
         try:
             async with asyncio.timeout(wall_s):

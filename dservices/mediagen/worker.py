@@ -75,6 +75,8 @@ class Runner:
             shaping,
         )
 
+        # libvips counts SVG among what VIPS_BLOCK_UNTRUSTED switches off; G-6 wants it read, and it draws the shapes.
+        pyvips.operation_block_set("VipsForeignLoadSvg", False)
         pyvips.cache_set_max(0)  # one request's pictures must not stay for the next
         self._channel, self._status = channel, status
         self._fonts = fonts.Fonts(_path(os.environ.get("CGN_MEDIAGEN_FONTS")))
@@ -139,9 +141,14 @@ class Runner:
         for name, size in order.get("uploads", ()):
             uploads[name] = upload[position : position + size]
             position += size
-        host = Host(
-            mrl, order["headers"], self._fetch, self._fonts, locate=script.locate, put=self._put, uploads=uploads
-        )
+        options = {"locate": script.locate, "put": self._put, "uploads": uploads}
+        consulted = order.get("mode")  # asked about a request instead of doing it
+        if consulted:
+            from dservices.mediagen import consulting
+
+            host = consulting.host_for(order, mrl, self._fetch, self._fonts, options)
+        else:
+            host = Host(mrl, order["headers"], self._fetch, self._fonts, **options)
 
         def call(text: str) -> str:
             self._status.note(PHASE_HOST, 0)
@@ -158,10 +165,13 @@ class Runner:
             except ScriptStopped as stop:
                 self.spent = stop.reason != "parse"  # an isolate that was stopped by force is not trusted again
                 raise _stopped(stop, script) from None
-            if "done" not in report:
-                raise _failed(report, host, script, mrl.function)
+            failure = None if "done" in report else _failed(report, host, script, mrl.function)
         finally:
             self._used.append(context)  # closed when nobody waits
+        if consulted:
+            return {"consulted": True}, consulting.conclude(host, script, failure)
+        if failure is not None:
+            raise failure
         answer = host.answer
         if answer.body is None:
             raise Problem(

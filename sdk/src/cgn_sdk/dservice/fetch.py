@@ -168,6 +168,18 @@ class Fetcher:
                 return await self._get(url, dict(headers or {}), bound, sink)
         raise AssertionError("unreachable")
 
+    async def start_of(self, url: str, max_bytes: int) -> tuple[bytes, int]:
+        """(the first bytes at an address, how many it has in all). Reads no more than `max_bytes`, whatever is sent:
+        a source that ignores the range is cut off. Problem as for `get`."""
+        async with self._translated(url):
+            async with asyncio.timeout(self.limits.total_s):
+                found = await self._get(url, {"Range": f"bytes=0-{max_bytes - 1}"}, max_bytes, None, start=True)
+        total = found.headers.get("content-length", "")
+        if found.status == 206:
+            total = found.headers.get("content-range", "").rpartition("/")[2]
+        size = int(total) if total.isascii() and total.isdigit() and len(total) < 16 else len(found.body)
+        return found.body, max(size, len(found.body))
+
     async def put(self, url: str, body: bytes, content_type: str, *, headers: Mapping[str, str] | None = None) -> int:
         """Uploads to a (pre-signed) address and returns its status (2xx). A redirect is refused."""
         async with self._translated(url):
@@ -179,7 +191,13 @@ class Fetcher:
         raise AssertionError("unreachable")
 
     async def _get(
-        self, url: str, headers: dict[str, str], bound: int, sink: Callable[[bytes], None] | None
+        self,
+        url: str,
+        headers: dict[str, str],
+        bound: int,
+        sink: Callable[[bytes], None] | None,
+        *,
+        start: bool = False,
     ) -> Fetched:
         passed: list[str] = []
         while True:
@@ -197,11 +215,23 @@ class Fetcher:
                     return Fetched(url, 304, names, b"", tuple(passed))
                 if answer.status in (404, 410):
                     raise Problem(404, "source_missing", f"{shown(url)} answered {answer.status}")
-                if answer.status != 200:
+                if answer.status != 200 and not (start and answer.status == 206):
                     raise Problem(424, "source_failed", f"{shown(url)} answered {answer.status}")
                 if names.get("content-encoding", "identity").lower() != "identity":
                     raise Problem(424, "source_failed", f"{shown(url)} came compressed although it was asked not to")
+                if start:
+                    return Fetched(url, answer.status, names, await self._first(answer, bound), tuple(passed))
                 return Fetched(url, 200, names, await self._body(answer, url, bound, sink), tuple(passed))
+
+    @staticmethod
+    async def _first(answer: aiohttp.ClientResponse, bound: int) -> bytes:
+        parts, size = [], 0
+        while size < bound and (chunk := await answer.content.read(bound - size)):
+            parts.append(chunk)
+            size += len(chunk)
+        if not answer.content.at_eof():
+            answer.close()  # the rest is not wanted: the connection goes with it
+        return b"".join(parts)
 
     @staticmethod
     async def _body(

@@ -1,0 +1,322 @@
+"""The estimator (G-8, N-22): what a request will cost in CPU time, from its script and the heads of its sources.
+
+The script runs as it would, in the same confined worker and the same engine, but its media are sketches (`sketching`);
+the terms they collect are multiplied by what a unit of each costs (`coefficients.json`, written by `calibrate`) and by
+the machine's factor, the time of a short fixed piece of work here over that on the machine of the calibration.
+
+What a sketch cannot know (a pixel's colour, metadata, what a text file says) reads as nothing; a script that fails over
+it is estimated up to there, and the basis says "partial".
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import limits, sketching
+from dservices.mediagen.catalogue import MEDIA, check
+from dservices.mediagen.channel import Data
+from dservices.mediagen.facts import Facts, facts_of
+from dservices.mediagen.host import Host
+from dservices.mediagen.picture import GRAY, RGBA
+from dservices.mediagen.sketching import Sketch, Term
+
+COEFFICIENTS = "coefficients.json"
+PARTIAL = frozenset({"no_profile", "script_failed", "no_response", "empty_media", "FileMangled"})
+"""What a script may end with because a sketch knows less than a picture. Anything else the request would meet, too."""
+_BODY_NAME = "mem:/upload/body"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a unit of each term costs, nanoseconds of CPU; `yardstick_ns` is the fixed work's on that machine."""
+
+    coefficients: Mapping[str, float]
+    yardstick_ns: int
+    version: str
+
+    def cpu_ns(self, terms: Mapping[str, float], factor: float = 1.0) -> int:
+        return round(factor * sum(self.of(name) * amount for name, amount in sorted(terms.items())))
+
+    def of(self, name: str) -> float:
+        """A term nobody has measured costs what its nearest relatives do on average."""
+        known = self.coefficients.get(name)
+        if known is not None or name.endswith(".detail"):
+            return known or 0.0
+        stem = name
+        while "." in stem:
+            stem = stem.rpartition(".")[0]
+            near = [
+                value
+                for key, value in self.coefficients.items()
+                if key.startswith(stem + ".") and not key.endswith((".detail", ".call", ".bytes"))
+            ]
+            if near:
+                return sum(near) / len(near)
+        return 0.0
+
+
+@cache
+def model() -> Model:
+    """The committed calibration."""
+    data = json.loads(resources.files("dservices.mediagen").joinpath(COEFFICIENTS).read_text("utf-8"))
+    return Model(data["nanoseconds"], data["yardstick_ns"], data["version"])
+
+
+def yardstick_ns() -> int:
+    """CPU time of a fixed piece of work of the kind that requests are made of: the least of three runs."""
+    import pyvips
+
+    noise = pyvips.Image.gaussnoise(512, 512, mean=128, sigma=40, seed=1).gaussblur(1).cast("uchar").copy_memory()
+    picture = noise.bandjoin([noise, noise]).copy(interpretation="srgb").copy_memory()
+    times = []
+    for _ in range(3):
+        started = time.process_time_ns()
+        data = picture.jpegsave_buffer(Q=85, keep="none")
+        again = pyvips.Image.new_from_buffer(data, "").resize(0.4)
+        again.pngsave_buffer(compression=6, filter="sub", keep="none")
+        times.append(time.process_time_ns() - started)
+    return min(times)
+
+
+class SketchHost(Host):
+    """A host whose media are sketches. `terms` is what the request will cost, by name."""
+
+    def __init__(self, *arguments: Any, body_bytes: int = 0, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.terms: dict[str, float] = {"request": 1.0}
+        self.sketches: dict[int, Sketch] = {}
+        self._facts: dict[str, Facts] = {}
+        self._paid: set[tuple[str, int]] = set()
+        self._numbers: dict[int, int] = {}
+        self._loads = 0
+        if body_bytes:
+            self.uploads = ("body",)
+            self._facts[_BODY_NAME] = facts_of(b"", body_bytes)
+
+    def add(self, name: str, amount: float) -> None:
+        self.terms[name] = self.terms.get(name, 0.0) + amount
+
+    def settle(self, terms: Sequence[Term]) -> None:
+        """Pays terms now; one with a number only the first time."""
+        for term in terms:
+            if term.once:
+                if (term.name, term.once) in self._paid:
+                    continue
+                self._paid.add((term.name, term.once))
+            self.add(term.name, term.amount)
+
+    # -- media ----------------------------------------------------------------------------------------------------
+
+    def _new_media(self, handle: Any) -> None:
+        super()._new_media(handle)
+        self.sketches[handle] = Sketch()
+
+    def sketched(self, sketch: Sketch, number: int) -> dict[str, Any]:
+        """A new Media for the script."""
+        from dservices.mediagen.picture import Picture
+
+        made = self.made(Picture())
+        self.sketches[made["v"]], self._numbers[made["v"]] = sketch, number
+        return made
+
+    def _media(self, method: str, handle: int, args: dict[str, Any]) -> Any:
+        self.add("call", 1.0)
+        sketch, number = self.sketches[handle], self._numbers.get(handle, 0)
+        if method in ("load", "loadAsRGB"):
+            self._loads += 1
+            self._numbers[handle] = self._loads
+            self.sketches[handle] = sketching.loaded(self.facts(args["name"]), args, self._loads)
+            return None
+        if method == "save":
+            return self._save_sketch(sketch, number, args)
+        query = getattr(self, f"_query_{method}", None)
+        if query is not None:
+            return query(sketch, number, args)
+        joined = _PARTNERS.get(method)
+        if joined is not None:
+            self.sketches[handle] = self._joined(method, sketch, number, args, joined)
+        else:
+            self.sketches[handle] = sketching.step(method, sketch, args, number)
+        return None
+
+    def _joined(self, method: str, sketch: Sketch, number: int, args: dict[str, Any], name: str) -> Sketch:
+        """Steps that take a second picture."""
+        partner = None
+        if args.get(name) is not None:
+            reference = int(args[name])
+            if reference not in self.sketches:
+                raise Problem(422, "script_call", "the Media object is unknown")
+            partner = sketching.decoded(self.sketches[reference], self._numbers.get(reference, 0))
+        elif args.get("name") is not None:
+            self._loads += 1
+            load = check(MEDIA["load"], {"named": [["name", args["name"]]]})
+            partner = sketching.decoded(sketching.loaded(self.facts(args["name"]), load, self._loads), self._loads)
+        if method == "setFrame":
+            assert partner is not None
+            if not sketch.width:
+                return replace(partner, frames=1, moves=False)
+            count = max(sketch.frames, int(args["index"]))
+            return (
+                replace(sketching.decoded(sketch, number), frames=count, moves=True)
+                .then(("canvas", partner.values))
+                .with_terms(partner.pending)
+            )
+        if method == "setLayer" and not sketch.width:
+            assert partner is not None
+            return replace(partner, mode=RGBA)
+        if method in ("composite", "setLayer"):
+            sketch = sketching.decoded(sketch, number)
+            if method == "setLayer":
+                sketch = replace(sketch, mode=RGBA)
+            if args.get("onto") and partner is not None:
+                sketch, partner = partner, sketch
+            area = sketch.area
+            if partner is not None:
+                whole = bool(args.get("tile"))
+                area = sketch.area if whole else min(partner.area / max(1, partner.frames) * sketch.frames, sketch.area)
+                sketch = sketch.with_terms(partner.pending)
+            return sketching.inked(sketch, args, area)
+        if partner is not None:
+            sketch = sketch.with_terms(partner.pending)
+        return sketching.step(method, sketch, args, number)
+
+    def _save_sketch(self, sketch: Sketch, number: int, args: dict[str, Any]) -> None:
+        kind, terms = sketching.saved(sketch, args, number)
+        self.settle(terms)
+        name = args["name"]
+        if name is None:
+            self.answer.body, self.answer.content_type = b"", kind
+            return
+        if not name.lower().startswith(("http:", "https:")):
+            bytes_guess = round(sketch.area * 1e6 * (1.0 if kind == "png" else 0.3))
+            facts = Facts(kind, bytes_guess, sketch.width, sketch.height, sketch.bands, sketch.frames)
+            self._facts["mem:/" + name.partition(":")[2].lstrip("/") if ":" in name else "mem:/" + name] = facts
+
+    def facts(self, name: str) -> Facts:
+        """Of a source by its name; fetches no more than its head."""
+        address = self.address(name)
+        known = self._facts.get(address)
+        if known is None:
+            if address.startswith("mem:/"):
+                raise Problem(404, "source_missing", f"there is no {address}", parameter="name")
+            self.sources += 1
+            if self.sources > limits.SOURCES_MAX:
+                raise Problem(422, "script_limit", f"a script may load at most {limits.SOURCES_MAX} addresses")
+            answer = self._fetch(address, "head")
+            total = int.from_bytes(answer[:8], "big")
+            known = self._facts[address] = facts_of(answer[8:], total)
+        self.add("source", 1.0)
+        self.add("source.bytes", known.bytes / 1e6)
+        return known
+
+    def view(self, name: str) -> Data:
+        self.facts(name)
+        return b""
+
+    # -- queries --------------------------------------------------------------------------------------------------
+
+    def _query_clone(self, sketch: Sketch, number: int, args: Any) -> Any:
+        return self.sketched(sketch, number)
+
+    def _query_getWidth(self, sketch: Sketch, number: int, args: Any) -> int:
+        return sketch.width
+
+    def _query_getHeight(self, sketch: Sketch, number: int, args: Any) -> int:
+        return sketch.height
+
+    def _query_getPixelFormat(self, sketch: Sketch, number: int, args: Any) -> str:
+        return sketch.mode
+
+    def _query_getFrameCount(self, sketch: Sketch, number: int, args: Any) -> int:
+        return sketch.frames
+
+    def _query_getFileType(self, sketch: Sketch, number: int, args: Any) -> str | None:
+        return sketch.file_type
+
+    def _query_getResolution(self, sketch: Sketch, number: int, args: Any) -> float:
+        return sketch.dpi[0]
+
+    def _query_getPixel(self, sketch: Sketch, number: int, args: Any) -> int:
+        self.settle(tuple(term for term in sketching.decoded(sketch, number).pending if term.once))
+        return 0
+
+    def _query_getPopularColor(self, sketch: Sketch, number: int, args: Any) -> int:
+        sketch = sketching.decoded(sketch, number)
+        self.settle(sketch.then(("histogram", sketch.values)).pending)
+        return 0
+
+    def _query_sizeText(self, sketch: Sketch, number: int, args: Any) -> dict[str, int]:
+        width, height, count = sketching.text_size(args, sketch.dpi[1])
+        self.settle((Term("text.call", 1.0), Term("text.chars", count / 1000), Term("text.area", width * height / 1e6)))
+        return {"width": width, "height": height}
+
+    def _query_measureText(self, sketch: Sketch, number: int, args: Any) -> list[int]:
+        width, height, _ = sketching.text_size(args, sketch.dpi[1])
+        count = min(1000, len(args["text"].split("\n")[0]))
+        self.settle((Term("text.call", count), Term("text.area", count * width * height / 2e6)))
+        return [round(width * n / max(1, count)) for n in range(count)]
+
+    def _query_embeddedProfile(self, sketch: Sketch, number: int, args: Any) -> bool:
+        return False
+
+    def _query_getEmbeddedProfileName(self, sketch: Sketch, number: int, args: Any) -> None:
+        return None
+
+    def _query_getMetadata(self, sketch: Sketch, number: int, args: Any) -> None:
+        return None
+
+    def _query_exportChannel(self, sketch: Sketch, number: int, args: Any) -> Any:
+        sketch = sketching.decoded(sketch, number)
+        return self.sketched(replace(sketch.then(("exportChannel", sketch.values)), mode=GRAY), number)
+
+    def _query_getLayerCount(self, sketch: Sketch, number: int, args: Any) -> int:
+        return 1
+
+    def _query_getLayer(self, sketch: Sketch, number: int, args: Any) -> Any:
+        return self.sketched(replace(sketching.decoded(sketch, number), mode=RGBA), number)
+
+    def _query_getLayerName(self, sketch: Sketch, number: int, args: Any) -> str:
+        return f"Layer {args['index']}"
+
+    def _query_getFrame(self, sketch: Sketch, number: int, args: Any) -> Any:
+        sketch = sketching.decoded(sketch, number)
+        return self.sketched(replace(sketch.shared(1 / sketch.frames), frames=1, moves=False), number)
+
+    def _query_getFrameDelay(self, sketch: Sketch, number: int, args: Any) -> int:
+        return 100
+
+
+_PARTNERS = {
+    "composite": "source",
+    "selection": "source",
+    "importChannel": "source",
+    "setLayer": "media",
+    "setFrame": "media",
+}
+
+
+def answer_of(host: SketchHost, script_bytes: int, partial: str | None) -> bytes:
+    """What the worker sends back: terms, and nanoseconds on the machine of the calibration."""
+    host.add("script.bytes", script_bytes / 1e6)
+    basis = f"model {model().version}" + (f", partial: {partial}" if partial else "")
+    answer = {
+        "cpu_ns": model().cpu_ns(host.terms),
+        "basis": basis,
+        "terms": dict(sorted(host.terms.items())),
+        "factor": machine_factor(),
+    }
+    return json.dumps(answer).encode()
+
+
+@cache
+def machine_factor() -> float:
+    """This machine's time over that of the calibration; measured once in a worker's life, 0.1 to 10."""
+    return max(0.1, min(10.0, yardstick_ns() / model().yardstick_ns))

@@ -1,0 +1,598 @@
+"""A script run dry (G-8): media are headers without pixels, and every step adds what it costs to a list of terms.
+
+A term is a name and an amount: `("conv.tap", 3.2)` are 3.2 million channel values times kernel taps. What a unit of
+each costs is in `coefficients.json`, measured by `calibrate`; `estimating` multiplies. As libvips computes only what
+is looked at, a step's cost is *pending* until something looks: a crop behind it makes it cheaper, a save settles it.
+
+Steps that this module does not know by name are taken as one pass over the pixels under their own name, so that a new
+method is estimated as soon as it has been measured, and as an ordinary pass before. Pure, but for the headers that the
+host fetches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen import geometry, limits
+from dservices.mediagen.facts import Facts
+from dservices.mediagen.picture import CMYK, CMYKA, GRAY, RGB, RGBA
+from dservices.mediagen.saving import type_of_name
+from dservices.mediagen.values import frame_numbers
+
+Args = Mapping[str, Any]
+MEGA = 1e6
+_BANDS = {GRAY: 1, RGB: 3, RGBA: 4, CMYK: 4, CMYKA: 5}
+_STORED_AS = {"RGB-15": RGB, "RGB-16": RGB, "RGB-18": RGB, "RGBA-16": RGBA, "HSV-24": RGB, "HLS-24": RGB}
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """`amount` of what `name` stands for, mostly millions of channel values. A term with a `once` is paid once."""
+
+    name: str
+    amount: float
+    once: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """A picture without pixels. `undecoded` is set as long as a scale may still let the decoder shrink."""
+
+    width: int = 0
+    height: int = 0
+    mode: str = RGB
+    frames: int = 1
+    moves: bool = False
+    """Frames with delays: an animation."""
+    file_type: str | None = None
+    dpi: tuple[float, float] = (72.0, 72.0)
+    detail: float = 0.0
+    """How hard the content is to compress, 0 (flat) to 1 (noise), guessed from the source's bytes a pixel."""
+    undecoded: Facts | None = None
+    pending: tuple[Term, ...] = ()
+    palette: int = 0
+    selection: bool = False
+    layers: tuple[tuple[int, str], ...] = ()
+    """(pixels, blend) of each."""
+    delay: int = 100
+    profile: bytes | None = None
+
+    @property
+    def bands(self) -> int:
+        return _BANDS[self.mode]
+
+    @property
+    def area(self) -> float:
+        """Millions of pixels, all frames."""
+        return self.width * self.height * self.frames / MEGA
+
+    @property
+    def values(self) -> float:
+        """Millions of channel values."""
+        return self.area * self.bands
+
+    @property
+    def alpha(self) -> bool:
+        return self.mode in (RGBA, CMYKA)
+
+    def then(self, *terms: tuple[str, float], **changes: Any) -> Sketch:
+        """The sketch with more to be done."""
+        added = tuple(Term(name, amount) for name, amount in terms if amount > 0)
+        return replace(self, pending=(*self.pending, *added), **changes)
+
+    def with_terms(self, terms: tuple[Term, ...]) -> Sketch:
+        """The sketch that also needs another's pixels."""
+        return replace(self, pending=(*self.pending, *terms))
+
+    def shared(self, share: float) -> Sketch:
+        """The sketch of which only a share will be looked at."""
+        if share >= 1:
+            return self
+        kept = tuple(t if t.once else Term(t.name, t.amount * share) for t in self.pending)
+        return replace(self, pending=kept)
+
+
+def loaded(facts: Facts, args: Args, number: int) -> Sketch:
+    """A source. `number` tells it from the others: its decoding is paid once."""
+    width, height = (facts.height, facts.width) if facts.turned else (facts.width, facts.height)
+    mode = {1: GRAY, 2: RGBA, 3: RGB}.get(facts.bands, RGBA)
+    mode = (CMYK if facts.bands < 5 else CMYKA) if facts.inks else mode
+    frames, dpi = facts.frames, facts.dpi
+    if facts.kind in ("pdf", "svg"):
+        dpi = float(args.get("dpi") or 72.0)
+        scale = dpi / 72
+        width, height = max(1, round(width * scale)), max(1, round(height * scale))
+    spans = args.get("frames") or args.get("frame") or (((1, 1, 1),) if facts.kind == "pdf" else None)
+    if spans and facts.kind in ("pdf", "gif", "webp", "tiff"):
+        frames = max(1, len(frame_numbers(spans, facts.frames)))
+    sketch = Sketch(
+        width,
+        height,
+        mode,
+        frames,
+        moves=facts.frames > 1 and facts.kind in ("gif", "webp", "png"),
+        file_type=facts.kind,
+        dpi=(dpi, dpi),
+        detail=_detail(facts),
+    )
+    if facts.frames == 1 and facts.kind in ("jpeg", "png", "webp", "avif", "tiff"):
+        return replace(sketch, undecoded=facts)
+    all_pixels = facts.width * facts.height * facts.frames / MEGA
+    decoded_area = sketch.area if facts.kind in ("pdf", "svg", "tiff") else all_pixels
+    terms = [Term(f"load.{facts.kind}", decoded_area, number), Term(f"load.{facts.kind}.call", 1, number)]
+    terms.append(Term(f"load.{facts.kind}.bytes", facts.bytes / MEGA, number))
+    if facts.kind == "png":
+        terms.append(Term("load.apng", decoded_area, number))
+    elif facts.frames > 1:
+        terms.append(Term("load.frames", float(frames), number))
+    return replace(sketch, pending=tuple(terms))
+
+
+_BYTES_OF_NOISE = {"jpeg": 0.28, "png": 1.0, "webp": 0.2, "gif": 0.8, "avif": 0.15}
+"""Bytes a channel value at which a file counts as full of detail."""
+
+
+def _detail(facts: Facts) -> float:
+    if facts.kind in ("pdf", "svg"):
+        return 0.05
+    packed = facts.kind == "tiff" and facts.codec in ("lzw", "deflate")
+    worth = 1.0 if packed else _BYTES_OF_NOISE.get(facts.kind, 0.0)
+    values = max(1, facts.pixels * facts.bands)
+    return min(1.0, facts.bytes / values / worth) if worth else 0.3
+
+
+def decoded(sketch: Sketch, number: int) -> Sketch:
+    """The sketch with its source decoded in full."""
+    facts = sketch.undecoded
+    if facts is None:
+        if not sketch.width:
+            raise Problem(422, "empty_media", "the Media object is empty: load or makeCanvas comes first")
+        return sketch
+    area = facts.width * facts.height / MEGA
+    terms = [Term(f"load.{facts.kind}.bytes", facts.bytes / MEGA, number), Term(f"load.{facts.kind}.call", 1, number)]
+    name = f"load.{facts.kind}" + (".progressive" if facts.progressive else ".lossless" if _is_vp8l(facts) else "")
+    name += f".{facts.codec}" if facts.codec else ""
+    terms.append(Term(name, area * facts.bands * (2 if facts.deep else 1), number))
+    return replace(sketch, undecoded=None, pending=(*sketch.pending, *terms))
+
+
+def _is_vp8l(facts: Facts) -> bool:
+    return facts.kind == "webp" and facts.lossless
+
+
+def _shrunk(sketch: Sketch, width: int, height: int, number: int) -> Sketch:
+    """A scale that lets the decoder shrink: JPEG by 2, 4 or 8 with a reserve of 2, WebP to the size itself."""
+    facts = sketch.undecoded
+    assert facts is not None
+    factor = min(sketch.width / width, sketch.height / height)
+    area = facts.width * facts.height / MEGA
+    step = 1
+    if facts.kind == "jpeg":
+        step = 8 if factor >= 16 else 4 if factor >= 8 else 2 if factor >= 4 else 1
+    elif facts.kind == "webp" and not facts.lossless:
+        step = max(1, int(factor))
+    kind = f"{facts.kind}{'.progressive' if facts.progressive else '.lossless' if _is_vp8l(facts) else ''}"
+    terms = [
+        Term(f"load.{facts.kind}.bytes", facts.bytes / MEGA, number),
+        Term(f"load.{facts.kind}.call", 1, number),
+        Term(f"load.{kind}.by{min(step, 8)}" if step > 1 else f"load.{kind}", area * facts.bands, number),
+        Term("thumbnail.in", area * facts.bands / step**2, number),
+        Term("thumbnail.out", width * height * facts.bands / MEGA, number),
+    ]
+    if facts.bands == 4:
+        terms.append(Term("thumbnail.alpha", area / step**2, number))
+    detail = min(1.0, sketch.detail * factor**0.5)
+    return replace(sketch, width=width, height=height, detail=detail, undecoded=None, pending=(*sketch.pending, *terms))
+
+
+def resized(sketch: Sketch, width: int, height: int, alg: str) -> Sketch:
+    if (sketch.width, sketch.height) == (width, height):
+        return sketch
+    across, down = width / sketch.width, height / sketch.height
+    out = width * height * sketch.frames * sketch.bands / MEGA
+    terms: list[tuple[str, float]] = []
+    if across < 1 or down < 1:
+        name = "Outline" if alg == "Outline" else "Best" if alg in ("Best", "OS") else "Fast"
+        terms += [(f"resize.{name}.in", sketch.values), ("resize.out", out)]
+    if across > 1 or down > 1:
+        terms.append((f"resize.up.{alg}", out))
+    if sketch.alpha:
+        terms.append(("resize.alpha", sketch.area + out / sketch.bands))
+    factor = (across * down) ** -0.5
+    detail = min(1.0, sketch.detail * factor**0.5) if factor > 1 else sketch.detail * factor
+    return sketch.then(*terms, width=width, height=height, detail=detail)
+
+
+def on_canvas(sketch: Sketch, width: int, height: int, share: float | None = None) -> Sketch:
+    """Cut or padded to a size; `share` of what was before is still to be seen."""
+    shown = min(1.0, (width * height) / max(1, sketch.width * sketch.height)) if share is None else share
+    return sketch.shared(shown).then(
+        ("canvas", width * height * sketch.frames * sketch.bands / MEGA), width=width, height=height
+    )
+
+
+def each(sketch: Sketch, args: Args) -> float:
+    """The share of the frames that a step is for."""
+    spans = args.get("frames")
+    return len(frame_numbers(spans, sketch.frames)) / sketch.frames if spans and sketch.frames > 1 else 1.0
+
+
+# -- text and overlays ------------------------------------------------------------------------------------------------
+
+
+def text_size(args: Args, dpi: float) -> tuple[int, int, int]:
+    """(width, height, characters) of text, by the widths of an average face."""
+    text = str(args["text"]).replace("\r\n", "\n").replace("\\n", "\n")
+    pixels = args["size"] * (args["dpi"] or dpi or 72.0) / 72
+    lines = text.split("\n")
+    longest = max(len(line) for line in lines) * pixels * 0.49
+    wrap = args.get("wrap")
+    count = float(len(lines))
+    if wrap and longest > wrap:
+        count = sum(max(1, math.ceil(len(line) * pixels * 0.49 / wrap)) for line in lines)
+        longest = wrap
+    return max(1, int(longest)), max(1, int(count * pixels * 1.25 * float(args.get("line") or 1))), len(text)
+
+
+def _text_terms(args: Args, dpi: float) -> tuple[list[tuple[str, float]], int, int]:
+    width, height, count = text_size(args, dpi)
+    factor = 2 ** (args.get("smoothfactor") or 0)
+    area = width * height * factor**2 / MEGA
+    terms = [("text.call", 1.0), ("text.chars", count / 1000), ("text.area", area)]
+    if factor > 1 or args.get("angle"):
+        terms.append(("text.changed", area))
+    return terms, width, height
+
+
+def inked(sketch: Sketch, args: Args, area: float) -> Sketch:
+    """An overlay of `area` (millions of pixels) put on."""
+    blend = args.get("blend", "Normal")
+    plain = blend in ("Normal", "Prenormal", "Under") and sketch.mode in (RGB, RGBA)
+    heavy = blend in ("Hue", "Saturation", "Color", "Luminosity", "Colorize")
+    area = min(area, sketch.area) * each(sketch, args)
+    terms = [("ink.plain" if plain else "ink.heavy" if heavy else "ink.formula", area * sketch.bands)]
+    terms += [("ink.base", sketch.values), ("ink.call", float(sketch.frames))]
+    if sketch.selection:
+        terms.append(("selected", sketch.values))
+    return sketch.then(*terms)
+
+
+# -- steps ---------------------------------------------------------------------------------------------------------
+
+
+def _scale(sketch: Sketch, args: Args, number: int) -> Sketch:
+    if any(args[name] is not None for name in ("x1", "y1", "x2", "y2")):
+        left, top = int(args["x1"] or 0), int(args["y1"] or 0)
+        right = int(args["x2"] if args["x2"] is not None else sketch.width)
+        bottom = int(args["y2"] if args["y2"] is not None else sketch.height)
+        sketch = on_canvas(decoded(sketch, number), max(1, right - left), max(1, bottom - top))
+    target = geometry.scaling(sketch.width, sketch.height, args["xs"], args["ys"], args["constrain"])
+    facts = sketch.undecoded
+    shrinks = facts is not None and facts.kind in ("jpeg", "webp", "png") and not facts.deep and not facts.inks
+    smaller = target.width <= sketch.width and target.height <= sketch.height
+    if shrinks and smaller and args["alg"] in ("Fast", "Smooth") and args["frames"] is None:
+        sketch = _shrunk(sketch, target.width, target.height, number)
+    sketch = resized(decoded(sketch, number), target.width, target.height, args["alg"])
+    if (target.width, target.height) != (target.canvas_width, target.canvas_height):
+        sketch = on_canvas(sketch, target.canvas_width, target.canvas_height)
+    return sketch
+
+
+def _crop(sketch: Sketch, args: Args, number: int) -> Sketch:
+    sketch = decoded(sketch, number)
+    left, top, width, height = geometry.area(args, sketch.width, sketch.height)
+    seen_x = max(0, min(left + width, sketch.width) - max(left, 0))
+    seen_y = max(0, min(top + height, sketch.height) - max(top, 0))
+    return on_canvas(sketch, width, height, seen_x * seen_y / (sketch.width * sketch.height))
+
+
+def _zoom(sketch: Sketch, args: Args, number: int) -> Sketch:
+    sketch = decoded(sketch, number)
+    xs = args["xs"].of(sketch.width) if args["xs"] is not None else sketch.width
+    ys = args["ys"].of(sketch.height) if args["ys"] is not None else sketch.height
+    factor = args["scale"] / 100
+    part = on_canvas(sketch, max(1, int(xs / factor)), max(1, int(ys / factor)))
+    return on_canvas(resized(part, xs, ys, args["alg"]), xs, ys)
+
+
+def _rotate(sketch: Sketch, args: Args, number: int) -> Sketch:
+    quarters = geometry.quarter_turns(args["angle"])
+    sized = args["xs"] is not None or args["ys"] is not None
+    if quarters is not None and args["resize"] and not sized and args["frames"] is None:
+        changed = sketch if quarters % 2 == 0 else replace(sketch, width=sketch.height, height=sketch.width)
+        return changed.then(("turn.quarter" if quarters % 2 else "turn.flip", sketch.values if quarters else 0.0))
+    sketch = decoded(sketch, number)
+    width, height = sketch.width, sketch.height
+    bounds = geometry.turned_bounds(width, height, args["angle"]) if args["resize"] else (width, height)
+    if args["xs"] is not None:
+        bounds = (args["xs"].of(bounds[0]), bounds[1])
+    if args["ys"] is not None:
+        bounds = (bounds[0], args["ys"].of(bounds[1]))
+    out = bounds[0] * bounds[1] * sketch.frames * sketch.bands / MEGA
+    name = "turn.free" if args["smooth"] else "turn.rough"
+    turned = sketch.then((name, out), ("turn.alpha", sketch.area if sketch.alpha else 0.0))
+    return replace(turned, width=bounds[0], height=bounds[1])
+
+
+def _flip(sketch: Sketch, args: Args, number: int) -> Sketch:
+    return sketch.then(("turn.flip", sketch.values))
+
+
+def _canvas(sketch: Sketch, args: Args, number: int) -> Sketch:
+    mode = _STORED_AS.get(args["rtype"], args["rtype"])
+    if args["transparency"] is not None and mode == RGB:
+        mode = RGBA
+    made = Sketch(args["xs"], args["ys"], mode, dpi=(args["dpi"], args["dpi"]))
+    return made.then(("canvas", made.values))
+
+
+def _make_text(sketch: Sketch, args: Args, number: int) -> Sketch:
+    terms, width, height = _text_terms(args, 72.0)
+    made = Sketch(width, height, RGBA, detail=0.1, dpi=(args["dpi"] or 72.0,) * 2)
+    return made.then(*terms, ("ink.plain", made.values if args["fillcolor"] is not None else 0.0))
+
+
+def _draw_text(sketch: Sketch, args: Args, number: int) -> Sketch:
+    sketch = decoded(sketch, number)
+    terms, width, height = _text_terms(args, sketch.dpi[1])
+    area = sketch.area if args["tile"] else width * height * sketch.frames / MEGA
+    return inked(sketch.then(*terms), args, area)
+
+
+def _shape(sketch: Sketch, args: Args, number: int) -> Sketch:
+    sketch = decoded(sketch, number)
+    reach = 2 * args["width"] + 1
+    if "rx" in args:
+        width, height = 2 * args["rx"], 2 * args["ry"]
+    elif "points" in args:
+        xs, ys = [x for x, _ in args["points"]], [y for _, y in args["points"]]
+        width, height = max(xs) - min(xs), max(ys) - min(ys)
+    elif "x1" in args:
+        width, height = abs(args["x2"] - args["x1"]), abs(args["y2"] - args["y1"])
+    else:
+        width, height = abs(args["xs"]), abs(args["ys"])
+    area = min((width + reach) * (height + reach), sketch.width * sketch.height) * sketch.frames / MEGA
+    return inked(sketch.then(("shape.call", 1.0), ("shape.area", area)), args, area)
+
+
+def _gradient(sketch: Sketch, args: Args, number: int) -> Sketch:
+    if not sketch.width:
+        sketch = Sketch(args["xs"] or 1, args["ys"] or 1)
+    sketch = decoded(sketch, number)
+    return sketch.then((f"gradient.{args['style']}", sketch.values))
+
+
+def _convert(sketch: Sketch, args: Args, number: int) -> Sketch:
+    sketch = decoded(sketch, number)
+    mode = _STORED_AS.get(args["rtype"], args["rtype"])
+    name = "convert.gray" if mode == GRAY else "convert"
+    return sketch.then((name, sketch.values), mode=mode, palette=0)
+
+
+def _correct(sketch: Sketch, args: Args, number: int) -> Sketch:
+    sketch = decoded(sketch, number)
+    wanted = str(args["destprofile"]).lower()
+    inks = "cmyk" in wanted
+    mode = (CMYKA if sketch.alpha else CMYK) if inks else (RGBA if sketch.alpha else RGB)
+    return sketch.then(
+        ("icc.cmyk" if inks or sketch.mode in (CMYK, CMYKA) else "icc", sketch.values), ("icc.call", 1.0), mode=mode
+    )
+
+
+def _reduce(sketch: Sketch, args: Args, number: int) -> Sketch:
+    sketch = decoded(sketch, number)
+    terms = [("reduce", sketch.values), ("reduce.colors", args["colors"] / 256), ("reduce.call", 1.0)]
+    if args["dither"]:
+        terms.append(("reduce.dither", sketch.values))
+    made = eager(sketch).then(*terms)
+    return replace(made, palette=args["colors"], detail=min(made.detail, 0.4))
+
+
+def eager(sketch: Sketch) -> Sketch:
+    """Looked at now, and again when it is used: what is pending is paid twice."""
+    repeated = tuple(term for term in sketch.pending if not term.once)
+    return replace(sketch, pending=(*sketch.pending, *repeated))
+
+
+def _import(sketch: Sketch, args: Args, number: int) -> Sketch:
+    sketch = decoded(sketch, number)
+    if str(args.get("channel", "")).lower() == "alpha" and not sketch.alpha:
+        sketch = replace(sketch, mode=RGBA)
+    return sketch.then(("importChannel", sketch.values))
+
+
+def _behind(sketch: Sketch, args: Args, number: int) -> Sketch:
+    sketch = decoded(sketch, number)
+    spread = float(args.get("size") or 0)
+    reach = math.ceil(args["blur"] * 3 + spread)
+    if args["enlarge"]:
+        grown = 2 * reach
+        sketch = replace(
+            sketch,
+            width=sketch.width + max(grown, reach + int(abs(args.get("dx", 0)))),
+            height=sketch.height + max(grown, reach + int(abs(args.get("dy", 0)))),
+        )
+    sketch = replace(sketch, mode=CMYKA if sketch.mode in (CMYK, CMYKA) else RGBA)
+    taps = sketch.area * (12 * args["blur"] + 2)
+    rank = ("rank.tap", sketch.area * 2 * (2 * spread + 1) if spread >= 1 else 0.0)
+    return sketch.then(("conv.int", taps if args["blur"] >= 0.1 else 0), rank, ("ink.plain", 2 * sketch.values))
+
+
+def taps_of(method: str, args: Args) -> float | None:
+    """Kernel taps a channel value of the filters that convolve; None for other methods."""
+    radius = float(args.get("radius") or 0)
+    match method:
+        case "blur":
+            return 2.0 * (2 * int(radius + 0.5) + 1) if radius >= 0.5 else 0.0
+        case "blurGaussianBlur" | "otherHighPass" | "sharpenUnsharpMask":
+            return 2.0 * (2 * math.ceil(3.04 * radius) + 1) if radius >= 0.1 else 0.0
+        case "blurBlur" | "sharpenSharpenMore":
+            return 9.0
+        case "sharpenSharpen":
+            return 5.0
+        case "blurMoreBlur":
+            return 27.0
+        case "blurMotionBlur":
+            return float(args["distance"])
+        case "stylizeFindEdges":
+            return 12.0
+        case "convolve":
+            return float(sum(1 for value in args["matrix"] if value))
+    return None
+
+
+def _filter(method: str) -> Callable[[Sketch, Args, int], Sketch]:
+    def change(sketch: Sketch, args: Args, number: int) -> Sketch:
+        sketch = decoded(sketch, number)
+        values = sketch.values * each(sketch, args)
+        taps = taps_of(method, args)
+        terms = [(f"op.{method}", values)]
+        if taps:
+            terms.append(("conv.tap", values * taps))
+        if method in ("otherMaximum", "otherMinimum"):
+            terms.append(("rank.tap", values * 2 * (2 * args["radius"] + 1)))
+        if sketch.alpha and (method.startswith(("blur", "pixellate"))):
+            terms.append(("filter.alpha", sketch.area))
+        if sketch.selection:
+            terms.append(("selected", values))
+        return sketch.then(*terms, detail=_detail_after(method, args, sketch.detail))
+
+    return change
+
+
+def _detail_after(method: str, args: Args, detail: float) -> float:
+    """Filters that smooth make a picture cheaper to encode, noise and edges dearer."""
+    if method in ("blur", "blurGaussianBlur"):
+        return detail / (1 + float(args["radius"]))
+    match method:
+        case "blurBlur" | "blurMoreBlur" | "blurMotionBlur" | "otherMaximum" | "otherMinimum":
+            return detail / 2
+        case "pixellateMosaic":
+            return detail / float(args["size"])
+        case "noiseAddNoise":
+            return min(1.0, detail + float(args["amount"]) / 60)
+        case "sharpenSharpen" | "sharpenSharpenMore" | "sharpenUnsharpMask" | "stylizeDiffuse" | "stylizeFindEdges":
+            return min(1.0, detail * 1.5)
+    return detail
+
+
+def _keep(sketch: Sketch, args: Args, number: int) -> Sketch:
+    return sketch
+
+
+def _selection(sketch: Sketch, args: Args, number: int) -> Sketch:
+    sketch = decoded(sketch, number)
+    if args["remove"]:
+        return replace(sketch, selection=False)
+    radius = args["radius"] or 0
+    return sketch.then(("selection", sketch.area), ("conv.int", sketch.area * radius * 6), selection=True)
+
+
+def _collapse(sketch: Sketch, args: Args, number: int) -> Sketch:
+    return replace(decoded(sketch, number), layers=())
+
+
+STEPS: dict[str, Callable[[Sketch, Args, int], Sketch]] = {
+    "scale": _scale,
+    "crop": _crop,
+    "pad": _crop,
+    "zoom": _zoom,
+    "rotate": _rotate,
+    "flip": _flip,
+    "mirror": _flip,
+    "makeCanvas": _canvas,
+    "makeText": _make_text,
+    "drawText": _draw_text,
+    "rectangle": _shape,
+    "ellipse": _shape,
+    "arc": _shape,
+    "polygon": _shape,
+    "line": _shape,
+    "gradient": _gradient,
+    "convert": _convert,
+    "colorCorrect": _correct,
+    "reduce": _reduce,
+    "importChannel": _import,
+    "dropShadow": _behind,
+    "glow": _behind,
+    "selection": _selection,
+    "collapse": _collapse,
+    "setResolution": _keep,
+    "setColor": _keep,
+    "setSourceProfile": _keep,
+    "setMetadata": _keep,
+    "setFrameDelay": _keep,
+    "setLayerName": _keep,
+}
+
+
+def step(method: str, sketch: Sketch, args: Args, number: int) -> Sketch:
+    """The sketch after a transform. Bounds are the real ones' business; here sizes are only kept sane."""
+    done = STEPS.get(method, _filter(method))(sketch, args, number)
+    if done.width * done.height * done.frames > 4 * limits.PIXELS_MAX:
+        raise Problem(422, "picture_too_large", f"a picture may have at most {limits.PIXELS_MAX} pixels")
+    return done
+
+
+# -- saving --------------------------------------------------------------------------------------------------------
+
+_QUALITY = {"jpeg": 85, "webp": 80, "avif": 55, "tiff": 85, "pdf": 85}
+
+
+def saved(sketch: Sketch, args: Args, number: int) -> tuple[str, list[Term]]:
+    """(format, terms of settling and encoding)."""
+    sketch = decoded(sketch, number)
+    if args["frames"] is not None:
+        chosen = max(1, len(frame_numbers(args["frames"], sketch.frames)))
+        sketch = replace(sketch.shared(chosen / sketch.frames), frames=chosen)
+    moves = sketch.moves or args["delay"] is not None
+    kind = args["type"] or (type_of_name(args["name"]) if args["name"] else None)
+    kind = kind or ("gif" if moves else "png" if sketch.alpha else "jpeg")
+    all_frames = kind in ("gif", "webp", "tiff", "pdf") or (kind == "png" and moves)
+    if sketch.frames > 1 and not all_frames:
+        sketch = replace(sketch.shared(1 / sketch.frames), frames=1)
+    terms = [*sketch.pending, Term(f"save.{kind}.call", 1)]
+    quality = (args["quality"] or _QUALITY.get(kind, 80)) / 100
+    # What a lossless encoder meets in a photograph is noise soon, however small the lossy file it came from.
+    exact = kind in ("png", "gif", "tiff") or (kind == "webp" and args["lossless"])
+    bits = sketch.detail**0.5 if exact else quality**3 * sketch.detail
+    for name, amount in _encoding(kind, sketch, args, moves):
+        terms += [Term(name, amount), Term(f"{name}.detail", amount * bits)]
+    if sketch.frames > 1:
+        terms.append(Term(f"save.{kind}.frames", float(sketch.frames)))
+    return kind, terms
+
+
+def _encoding(kind: str, sketch: Sketch, args: Args, moves: bool) -> list[tuple[str, float]]:
+    values, area = sketch.values, sketch.area
+    match kind:
+        case "jpeg" | "pdf":
+            full = args["subsampling"] == "off" or (args["subsampling"] == "auto" and (args["quality"] or 85) >= 90)
+            slow = kind == "jpeg" and (args["progressive"] or args["interlaced"])
+            name = f"save.jpeg{'.444' if full else ''}{'.progressive' if slow else ''}"
+            return [(name, area * min(3, sketch.bands) if sketch.mode not in (CMYK, CMYKA) else values)]
+        case "png":
+            if moves and sketch.frames > 1:
+                return [(f"save.png.{args['level']}", area * 4), ("save.apng", area)]
+            if sketch.palette or args["colors"] is not None:
+                return [("save.png.palette", area)]
+            return [(f"save.png.{args['level']}", values), *([("save.png.interlaced", values)] * args["interlaced"])]
+        case "webp":
+            effort = min(6, args["effort"]) if args["effort"] is not None else 4
+            name = f"save.webp.{'lossless.' if args['lossless'] else ''}{effort}"
+            return [(name, area), *([("save.webp.alpha", area)] if sketch.alpha else [])]
+        case "avif":
+            effort = args["effort"] if args["effort"] is not None else 2
+            return [(f"save.avif.{'lossless.' if args['lossless'] else ''}{effort}", area)]
+        case "gif":
+            effort = args["effort"] if args["effort"] not in (None, 0) else 7
+            return [("save.gif", area), ("save.gif.effort", area * effort / 10)]
+        case "tiff":
+            return [(f"save.tiff.{args['compression']}", values)]
+        case _:
+            return [(f"save.{kind}", values)]

@@ -1,0 +1,170 @@
+"""Estimates (G-8): terms of scripts run dry, and what is made of them."""
+
+import json
+
+import pytest
+import pyvips
+
+from dservices.mediagen import catalogue, estimating, operations, sketching, trials
+from dservices.mediagen.calibrate import errors, fit
+from dservices.mediagen.catalogue import MEDIA, check
+from dservices.mediagen.estimating import Model, SketchHost
+from dservices.mediagen.facts import Facts
+from dservices.mediagen.fonts import Fonts
+from dservices.mediagen.mrl import Mrl
+
+PHOTO = Facts("jpeg", 3_000_000, 4000, 3000)
+
+
+def host_of(facts: Facts = PHOTO) -> SketchHost:
+    """A host without an engine in front of it; every source has these facts."""
+    made = SketchHost(
+        Mrl("http://o.example/a.ms", "main", (), {}, ""),
+        {},
+        None,
+        Fonts(None),
+        locate=lambda line, column: (1, 1, None),
+    )
+    made.facts = lambda name: facts
+    call(made, "Media", 1)
+    return made
+
+
+def call(host: SketchHost, name: str, handle: int = 1, /, **named: object) -> object:
+    packed = {"named": [[key, value] for key, value in named.items()]}
+    answer = json.loads(host.call(json.dumps([name if name == "Media" else f"media.{name}", handle, packed])))
+    assert "problem" not in answer, host.problems
+    return answer["value"]
+
+
+def terms(*steps: tuple[str, dict], facts: Facts = PHOTO) -> dict[str, float]:
+    host = host_of(facts)
+    for name, named in steps:
+        call(host, name, **named)
+    return host.terms
+
+
+LOAD, SAVE = ("load", {"name": "p.jpg"}), ("save", {"type": "jpeg"})
+
+
+def test_a_thumbnail_is_decoded_at_half_size() -> None:
+    """libvips leaves a reserve of two: 4000 to 800 is a fifth, so the decoder halves."""
+    found = terms(LOAD, ("scale", {"xs": 800, "ys": 600}), SAVE)
+    assert found["load.jpeg.by2"] == 36.0 and "load.jpeg" not in found
+    assert found["save.jpeg"] == pytest.approx(1.44)
+    assert found["load.jpeg.bytes"] == 3.0
+
+
+def test_a_crop_behind_makes_a_step_cheaper_but_not_the_decoding() -> None:
+    whole = terms(LOAD, ("adjustHsb", {"hue": 20}), SAVE)
+    part = terms(LOAD, ("adjustHsb", {"hue": 20}), ("crop", {"xs": 400, "ys": 300}), SAVE)
+    assert part["op.adjustHsb"] == pytest.approx(whole["op.adjustHsb"] / 100)
+    assert part["load.jpeg"] == whole["load.jpeg"] == 36.0
+
+
+def test_two_saves_decode_once_and_compute_twice() -> None:
+    found = terms(LOAD, ("adjustHsb", {"hue": 20}), ("save", {"type": "jpeg", "name": "mem:/a"}), SAVE)
+    assert found["load.jpeg"] == 36.0 and found["op.adjustHsb"] == 72.0
+
+
+def test_what_nobody_looks_at_costs_nothing() -> None:
+    assert "op.adjustHsb" not in terms(LOAD, ("adjustHsb", {"hue": 20}))
+
+
+def test_sizes_are_those_of_the_real_steps() -> None:
+    """The dry run and the real one must agree on width and height, or scripts that ask take another way."""
+    data = pyvips.Image.black(400, 300, bands=3).copy(interpretation="srgb").jpegsave_buffer()
+    steps = [
+        ("scale", {"xs": 137, "constrain": True}), ("rotate", {"angle": 31}), ("crop", {"xs": 90, "x": -5}),
+        ("pad", {"xs": "150%"}), ("zoom", {"xs": 77, "scale": 300}), ("rotate", {"angle": 270}),
+        ("scale", {"x1": 3, "y1": 4, "x2": 40, "y2": 60, "xs": 50, "ys": 50, "constrain": True}), ("dropShadow", {}), ("convert", {"rtype": "Gray"}),
+    ]  # fmt: skip
+    from dservices.mediagen import loading
+
+    picture = loading.load(data, "x", check(MEDIA["load"], {"named": [["name", "x"]]}))
+    host = host_of(Facts("jpeg", len(data), 400, 300))
+    call(host, "load", name="x")
+    for name, named in steps:
+        args = check(MEDIA[name], {"named": [[key, value] for key, value in named.items()]})
+        picture = operations.TRANSFORMS[name](None, picture, args)
+        call(host, name, **named)
+        if name == "dropShadow":  # the shadow's room is only about right
+            assert call(host, "getWidth") == pytest.approx(picture.width, abs=12)
+            break
+        assert (call(host, "getWidth"), call(host, "getHeight")) == (picture.width, picture.height), name
+
+
+@pytest.mark.parametrize("method", sorted(set(operations.TRANSFORMS) - {"setMetadata", "setPixel"}))
+def test_every_transform_can_be_run_dry(method: str) -> None:
+    """New methods are estimated as one pass under their own name until they are measured."""
+    host = host_of()
+    call(host, "load", name="p.jpg")
+    call(host, "scale", xs=200, ys=150)
+    call(host, "Media", 2)
+    call(host, "load", 2, name="p.jpg")
+    values = {"source": {"$": "media", "v": 2}, "media": {"$": "media", "v": 2}, "text": "T", "angle": 3, "index": 1, "matrix": "1,1,1,1,1,1,1,1,1",
+              "destprofile": "rgb", "sourceprofile": "rgb", "points": "1,1;5,5;9,1", "rtype": "RGBA-32", "color": 5, "layers": None, "blend": "Normal",
+              "name": "Top", "visible": True, "opacity": 100, "delay": 50}  # fmt: skip
+    named = {}
+    for name, (_, default) in MEDIA[method].parameters.items():
+        if default is catalogue.REQUIRED:
+            named[name] = values.get(name, 20)
+    if method in ("composite", "selection"):
+        named["source"] = values["source"]
+    call(host, method, **named)
+    call(host, "save", type="png")
+    assert host.terms["save.png.palette" if method == "reduce" else "save.png.6"] > 0
+
+
+@pytest.mark.parametrize("method", sorted(operations.QUERIES))
+def test_every_query_has_a_dry_answer(method: str) -> None:
+    assert hasattr(SketchHost, f"_query_{method}")
+
+
+def test_the_model_multiplies_and_takes_relatives_for_the_unknown() -> None:
+    model = Model({"a.x": 10.0, "a.y": 30.0, "a.call": 999.0, "b": 0.0}, 1, "t")
+    assert model.cpu_ns({"a.x": 2.0, "b": 5.0}) == 20
+    assert model.of("a.new") == 20.0
+    assert model.of("a.x.detail") == 0.0 and model.of("c") == 0.0
+    assert model.cpu_ns({"a.x": 1.0}, 2.5) == 25
+
+
+def test_the_fit_finds_what_made_the_times() -> None:
+    truth = {"a": 5.0, "b": 0.0, "c": 40.0}
+    rows = [
+        ({"a": a, "b": b, "c": c}, 5.0 * a + 40.0 * c) for a in (1.0, 2.0, 9.0) for b in (0.0, 3.0) for c in (0.5, 4.0)
+    ]
+    found = fit(rows)
+    assert found == pytest.approx(truth, abs=1e-3)
+    assert max(map(abs, errors(rows, found))) < 1e-4
+
+
+def test_the_committed_table_prices_every_term_of_its_trials() -> None:
+    """A term that a trial uses and the table lacks means: calibrate again."""
+    model = estimating.model()
+    assert model.yardstick_ns > 0
+    assert len(trials.CALIBRATION) > 300
+    host = host_of()
+    for name in ("load", "scale", "drawText", "blurGaussianBlur", "save"):
+        named = {
+            "load": {"name": "p"},
+            "scale": {"xs": 500, "ys": 400},
+            "drawText": {"text": "a"},
+            "save": {"type": "webp"},
+        }
+        call(host, name, **named.get(name, {}))
+    assert not [name for name in host.terms if name not in model.coefficients]
+    assert 20e6 < model.cpu_ns(host.terms) < 2e9
+
+
+def test_a_text_is_about_as_large_as_it_will_be() -> None:
+    from dservices.mediagen import lettering
+
+    fonts = Fonts(None)
+    fonts.install()
+    for text, size in (("Compute Generation Network", 36), ("A", 200), ("several\nlines of text", 20)):
+        args = check(MEDIA["drawText"], {"named": [["text", text], ["size", size]]})
+        mask = lettering.mask_of(fonts, args, 72.0)
+        width, height, _ = sketching.text_size(args, 72.0)
+        assert width == pytest.approx(mask.width, rel=0.4)
+        assert height == pytest.approx(mask.height, rel=0.95)
