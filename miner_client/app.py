@@ -93,11 +93,20 @@ async def _run(life: process.Life, settings: MinerSettings) -> int | None:
 
 
 async def _work_when_ready(client: "Client", dservices: "dict[str, DService]") -> None:
-    """A miner dials only when what it offers is healthy."""
-    for dservice in dservices.values():
-        while not await dservice.wait_ready(60):
-            pass
-    await client.run()
+    """A miner offers what has been healthy. One DService that does not start keeps nobody else's work away."""
+    waits = [asyncio.create_task(one.wait_offerable(), name=f"offer {one.name}") for one in dservices.values()]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        _, late = await asyncio.wait(waits, timeout=limits.OFFER_WAIT_MS / 1000)
+        if late:
+            missing = sorted(one.name for one in dservices.values() if not one.can_be_offered)
+            logs.get("miner").warning("dservice.not_offered_yet", names=missing)
+        for wait in late:
+            wait.add_done_callback(lambda done: None if done.cancelled() else client.greet_anew())
+        await client.run()
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 @contextlib.contextmanager

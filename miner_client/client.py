@@ -79,6 +79,7 @@ class Client:
         self._work: Work | None = None
         self._idle = asyncio.Event()
         self._is_leaving = False
+        self._dials_at_once = False
         self._welcomed_at_ns = 0
 
     @property
@@ -99,12 +100,24 @@ class Client:
                 problem = f"{type(error).__name__}: {error}"
             if self._is_leaving:
                 return
+            if self._dials_at_once:
+                self._dials_at_once = False
+                continue
             count = failures.ended((time.monotonic_ns() - began) // 1_000_000)
             wait_ms = limits.REFUSED_WAIT_MS if refused else _BACKOFF.wait_ms(count, random.random())  # noqa: S311
             (_log.error if refused else _log.warning)(
                 "tunnel.ended", node=self._address, problem=problem, again_in_ms=wait_ms
             )
             await asyncio.sleep(wait_ms / 1000)
+
+    def greet_anew(self) -> None:
+        """What this miner offers has changed: what runs finishes, then it dials again."""
+        link, work = self._link, self._work
+        if link is not None and work is not None and not link.is_closed and not self._is_leaving:
+            self._dials_at_once = True
+            link.tunnel.send_slots(SlotsMessage(0))
+            link.flush()
+            self._leaving_task = asyncio.get_running_loop().create_task(self._leave(link, work), name="greet anew")
 
     async def drain(self, timeout_s: float) -> None:
         """Takes no new work, finishes what runs, and closes the tunnel."""
@@ -157,8 +170,9 @@ class Client:
                 self._idle.set()
 
     def _hello(self) -> Hello:
-        offers = tuple(DServiceOffer(one.name, one.settings.version) for one in self._dservices.values())
-        kinds = {one.kind for one in self._dservices.values()}
+        offered = [one for one in self._dservices.values() if one.can_be_offered]
+        offers = tuple(DServiceOffer(one.name, one.settings.version) for one in offered)
+        kinds = {one.kind for one in offered}
         return Hello(
             account_id=self._identity.account_id,
             miner_id=self._identity.miner_id,
@@ -180,7 +194,8 @@ class Client:
         if isinstance(event, Welcome):
             self._welcomed_at_ns = time.monotonic_ns()
             _log.info("tunnel.welcome", node=event.node_id, tier=event.tier, miner=event.miner_public_id)
-            missing = {one.name for one in self._dservices.values()} - {offer.name for offer in event.dservices}
+            offered = {one.name for one in self._dservices.values() if one.can_be_offered}
+            missing = offered - {offer.name for offer in event.dservices}
             if missing:
                 _log.warning("tunnel.dservices_refused", names=sorted(missing))
             self._on_welcome(event)

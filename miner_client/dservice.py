@@ -34,6 +34,7 @@ class DService:
         self._runner: Runner | None = None
         self._hop: Hop | None = None
         self._ready = asyncio.Event()
+        self._seen_healthy = asyncio.Event()
         self._doubt = asyncio.Event()
         self._meter = Meter()
         self._keys = 0
@@ -53,6 +54,14 @@ class DService:
     @property
     def is_ready(self) -> bool:
         return self._ready.is_set()
+
+    @property
+    def can_be_offered(self) -> bool:
+        """Whether it has been healthy once: what ends later is restarted, and requests wait for that."""
+        return self._seen_healthy.is_set()
+
+    async def wait_offerable(self) -> None:
+        await self._seen_healthy.wait()
 
     @property
     def hop(self) -> Hop:
@@ -106,6 +115,7 @@ class DService:
         self._hop = Hop(runner.socket_path)
         self._doubt.clear()
         self._ready.set()
+        self._seen_healthy.set()
 
     async def _watch(self, runner: Runner) -> str:
         """Returns when it has ended or must be ended, with the reason."""

@@ -73,7 +73,7 @@ async def a_network(
     authority.issue_server("node", ["127.0.0.1"]).save(tmp_path / "node.pem", tmp_path / "node.key")
     tls = server_context((tmp_path / "node.pem", tmp_path / "node.key"))
     async with false_node(port, tls) as node, a_miner(tmp_path, port, dservice) as miner:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await node.arrived.wait()
         yield node, miner
 
@@ -220,6 +220,25 @@ async def test_it_dials_again_when_the_node_was_away(tmp_path: Path, free_port: 
         async with asyncio.timeout(10):
             await node.arrived.wait()
         assert len(node.hellos) == 3
+
+
+async def test_a_dservice_that_does_not_start_keeps_no_other_away(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """M-3: what is healthy is offered; what becomes healthy later is offered by a new greeting."""
+    late = f"""
+[dservices.late]
+version = "1"
+command = ["sh", "-c", "sleep 7; exec {sys.executable} {NOOP}"]
+"""
+    async with a_network(tmp_path, free_port(), NOOP_TABLE + late) as (node, miner):
+        assert [offer.name for offer in node.hellos[0].dservices] == ["noop"]
+        await node.open("/noop/100").whole()
+        running = node.open("/burn/4000")
+        async with asyncio.timeout(20):
+            while len(node.hellos) < 2:
+                await asyncio.sleep(0.05)
+        assert sorted(offer.name for offer in node.hellos[1].dservices) == ["late", "noop"]
+        assert (await running.done).statement.status == 200, "what ran was finished first"
+        await node.open("/noop/100").whole()
 
 
 async def test_a_killed_miner_leaves_no_dservice(tmp_path: Path, free_port: Callable[[], int]) -> None:
