@@ -14,6 +14,7 @@ die, the worker process dies with it, and the pool answers for it.
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import queue
 import threading
@@ -87,6 +88,19 @@ def _library() -> ctypes.CDLL:
     return init_mini_racer(flags=("--single-threaded",), ignore_duplicate_init=True)
 
 
+@functools.cache
+def _start_code(table: str) -> str:
+    """The prelude over this table; without comments and indentation, which V8 would read in every context."""
+    prelude = resources.files("dservices.mediagen").joinpath("prelude.js").read_text("utf-8")
+    lines = (line.strip() for line in prelude.splitlines())
+    short = "\n".join(line for line in lines if not line.startswith("//"))
+    return (
+        f"Object.defineProperty(globalThis, '__start', {{value: {short.strip()}"
+        f"(__host, __buffer, {limits.CALL_MAX_CHARS}, {table})}});"
+        "delete globalThis.__host; delete globalThis.__buffer; 1\n//# sourceURL=mediascript"
+    )
+
+
 class Context:
     """One isolate with MediaScript's objects in place. Used for one script, then closed."""
 
@@ -117,13 +131,7 @@ class Context:
         global_object = self._evaluate("globalThis")
         function = library.mr_make_js_callback(context, _HOST_CALLBACK)
         library.mr_set_object_item(context, global_object.raw, self._string("__host"), function)
-        full = json.dumps({**table, "removed": REMOVED_GLOBALS})
-        prelude = resources.files("dservices.mediagen").joinpath("prelude.js").read_text("utf-8")
-        started = self._evaluate(
-            f"Object.defineProperty(globalThis, '__start', {{value: {prelude.strip()}"
-            f"(__host, __buffer, {limits.CALL_MAX_CHARS}, {full})}});"
-            "delete globalThis.__host; delete globalThis.__buffer; 1\n//# sourceURL=mediascript"
-        )
+        started = self._evaluate(_start_code(json.dumps({**table, "removed": REMOVED_GLOBALS})))
         if started.type >= _FIRST_ERROR:
             raise RuntimeError(f"the prelude failed: {started.text[:300]}")
 
@@ -205,10 +213,12 @@ class Context:
             self._host_since = time.monotonic()
         try:
             length = self._memory[0]
-            assert self._host is not None
-            if not 0 <= length <= limits.CALL_MAX_CHARS:
+            if self._host is None:  # the prelude warms up
+                answer = "{}"
+            elif not 0 <= length <= limits.CALL_MAX_CHARS:
                 raise ValueError("length")
-            answer = self._host(bytes(self._units[: 2 * length]).decode("utf-16-le", "surrogatepass"))
+            else:
+                answer = self._host(bytes(self._units[: 2 * length]).decode("utf-16-le", "surrogatepass"))
         except BaseException:
             answer = '{"problem":{"code":"internal_error","status":500,"detail":"the host failed"}}'
         data = answer.encode("utf-16-le", "surrogatepass")

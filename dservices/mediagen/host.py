@@ -426,7 +426,7 @@ def script_table() -> dict[str, Any]:
 
     return {
         "version": catalogue.VERSION,
-        "media": list(MEDIA),
+        "methods": {name.lower(): name for name in MEDIA},
         "req": list(REQ),
         "resp": list(RESP),
         "profile": list(PROFILE),

@@ -5,7 +5,7 @@
 (function (hostCall, buffer, capacity, table) {
   "use strict";
   const request = new Uint16Array(buffer, 8, capacity), header = new Int32Array(buffer, 0, 2);
-  const { apply, construct, ownKeys } = Reflect;
+  const { apply, construct, ownKeys, get: reflectGet } = Reflect, hasOwn = Object.prototype.hasOwnProperty;
   const stringify = JSON.stringify, parse = JSON.parse, charCodeAt = String.prototype.charCodeAt;
   const fromCharCode = String.fromCharCode, subarray = request.subarray, toLowerCase = String.prototype.toLowerCase;
   const isArray = Array.isArray, isInteger = Number.isInteger, slice = Array.prototype.slice, exec = RegExp.prototype.exec;
@@ -118,7 +118,7 @@
 
   // -- objects -----------------------------------------------------------------------------------------------------
   let missing = "";
-  const methodNames = create(null);
+  const methodNames = setPrototypeOf(table.methods, null);
   function Media() {
     if (new.target === undefined) throw new TypeErr("Media is made with new Media()");
     apply(mapSet, handles, [this, { kind: "media", value: nextHandle }]);
@@ -135,17 +135,19 @@
       defineProperty(prototype, name, { value: method, writable: true, configurable: true, enumerable: false });
     }
   }
-  install(Media.prototype, "media", table.media);
-  for (const name of table.media) methodNames[apply(toLowerCase, name, [])] = name;
-  // Names are case-insensitive; one that is unknown is remembered, so that the call's TypeError can be explained.
+  // Methods are made when they are first asked for: a script uses five of a hundred, and making them takes time in every
+  // context. Names are case-insensitive; one that is unknown is remembered, so that the call's TypeError can be explained.
   setPrototypeOf(Media.prototype, new Proxy(create(Object.prototype), { get(target, key, receiver) {
     if (typeof key === "string" && !(key in Object.prototype)) {
       const known = methodNames[apply(toLowerCase, key, [])];
-      if (known !== undefined) return Media.prototype[known];
+      if (known !== undefined) {
+        if (!apply(hasOwn, Media.prototype, [known])) install(Media.prototype, "media", [known]);
+        return Media.prototype[known];
+      }
       missing = key;
     }
-    return Reflect.get(target, key, receiver);
-  } }));
+    return reflectGet(target, key, receiver);
+  }, has(target, key) { return key in target || typeof key === "string" && methodNames[apply(toLowerCase, key, [])] === key; } }));
 
   function IccProfile(source) {
     if (new.target === undefined) throw new TypeErr("IccProfile is made with new IccProfile(media)");
@@ -212,7 +214,10 @@
     }
     return Class;
   }
-  const IPTCMetadata = metadataClass("IPTC"), ExifMetadata = metadataClass("Exif");
+  for (const kind of ["IPTC", "Exif"]) { // the same: nearly no script needs them
+    const name = kind + "Metadata", fix = (value) => { defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false }); return value; };
+    defineProperty(globalThis, name, { get() { return fix(metadataClass(kind)); }, set: fix, configurable: true, enumerable: false });
+  }
   function File(path) {
     if (new.target === undefined) throw new TypeErr("File is made with new File(path)");
     apply(mapSet, handles, [this, { kind: "file", value: toStr(path) }]);
@@ -256,7 +261,7 @@
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
   };
 
-  const globals = { Media, IccProfile, RgbColor, CmykColor, TextResponse, XmlDocument, IPTCMetadata, ExifMetadata, File, Zip, RespType, req, resp, rgb, RgbColorFromPct,
+  const globals = { Media, IccProfile, RgbColor, CmykColor, TextResponse, XmlDocument, File, Zip, RespType, req, resp, rgb, RgbColorFromPct,
     MediaScriptError,
     print: function print() { let line = ""; for (let i = 0; i < arguments.length; i++) line += (i ? " " : "") + toStr(arguments[i]); call("print", 0, { positional: [line] }); },
     version: function version() { return table.version; },
@@ -278,6 +283,8 @@
       return stringify({ thrown: apply(String.prototype.slice, text, [0, 2000]), stack: apply(String.prototype.slice, stack, [0, 4000]), missing: missing });
     } catch (_) { return stringify({ thrown: "the script threw something that cannot be shown", stack: "", missing: "" }); }
   }
+  // Once through what every call needs, so that it is compiled before somebody waits.
+  exchange(stringify(["warm", 0, packed([named("x", [1, "", true])])])); packed(["", {}]); decode([{ $: "" }]); report("");
   return function start(name, args) {
     try {
       let entry;

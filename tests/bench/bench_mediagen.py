@@ -1,100 +1,164 @@
 """MediaGen beside libvips by hand, Pillow, sharp and thumbor: the same pictures, one core each, one run, ratios (G-7).
 
-    .venv/bin/python tests/bench/bench_mediagen.py [--rounds 7] [--peers libvips,pillow,sharp,thumbor]
+    .venv/bin/python tests/bench/bench_mediagen.py [--rounds 5] [--burst 6] [--cases 0,1] [--peers libvips,pillow,...]
 
-Peers live in .cache/bench (a virtual environment and a folder of Node packages of their own, installed on first use by package
-name); one that cannot be installed is left out by name. MediaGen runs with one worker and is asked over HTTP, script and all,
-sources from a server on loopback; the others read files and call their library in a process that is already warm; thumbor
-is asked over HTTP with its file loader. Nothing is cached between rounds on any side (MediaGen's answers are not reused).
+Peers live in .cache/bench (a virtual environment and a folder of Node packages of their own, installed on first use by
+package name); one that cannot be installed is left out by name.
+
+What is measured is pinned to the first processor this process may use: front and worker of MediaGen together, thumbor, or
+a peer's process. The client and the web server with the sources have the other one. Each round asks every contender for a
+burst of pictures, one after the other over one connection, so that a change of the machine's speed meets all alike;
+figures are medians of the rounds' means. A burst leaves no pause in which MediaGen could prepare for free.
+
+* MediaGen, kept: as it is installed. Scripts and sources come over HTTP and are asked about at every use (304).
+* MediaGen, cold: `CACHE_BYTES=0`; every use fetches all bytes anew.
+* by hand: the library called in a process that is warm, reading a file; no HTTP, no script. `thumbnail` is what libvips
+  recommends; `shrink 4` loads the JPEG at a quarter and resizes the rest, which is what `alg @ 'Fast'` does; `resize` decodes
+  everything first. All write with the same quality, effort, compression and filter as MediaGen's script asks for.
+* thumbor over HTTP: from files (no storage), and with the picture over HTTP.
+
+Memory is the peak resident size of the process with the pixels while it did the case (shared libraries and sources
+included); MediaGen's bound is RLIMIT_DATA of a worker.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import os
+import resource
 import shutil
 import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache/bench"
 SOURCES = CACHE / "sources"
+PROCESSORS = sorted(os.sched_getaffinity(0))
+MEASURED, BESIDE = {PROCESSORS[0]}, {PROCESSORS[-1]}
 
+_TEXT_AND_MARK = (
+    " m.drawText(text @ 'Compute Generation Network', size @ 36, color @ 0xFFFFFF, x @ 400, y @ 300);"
+    " var w = new Media(); w.load(name @ 'mark.png');"
+    " m.composite(source @ w, x @ 20, y @ 20, handleX @ 'left', handleY @ 'top', opacity @ 128);"
+)
 CASES: dict[str, str] = {
-    "12-megapixel JPEG to 800 px JPEG": "m.load(name @ 'photo.jpg'); m.scale(xs @ 800, ys @ 600); m.save(type @ 'jpeg', quality @ 80);",
-    "the same with text and watermark": (
+    "12-megapixel JPEG to 800 px JPEG, Fast": (
+        "m.load(name @ 'photo.jpg'); m.scale(xs @ 800, ys @ 600); m.save(type @ 'jpeg', quality @ 80);"
+    ),
+    "12-megapixel JPEG to 800 px JPEG, Smooth": (
+        "m.load(name @ 'photo.jpg'); m.scale(xs @ 800, ys @ 600, alg @ 'Smooth'); m.save(type @ 'jpeg', quality @ 80);"
+    ),
+    "Fast with text and watermark": (
         "m.load(name @ 'photo.jpg'); m.scale(xs @ 800, ys @ 600);"
-        " m.drawText(text @ 'Compute Generation Network', size @ 36, color @ 0xFFFFFF, x @ 400, y @ 300);"
-        " var w = new Media(); w.load(name @ 'mark.png'); m.composite(source @ w, x @ 20, y @ 20, handleX @ 'left', handleY @ 'top', opacity @ 128);"
-        " m.save(type @ 'jpeg', quality @ 80);"
+        + _TEXT_AND_MARK
+        + " m.save(type @ 'jpeg', quality @ 80);"
     ),
     "PNG to WebP": "m.load(name @ 'picture.png'); m.save(type @ 'webp', quality @ 80);",
     "PDF page to PNG at 150 dpi": "m.load(name @ 'document.pdf', dpi @ 150); m.save(type @ 'png', level @ 1);",
     "animated GIF to WebP": "m.load(name @ 'anim.gif'); m.save(type @ 'webp', quality @ 80);",
-    "nothing (1 x 1 canvas): overhead": "m.makeCanvas(xs @ 1, ys @ 1); m.save(type @ 'png');",
+    "overhead: a script that draws one pixel": "m.makeCanvas(xs @ 1, ys @ 1); m.save(type @ 'png');",
+    "overhead: a script that answers a text": "resp.setObject(new TextResponse('x'), RespType.Streamed);",
 }
 
 VIPS = """
-import json, sys, time, pyvips, pypdfium2
+import resource, sys, time, pyvips, pypdfium2
 pyvips.cache_set_max(0)
 I = pyvips.Image
-def case0(): return I.thumbnail('photo.jpg', 800, height=600, size='force').jpegsave_buffer(Q=80, keep='none')
-def case1():
-    i = I.thumbnail('photo.jpg', 800, height=600, size='force')
+def small(): return I.thumbnail('photo.jpg', 800, height=600, size='force')
+def quarter(): return I.jpegload('photo.jpg', shrink=4, access='sequential').resize(0.8, vscale=0.8)
+def marked(i):
     t = I.text('Compute Generation Network', font='sans 36', dpi=72)
-    o = I.black(1, 1).linear([1, 1, 1], [255, 255, 255]).embed(0, 0, t.width, t.height, extend='copy').cast('uchar').bandjoin(t).copy(interpretation='srgb')
-    i = i.composite2(o, 'over', x=400 - t.width // 2, y=300 - t.height // 2)
+    o = I.black(1, 1).linear([1, 1, 1], [255, 255, 255]).embed(0, 0, t.width, t.height, extend='copy').cast('uchar')
+    i = i.composite2(o.bandjoin(t).copy(interpretation='srgb'), 'over', x=400 - t.width // 2, y=300 - t.height // 2)
     w = I.new_from_file('mark.png'); w = w[0:3].bandjoin((w[3] * 0.5).cast('uchar')).copy(interpretation='srgb')
-    return i.composite2(w, 'over', x=20, y=20)[0:3].cast('uchar').jpegsave_buffer(Q=80, keep='none')
-def case2(): return I.new_from_file('picture.png', access='sequential').webpsave_buffer(Q=80, keep='none')
-def case3():
+    return i.composite2(w, 'over', x=20, y=20)[0:3].cast('uchar')
+def jpeg(i): return i.jpegsave_buffer(Q=80, keep='none')
+def page():
     d = pypdfium2.PdfDocument('document.pdf'); b = d[0].render(scale=150 / 72, rev_byteorder=True, prefer_bgrx=True)
     i = I.new_from_memory(bytes(b.buffer), b.width, b.height, 4, 'uchar')[0:3].copy(interpretation='srgb')
-    r = i.pngsave_buffer(compression=1, filter='sub'); d.close(); return r
-def case4(): return I.new_from_file('anim.gif[n=-1]').webpsave_buffer(Q=80, keep='none')
+    r = i.pngsave_buffer(compression=1, filter='sub', keep='none'); d.close(); return r
+BEST = [
+    lambda: jpeg(quarter()), lambda: jpeg(small()), lambda: jpeg(marked(quarter())),
+    lambda: I.new_from_file('picture.png', access='sequential').webpsave_buffer(Q=80, keep='none'), page,
+    lambda: I.new_from_file('anim.gif[n=-1]', access='sequential').webpsave_buffer(Q=80, keep='none')]
+OTHER = [
+    lambda: jpeg(small()), lambda: jpeg(I.jpegload('photo.jpg', access='sequential').resize(0.2, vscale=0.2)),
+    lambda: jpeg(marked(small()))]
 """
 PILLOW = """
-import io, json, sys, time
+import io, resource, sys, time
 from PIL import Image, ImageDraw, ImageFont
 def out(i, kind, **k): b = io.BytesIO(); i.save(b, kind, **k); return b.getvalue()
 def small(): i = Image.open('photo.jpg'); i.draft('RGB', (800, 600)); return i.resize((800, 600), Image.LANCZOS)
-def case0(): return out(small(), 'JPEG', quality=80)
-def case1():
-    i = small(); ImageDraw.Draw(i).text((400, 300), 'Compute Generation Network', anchor='mm', font=ImageFont.load_default(36), fill='white')
-    w = Image.open('mark.png'); i.paste(w, (20, 20), w.getchannel('A').point(lambda v: v // 2)); return out(i, 'JPEG', quality=80)
-def case2(): return out(Image.open('picture.png'), 'WEBP', quality=80, method=4)
-case3 = None
-def case4(): i = Image.open('anim.gif'); return out(i, 'WEBP', quality=80, method=4, save_all=True)
+def marked():
+    i, font = small(), ImageFont.load_default(36)
+    ImageDraw.Draw(i).text((400, 300), 'Compute Generation Network', anchor='mm', font=font, fill='white')
+    w = Image.open('mark.png'); i.paste(w, (20, 20), w.getchannel('A').point(lambda v: v // 2)); return i
+BEST = [
+    lambda: out(small(), 'JPEG', quality=80), None, lambda: out(marked(), 'JPEG', quality=80),
+    lambda: out(Image.open('picture.png'), 'WEBP', quality=80, method=4), None,
+    lambda: out(Image.open('anim.gif'), 'WEBP', quality=80, method=4, save_all=True)]
 """
 LOOP = """
-n = int(sys.argv[1]); f = globals().get('case%d' % n)
-if f is None: print('null'); sys.exit()
-f(); f(); times = []
-for _ in range(int(sys.argv[2])):
-    t = time.perf_counter(); f(); times.append(time.perf_counter() - t)
-print(json.dumps(times))
+# A line "case burst" in, "seconds peak-MiB" (of one picture) or "-" out.
+for line in sys.stdin:
+    case, burst = map(int, line.split())
+    f = LIST[case] if case < len(LIST) else None
+    if f is None:
+        print('-', flush=True); continue
+    try: open('/proc/self/clear_refs', 'w').write('5')
+    except OSError: pass
+    t = time.perf_counter()
+    for _ in range(burst): f()
+    t = (time.perf_counter() - t) / burst
+    peak = [l for l in open('/proc/self/status') if l.startswith('VmHWM')][0].split()[1]
+    print(t, int(peak) // 1024, flush=True)
 """
 SHARP = """
-const sharp = require('sharp'); sharp.cache(false); sharp.concurrency(1);
-const small = () => sharp('photo.jpg').resize(800, 600, {fit: 'fill'});
+const fs = require('fs'), sharp = require('sharp'); sharp.cache(false); sharp.concurrency(1);
 const cases = [
-  () => small().jpeg({quality: 80}).toBuffer(), null,
+  null, () => sharp('photo.jpg').resize(800, 600, {fit: 'fill'}).jpeg({quality: 80}).toBuffer(), null,
   () => sharp('picture.png').webp({quality: 80}).toBuffer(), null,
   () => sharp('anim.gif', {animated: true}).webp({quality: 80}).toBuffer()];
-(async () => { const f = cases[+process.argv[2]]; if (!f) { console.log('null'); return; } await f(); await f(); const times = [];
-  for (let i = 0; i < +process.argv[3]; i++) { const t = process.hrtime.bigint(); await f(); times.push(Number(process.hrtime.bigint() - t) / 1e9); }
-  console.log(JSON.stringify(times)); })();
+require('readline').createInterface({input: process.stdin}).on('line', async (line) => {
+  const [number, burst] = line.split(' ').map(Number), f = cases[number];
+  if (!f) { console.log('-'); return; }
+  try { fs.writeFileSync('/proc/self/clear_refs', '5'); } catch (_) { }
+  const t = process.hrtime.bigint(); for (let i = 0; i < burst; i++) await f();
+  const peak = /VmHWM:\\s+(\\d+)/.exec(fs.readFileSync('/proc/self/status', 'utf8'))[1];
+  console.log(Number(process.hrtime.bigint() - t) / 1e9 / burst, Math.floor(peak / 1024)); });
+"""
+ORIGIN = """
+import asyncio, hashlib, os, sys
+files = {('/' + n).encode(): open(n, 'rb').read() for n in os.listdir('.')}
+tags = {n: b'"%s"' % hashlib.sha256(d).hexdigest()[:16].encode() for n, d in files.items()}
+class Origin(asyncio.Protocol):
+    # Answers GET with an ETag, and 304 to a question that names it.
+    def connection_made(self, transport): self.transport, self.data = transport, b''
+    def data_received(self, data):
+        self.data += data
+        while b'\\r\\n\\r\\n' in self.data:
+            head, _, self.data = self.data.partition(b'\\r\\n\\r\\n')
+            name = head.split(b' ')[1]; body = files.get(name)
+            if body is None: self.transport.write(b'HTTP/1.1 404 Not Found\\r\\nContent-Length: 0\\r\\n\\r\\n')
+            elif b'if-none-match: ' + tags[name] in head.replace(b'If-None-Match', b'if-none-match'):
+                self.transport.write(b'HTTP/1.1 304 Not Modified\\r\\nETag: %s\\r\\n\\r\\n' % tags[name])
+            else:
+                self.transport.write(b'HTTP/1.1 200 OK\\r\\nETag: %s\\r\\nContent-Length: %d\\r\\n\\r\\n'
+                    % (tags[name], len(body)) + body)
+async def main():
+    server = await asyncio.get_running_loop().create_server(Origin, '127.0.0.1', int(sys.argv[1]))
+    await server.serve_forever()
+try: import uvloop; uvloop.run(main())
+except ImportError: asyncio.run(main())
 """
 
 
@@ -132,13 +196,21 @@ def venv(*packages: str) -> Path | None:
     return python if done.returncode == 0 else None
 
 
-def timed(command: list[str], case: int, rounds: int) -> list[float] | None:
-    done = subprocess.run(
-        [*command, str(case), str(rounds)], cwd=SOURCES, env=environment(), capture_output=True, check=False
+_started: list[subprocess.Popen[str]] = []
+
+
+def started(command: list[str], processors: set[int], folder: Path = SOURCES, **more: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(**more),
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: os.sched_setaffinity(0, processors),
     )
-    if done.returncode != 0:
-        return None
-    return json.loads(done.stdout)
+    _started.append(process)
+    return process
 
 
 def free_port() -> int:
@@ -147,23 +219,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask(port: int, target: str) -> float:
-    started = time.perf_counter()
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("GET", target)
-    answer = connection.getresponse()
-    body = answer.read()
-    connection.close()
-    if answer.status != 200:
-        raise SystemExit(f"{target}: {answer.status} {body[:300]!r}")
-    return time.perf_counter() - started
-
-
 def wait_for(port: int, target: str) -> None:
     for _ in range(400):
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                pass
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("GET", target)
             if connection.getresponse().status == 200:
@@ -174,129 +232,223 @@ def wait_for(port: int, target: str) -> None:
     raise SystemExit("a server does not start")
 
 
-def start_mediagen(origin_port: int) -> tuple[subprocess.Popen[bytes], int]:
+@dataclass(frozen=True)
+class Sample:
+    """One burst: per picture."""
+
+    seconds: float
+    peak_mib: int
+    cpu_seconds: float = 0.0
+
+
+Measure = Callable[[int, int, float], Sample | None]
+"""(case, burst, pause in seconds between pictures) to a sample; None if this one cannot do the case."""
+
+
+def by_lines(command: list[str]) -> Measure:
+    """A process that keeps the protocol of `LOOP`."""
+    process = started(command, MEASURED)
+
+    def measure(case: int, burst: int, pause_s: float) -> Sample | None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{case} {burst}\n")
+        process.stdin.flush()
+        line = process.stdout.readline().split()
+        if not line:
+            raise SystemExit(f"{command[0]} ended")
+        return None if line == ["-"] else Sample(float(line[0]), int(line[1]))
+
+    return measure
+
+
+class Family:
+    """A server process and its children: their processor time, and the peak memory of the one that has most."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def pids(self) -> list[int]:
+        own = self._process.pid
+        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        return [own, *map(int, children)]
+
+    def cpu_seconds(self) -> float:
+        ticks = 0
+        for pid in self.pids():
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def forget_peaks(self) -> None:
+        for pid in self.pids():
+            try:
+                Path(f"/proc/{pid}/clear_refs").write_text("5")
+            except OSError:
+                return
+
+    def peak_mib(self) -> int:
+        peaks = [0]
+        for pid in self.pids()[1:] or self.pids():
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM"):
+                    peaks.append(int(line.split()[1]) // 1024)
+        return max(peaks)
+
+
+def by_http(process: subprocess.Popen[str], port: int, targets: dict[int, str]) -> Measure:
+    family = Family(process)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def measure(case: int, burst: int, pause_s: float) -> Sample | None:
+        if case not in targets:
+            return None
+        family.forget_peaks()
+        cpu_s, total_s = family.cpu_seconds(), 0.0
+        for _ in range(burst):
+            started_s = time.perf_counter()
+            connection.request("GET", targets[case])
+            answer = connection.getresponse()
+            body = answer.read()
+            total_s += time.perf_counter() - started_s
+            if answer.status != 200:
+                raise SystemExit(f"{targets[case]}: {answer.status} {body[:300]!r}")
+            if pause_s:
+                time.sleep(pause_s)
+        return Sample(total_s / burst, family.peak_mib(), (family.cpu_seconds() - cpu_s) / burst)
+
+    return measure
+
+
+def mediagen(origin_port: int, **settings: str) -> Measure:
     port = free_port()
-    settings = {"CGN_PORT": str(port), "CGN_MEDIAGEN_WORKERS": "1", "CGN_MEDIAGEN_ALLOW": f"127.0.0.1:{origin_port}"}
-    process = subprocess.Popen([sys.executable, "-m", "dservices.mediagen"], env=environment(**settings), cwd=ROOT)
+    process = started(
+        [sys.executable, "-m", "dservices.mediagen"],
+        MEASURED,
+        ROOT,
+        CGN_PORT=str(port),
+        CGN_MEDIAGEN_WORKERS="1",
+        CGN_MEDIAGEN_ALLOW=f"127.0.0.1:{origin_port}",
+        **settings,
+    )
     wait_for(port, "/_cgn/health")
-    return process, port
+    scripts = [quote(f"http://127.0.0.1:{origin_port}/case{number}.ms", safe="") for number in range(len(CASES))]
+    return by_http(process, port, {number: f"/mgen/io?script={script}" for number, script in enumerate(scripts)})
 
 
-def memory_mib(process: subprocess.Popen[bytes]) -> int:
-    """Peak resident memory of the worker, MiB."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    peaks = [
-        line
-        for pid in children
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-        if line.startswith("VmHWM")
-    ]
-    return max(int(line.split()[1]) for line in peaks) // 1024
+def thumbor(python: Path, origin_port: int, loader: str) -> Measure:
+    port = free_port()
+    config = CACHE / f"thumbor-{loader}.conf"
+    config.write_text(
+        f"LOADER='thumbor.loaders.{loader}_loader'\nFILE_LOADER_ROOT_PATH={str(SOURCES)!r}\n"
+        "STORAGE='thumbor.storages.no_storage'\nQUALITY=80\nAUTO_WEBP=False\n"
+    )
+    command = [str(python.parent / "thumbor"), "-p", str(port), "-i", "127.0.0.1", "-c", str(config), "-l", "error"]
+    process = started(command, MEASURED)
+    wait_for(port, "/healthcheck")
+    base = "" if loader == "file" else quote(f"http://127.0.0.1:{origin_port}/", safe="")
+    targets = {0: f"/unsafe/800x600/{base}photo.jpg", 3: f"/unsafe/filters:format(webp)/{base}picture.png"}
+    return by_http(process, port, targets)
 
 
-def peers(names: list[str]) -> dict[str, Callable[[int, int], list[float] | None]]:
-    """Measured functions by name; those that cannot be had are named and left out."""
-    out: dict[str, Callable[[int, int], list[float] | None]] = {}
+def contenders(names: list[str], origin_port: int) -> dict[str, Measure]:
+    """By name; those that cannot be had are named and left out."""
+    out = {
+        "MediaGen, kept": mediagen(origin_port),
+        "MediaGen, cold": mediagen(origin_port, CGN_MEDIAGEN_CACHE_BYTES="0"),
+    }
     CACHE.mkdir(parents=True, exist_ok=True)
     if "libvips" in names:
-        out["libvips by hand"] = partial(timed, [sys.executable, "-c", VIPS + LOOP])
+        out["libvips by hand"] = by_lines([sys.executable, "-c", VIPS + LOOP.replace("LIST", "BEST")])
+        out["libvips, other way"] = by_lines([sys.executable, "-c", VIPS + LOOP.replace("LIST", "OTHER")])
     if "pillow" in names:
         if python := venv("pillow"):
-            out["Pillow"] = partial(timed, [str(python), "-c", PILLOW + LOOP])
+            out["Pillow"] = by_lines([str(python), "-c", PILLOW + LOOP.replace("LIST", "BEST")])
         else:
             print("left out: Pillow cannot be installed", file=sys.stderr)
     if "sharp" in names:
         folder = CACHE / "node"
         folder.mkdir(exist_ok=True)
-        npm = shutil.which("npm")
-        if npm and (
-            (folder / "node_modules/sharp").exists()
-            or not subprocess.run(
-                [npm, "install", "--silent", "--prefix", str(folder), "sharp"], check=False
-            ).returncode
-        ):
+        install = ["npm", "install", "--silent", "--prefix", str(folder), "sharp"]
+        ready = (folder / "node_modules/sharp").exists()
+        if shutil.which("npm") and (ready or not subprocess.run(install, check=False).returncode):
             script = folder / "bench.js"
             script.write_text(SHARP)
-            out["sharp"] = partial(timed, ["node", str(script)])
+            out["sharp"] = by_lines(["node", str(script)])
         else:
             print("left out: sharp cannot be installed", file=sys.stderr)
     if "thumbor" in names:
-        thumbor = start_thumbor()
-        if thumbor is not None:
-            out["thumbor over HTTP"] = thumbor
+        if python := venv("thumbor"):
+            out["thumbor, file"] = thumbor(python, origin_port, "file")
+            out["thumbor, HTTP"] = thumbor(python, origin_port, "http")
         else:
             print("left out: thumbor cannot be installed", file=sys.stderr)
     return out
 
 
-_started: list[subprocess.Popen[bytes]] = []
+def row(case: int, measured: dict[str, Measure], rounds: int, burst: int, pause_s: float = 0.0) -> dict[str, Sample]:
+    samples: dict[str, list[Sample]] = {}
+    for number in range(rounds + 1):
+        for name, measure in measured.items():
+            sample = measure(case, burst if number else 2, pause_s)
+            if sample is not None and number:  # the first round warms up
+                samples.setdefault(name, []).append(sample)
+    return {
+        name: Sample(
+            statistics.median(sample.seconds for sample in several),
+            max(sample.peak_mib for sample in several),
+            statistics.median(sample.cpu_seconds for sample in several),
+        )
+        for name, several in samples.items()
+    }
 
 
-def start_thumbor() -> Callable[[int, int], list[float] | None] | None:
-    python = venv("thumbor")
-    if python is None:
-        return None
-    port = free_port()
-    config = CACHE / "thumbor.conf"
-    config.write_text(
-        f"LOADER='thumbor.loaders.file_loader'\nFILE_LOADER_ROOT_PATH={str(SOURCES)!r}\nSTORAGE='thumbor.storages.no_storage'\nQUALITY=80\nAUTO_WEBP=False\n"
-    )
-    command = [str(python.parent / "thumbor"), "-p", str(port), "-i", "127.0.0.1", "-c", str(config), "-l", "error"]
-    _started.append(subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL))
-    wait_for(port, "/healthcheck")
-    targets = {0: "/unsafe/800x600/photo.jpg", 2: "/unsafe/filters:format(webp)/picture.png"}
-
-    def measure(case: int, rounds: int) -> list[float] | None:
-        if case not in targets:
-            return None
-        ask(port, targets[case])
-        return [ask(port, targets[case]) for _ in range(rounds)]
-
-    return measure
+def shown(sample: Sample | None, ours: Sample) -> str:
+    if sample is None:
+        return "-"
+    return f"{sample.seconds * 1000:.1f} ms ({sample.seconds / ours.seconds:.2f}), {sample.peak_mib} MiB"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--burst", type=int, default=6)
+    parser.add_argument("--cases", default=",".join(map(str, range(len(CASES)))))
     parser.add_argument("--peers", default="libvips,pillow,sharp,thumbor")
     options = parser.parse_args()
     make_sources()
     for number, body in enumerate(CASES.values()):
         (SOURCES / f"case{number}.ms").write_text(f"function main() {{ var m = new Media(); {body} }}")
-
-    class Handler(SimpleHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True  # headers and body leave in two writes: without this each fetch waits 40 ms
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    origin = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(SOURCES)))
-    threading.Thread(target=origin.serve_forever, daemon=True).start()
-    process, port = start_mediagen(origin.server_address[1])
+    os.sched_setaffinity(0, BESIDE)
+    origin_port = free_port()
     try:
-        measured = peers(options.peers.split(","))
-        print("| case | " + " | ".join(["MediaGen over HTTP", *measured]) + " |")
+        started([sys.executable, "-c", ORIGIN, str(origin_port)], BESIDE)
+        wait_for(origin_port, "/case0.ms")
+        measured = contenders(options.peers.split(","), origin_port)
+        print(
+            "Time of one picture (time divided by that of MediaGen, kept), peak memory of the process with the pixels.\n"
+        )
+        print("| case | " + " | ".join(measured) + " | MediaGen's processor time |")
         print("| --- |" + " --- |" * (1 + len(measured)))
-        for number, name in enumerate(CASES):
-            target = f"/mgen/io?script={quote(f'http://127.0.0.1:{origin.server_address[1]}/case{number}.ms', safe='')}"
-            ask(port, target)
-            ask(port, target)
-            ours = statistics.median(ask(port, target) for _ in range(options.rounds))
-            cells = [f"{ours * 1000:.1f} ms"]
-            for measure in measured.values():
-                times = measure(number, options.rounds) if number < 5 else None
-                if times is None:
-                    cells.append("-")
-                    continue
-                theirs = statistics.median(times)
-                cells.append(f"{theirs * 1000:.1f} ms (MediaGen {theirs / ours:.2f} x as fast)")
-            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
-        print(f"\nPeak memory of the worker: {memory_mib(process)} MiB")
+        for case in map(int, options.cases.split(",")):
+            name = list(CASES)[case]
+            burst = options.burst if not name.startswith("overhead") else options.burst * 10
+            variants = [(name, 0.0)] if burst == options.burst else [(name, 0.0), (f"{name}, every 30 ms", 0.03)]
+            for title, pause_s in variants:
+                samples = row(case, measured, options.rounds, burst if not pause_s else options.burst, pause_s)
+                ours = samples["MediaGen, kept"]
+                cells = [shown(samples.get(contender), ours) for contender in measured]
+                print(f"| {title} | " + " | ".join(cells) + f" | {ours.cpu_seconds * 1000:.1f} ms |", flush=True)
+        from dservices.mediagen import limits
+
+        print(f"\nBound of a worker's private memory: {limits.WORKER_MEMORY_BYTES >> 20} MiB (RLIMIT_DATA).")
     finally:
-        for child in (process, *_started):
-            child.terminate()
-            child.wait(timeout=20)
+        for process in _started:
+            process.terminate()
+        for process in _started:
+            process.wait(timeout=20)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"Beside it: load {os.getloadavg()[0]:.2f}, {len(PROCESSORS)} processors, this client {peak} MiB.")
     return 0
 
 
