@@ -197,7 +197,7 @@ MEDIA: dict[str, Method] = _methods(
     Method("scale", {"alg": (_SCALERS, "Fast"), "constrain": (Flag(), False), "xs": (Length(), None), "ys": (Length(), None), "x1": (_PLACE, None),
                      "y1": (_PLACE, None), "x2": (_PLACE, None), "y2": (_PLACE, None), "preservebackground": (Flag(), False),
                      "preservebackgroundcutoff": (Number(0, 100), 0.0), "transparentcutoff": (Whole(-1, 255), -1), **_PADDING, **_WHERE},
-           "Changes the size.", "3.2"),
+           "Changes the size. A JPEG that is scaled down straight after loading is shrunk while it is decoded: `Fast` as far as the decoder can (a half, a quarter, an eighth), `Smooth` half as far, so that a filter does the rest; `Best` decodes all of it.", "3.2"),
     Method("crop", {"xs": (Length(), None), "ys": (Length(), None), "x": (_PLACE, None), "y": (_PLACE, None), **_PADDING, **_WHERE},
            "Cuts out an area; beyond the picture it pads.", "3.10"),
     Method("pad", {"xs": (Length(), None), "ys": (Length(), None), "x": (_PLACE, None), "y": (_PLACE, None), **_PADDING, **_WHERE},

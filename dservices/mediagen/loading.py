@@ -16,7 +16,7 @@ from cgn_sdk.dservice.problems import Problem
 from dservices.mediagen import limits
 from dservices.mediagen.channel import Data
 from dservices.mediagen.geometry import EXIF_TURNS, Turn
-from dservices.mediagen.picture import Image, Picture, Undecoded, mode_of, normalised, too_large
+from dservices.mediagen.picture import Image, Picture, Strip, Undecoded, mode_of, normalised, too_large
 from dservices.mediagen.values import frame_numbers
 
 PDF_RENDER_MAX_PIXELS = 64_000_000
@@ -135,31 +135,42 @@ def _load_vips(data: Data, kind: str, options: Mapping[str, Any]) -> Picture:
     if animated:
         return _load_pages(data, kind, pages, header, safe, options, facts)
     if kind == "avif":  # the decoder applies the container's own turn and keeps the tag
-        return Picture(undecoded=_undecoded(data, header, Turn(), safe, shrink=False), **facts)
+        return Picture(undecoded=_undecoded(data, header, Turn(), safe, kind=kind), **facts)
     turn = EXIF_TURNS.get(int(_header(header, "orientation", 1)), Turn())
-    return Picture(undecoded=_undecoded(data, header, turn, safe, shrink=kind in ("jpeg", "webp", "png")), **facts)
+    return Picture(undecoded=_undecoded(data, header, turn, safe, kind=kind), **facts)
 
 
-def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, shrink: bool) -> Undecoded:
+def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, kind: str) -> Undecoded:
     plain = header.format == "uchar" and header.interpretation in ("srgb", "b-w") and header.bands in (1, 3, 4)
 
-    def shrunk(width: int, height: int) -> Image:
+    def shrunk(width: int, height: int, coarse: bool) -> Image:
         source = pyvips.Source.new_from_memory(data)
-        image = Image.thumbnail_source(source, width, height=height, size="force", no_rotate=True, fail_on="error")
+        if coarse and kind == "jpeg":
+            factor = jpeg_shrink(header.width, header.height, width, height)
+            image = Image.jpegload_source(source, shrink=factor, access="sequential", fail_on="error")
+            if (image.width, image.height) != (width, height):
+                image = image.resize(width / image.width, vscale=height / image.height)
+            if (image.width, image.height) != (width, height):  # libvips rounds on its own; a missing line is repeated
+                image = image.embed(0, 0, width, height, extend="copy")
+        else:
+            image = Image.thumbnail_source(source, width, height=height, size="force", no_rotate=True, fail_on="error")
         image._references.append(source)  # pyvips does so for `new_from_source` alone
         # The decoder reads once, from top to bottom; what follows may read in any order.
         return normalised(image).copy_memory()
 
+    def opened(once: bool) -> Image:
+        return normalised(_opened(data, access="sequential" if once else "random", **safe))
+
     # A mode other than RGB is known only after conversion; asking for it needs the header alone.
     mode = mode_of(normalised(header))
-    return Undecoded(
-        header.width,
-        header.height,
-        mode,
-        turn,
-        lambda: normalised(_opened(data, **safe)),
-        shrunk if shrink and plain else None,
-    )
+    shrinks = plain and kind in ("jpeg", "webp", "png")
+    return Undecoded(header.width, header.height, mode, turn, opened, shrunk if shrinks else None)
+
+
+def jpeg_shrink(width: int, height: int, wanted_width: int, wanted_height: int) -> int:
+    """How far the JPEG decoder may shrink by itself (1, 2, 4 or 8) without falling below the wanted size. A rest at the
+    right and lower edge that fills no pixel is dropped by the decoder."""
+    return next((n for n in (8, 4, 2) if width // n >= wanted_width and height // n >= wanted_height), 1)
 
 
 def _facts(header: Image, kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -210,8 +221,10 @@ def _load_pages(
     # Cutting frames out of one strip reads it many times: decoded once, in memory.
     strip = strip.copy_memory()
     delays = _header(header, "delay", [100] * pages)
+    images = tuple(strip.crop(0, number * height, strip.width, height) for number in chosen)
     return Picture(
-        images=tuple(strip.crop(0, number * height, strip.width, height) for number in chosen),
+        images=images,
+        strip=Strip(images, strip) if chosen == list(range(pages)) else None,
         delays=tuple(int(delays[number]) if number < len(delays) else 100 for number in chosen),
         loop=int(_header(header, "loop", 0)),
         **facts,
@@ -276,11 +289,13 @@ def _render_page(page: Any, scale: float, fill: int) -> Image:
     )
     try:
         stride, width, height = bitmap.stride, bitmap.width, bitmap.height
-        raw = bytes(bitmap.buffer)
+        raw = bitmap.buffer  # Python's own memory, which outlives the bitmap; the picture keeps it
     finally:
         bitmap.close()
     bands = stride // width if stride % width == 0 else 4
-    image = Image.new_from_memory(raw, stride // bands, height, bands, "uchar").crop(0, 0, width, height)
+    image = Image.new_from_memory(raw, stride // bands, height, bands, "uchar")
+    if image.width != width:
+        image = image.crop(0, 0, width, height)
     if bands == 1:
         return image.copy(interpretation="b-w")
     return image[0:3].copy(interpretation="srgb")

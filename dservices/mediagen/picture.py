@@ -38,14 +38,24 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Undecoded:
-    """Bytes whose header has been read. `open` decodes in full; `shrunk(w, h)` decodes to exactly that size."""
+    """Bytes whose header has been read. `open(once)` decodes in full, if `once` for one reading from top to bottom;
+    `shrunk(w, h, coarse)` decodes to exactly that size, if `coarse` with as much of it as can be left to the
+    decoder."""
 
     width: int
     height: int
     mode: str
     turn: Turn
-    open: Callable[[], Image]
-    shrunk: Callable[[int, int], Image] | None
+    open: Callable[[bool], Image]
+    shrunk: Callable[[int, int, bool], Image] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Frames that were cut out of one image in which they lie below each other, and that image."""
+
+    images: tuple[Image, ...]
+    whole: Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,8 @@ class Picture:
     palette: tuple[int, ...] = ()
     """Colours of a picture that `reduce` made; its pixels stay RGB or RGBA."""
     selection: Image | None = None
+    strip: Strip | None = None
+    """Where the frames came from; it holds only while `images` is the very tuple in it."""
     layers: tuple[Layer, ...] = ()
 
     @property
@@ -97,12 +109,13 @@ class Picture:
             raise Problem(422, "empty_media", "the Media object is empty: load or makeCanvas comes first")
         return self.images[0]
 
-    def decoded(self) -> Picture:
-        """The same picture with pixels to work on."""
+    def decoded(self, *, once: bool = False) -> Picture:
+        """The same picture with pixels to work on; `once` for a reader that goes from top to bottom one time."""
         if self.undecoded is None:
             self._first  # noqa: B018 - raises for an empty object
             return self
-        image = turned(self.undecoded.open(), self.undecoded.turn)
+        turn = self.undecoded.turn
+        image = turned(self.undecoded.open(once and turn.is_nothing), turn)
         return replace(self, undecoded=None, images=(image,))
 
     def with_images(self, images: tuple[Image, ...], **changes: Any) -> Picture:

@@ -12,7 +12,19 @@ import pyvips
 from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
-from dservices.mediagen.picture import CMYK, CMYKA, GRAY, RGBA, Image, Picture, as_rgb, channels, has_alpha, mode_of
+from dservices.mediagen.picture import (
+    CMYK,
+    CMYKA,
+    GRAY,
+    RGB,
+    RGBA,
+    Image,
+    Picture,
+    as_rgb,
+    channels,
+    has_alpha,
+    mode_of,
+)
 from dservices.mediagen.values import frame_numbers
 
 CONTENT_TYPES: Mapping[str, str] = {
@@ -47,7 +59,7 @@ def type_of_name(name: str) -> str | None:
 def encode(picture: Picture, options: Mapping[str, Any]) -> tuple[bytes, str]:
     """(bytes, content type). Problem 422 for what the format cannot hold or what turns out to be damaged."""
     kind = options["type"] or (type_of_name(options["name"]) if options["name"] else None) or default_type(picture)
-    picture = _chosen(picture.decoded(), options)
+    picture = _chosen(picture.decoded(once=_reads_once(kind, options)), options)
     limit = SIDE_LIMITS.get(kind, limits.SIDE_MAX)
     if picture.width > limit or picture.height > limit:
         raise Problem(
@@ -64,6 +76,11 @@ def encode(picture: Picture, options: Mapping[str, Any]) -> tuple[bytes, str]:
     if len(data) > limits.OUTPUT_MAX_BYTES:
         raise Problem(422, "output_too_large", f"the result has more than {limits.OUTPUT_MAX_BYTES} bytes")
     return data, CONTENT_TYPES[kind]
+
+
+def _reads_once(kind: str, options: Mapping[str, Any]) -> bool:
+    """Whether the encoder takes the lines from top to bottom one time, so that the picture need not be held whole."""
+    return kind in ("jpeg", "webp") or (kind == "png" and not options["interlaced"] and options["colors"] is None)
 
 
 def _chosen(picture: Picture, options: Mapping[str, Any]) -> Picture:
@@ -210,6 +227,9 @@ def _for_screen(image: Image) -> Image:
 
 def _strip(picture: Picture, options: Mapping[str, Any], images: list[Image]) -> Image:
     """Frames below each other with the fields that animated savers read; smaller frames are put in the upper left."""
+    strip = picture.strip
+    if strip is not None and strip.images is picture.images and mode_of(strip.whole) in (RGB, RGBA):
+        return _as_strip(strip.whole, picture, options, images[0].height, len(images))
     width, height = max(image.width for image in images), max(image.height for image in images)
     same = []
     alpha = any(has_alpha(image) for image in images) or any((i.width, i.height) != (width, height) for i in images)
@@ -220,14 +240,18 @@ def _strip(picture: Picture, options: Mapping[str, Any], images: list[Image]) ->
         if alpha and not has_alpha(rgb):
             rgb = rgb.bandjoin(255)
         same.append(rgb if (rgb.width, rgb.height) == (width, height) else rgb.embed(0, 0, width, height))
-    strip = Image.arrayjoin(same, across=1) if len(same) > 1 else same[0]
-    strip = dressed(strip, picture, options)
-    if len(same) > 1:
-        strip.set_type(pyvips.GValue.gint_type, "page-height", height)
-        delays = list(picture.delays) or [100] * len(same)
-        strip.set_type(pyvips.GValue.array_int_type, "delay", delays)
-        strip.set_type(pyvips.GValue.gint_type, "loop", picture.loop)
-    return strip
+    whole = Image.arrayjoin(same, across=1) if len(same) > 1 else same[0]
+    return _as_strip(whole, picture, options, height, len(same))
+
+
+def _as_strip(whole: Image, picture: Picture, options: Mapping[str, Any], height: int, count: int) -> Image:
+    whole = dressed(whole, picture, options)
+    if count > 1:
+        whole.set_type(pyvips.GValue.gint_type, "page-height", height)
+        delays = list(picture.delays) or [100] * count
+        whole.set_type(pyvips.GValue.array_int_type, "delay", delays)
+        whole.set_type(pyvips.GValue.gint_type, "loop", picture.loop)
+    return whole
 
 
 def _gif(picture: Picture, options: Mapping[str, Any]) -> bytes:
@@ -245,7 +269,7 @@ def _gif(picture: Picture, options: Mapping[str, Any]) -> bytes:
 
 
 def _webp(picture: Picture, options: Mapping[str, Any]) -> bytes:
-    strip = _strip(picture, options, [_for_screen(image) for image in picture.images])
+    strip = _strip(picture, options, list(map(_for_screen, picture.images)))
     return bytes(
         strip.webpsave_buffer(
             Q=options["quality"] or QUALITY["webp"],

@@ -28,6 +28,8 @@ from dservices.mediagen.picture import (
 from dservices.mediagen.values import frame_numbers
 
 Args = Mapping[str, Any]
+KERNEL_REDUCES_MAX = 64
+"""How many times smaller `Best` may make a side in one step; libvips refuses kernels of more than about 100 pixels."""
 _ENLARGING = {"Fast": "linear", "Smooth": "cubic", "Best": "lanczos3", "OS": "lanczos3", "Outline": "nearest"}
 
 
@@ -106,7 +108,8 @@ def resized(image: Image, width: int, height: int, alg: str) -> Image:
     if alg == "Fast" and (across < 1 or down < 1):
         options["gap"] = 2.0
     elif alg in ("Best", "OS"):
-        options["gap"] = 0.0
+        # The kernel alone, as long as libvips has one that wide; beyond it, boxes first.
+        options["gap"] = 0.0 if min(across, down) > 1 / KERNEL_REDUCES_MAX else 4.0
     if has_alpha(image):
         work = image.premultiply().resize(across, **options).unpremultiply().rint().cast("uchar")
     else:
@@ -132,7 +135,8 @@ def scale(picture: Picture, args: Args) -> Picture:
             and height <= undecoded.height
             and (width, height) != (undecoded.width, undecoded.height)
         ):
-            picture = picture.with_images((turned(undecoded.shrunk(width, height), undecoded.turn),))
+            image = undecoded.shrunk(width, height, args["alg"] == "Fast")
+            picture = picture.with_images((turned(image, undecoded.turn),))
     picture = each(picture, args, lambda image: resized(image, target.width, target.height, args["alg"]))
     if (target.width, target.height) == (target.canvas_width, target.canvas_height):
         return picture

@@ -207,6 +207,17 @@ async def test_bad_answers_become_one_problem(canary, data, status, code):
     assert "secret" not in problem.detail
 
 
+async def test_a_sink_takes_the_body_as_it_comes_and_repeated_fields_are_one_list(canary):
+    made, port = canary
+    made.reply = _raw(b"HTTP/1.1 200 OK\r\nCache-Control: public\r\nCache-Control: no-store\r\n\r\n" + b"x" * 3000)
+    fetcher = Fetcher(AddressPolicy(allow=parse_rules(f"127.0.0.1:{port}")), FetchLimits(max_bytes=4096))
+    parts: list[bytes] = []
+    answer = await fetcher.get(f"http://127.0.0.1:{port}/", sink=parts.append)
+    assert (answer.body, b"".join(parts)) == (b"", b"x" * 3000)
+    assert answer.headers["cache-control"] == "public, no-store"
+    await fetcher.close()
+
+
 async def test_slow_sources_are_given_up(canary):
     made, port = canary
     made.reply = lambda head, writer: writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
