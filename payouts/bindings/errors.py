@@ -33,6 +33,7 @@ ERRORS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "3a9d40c3": ("EvidenceUsed", {"account": "address", "evidence_hash": "bytes32"}),
     "8fa6b997": ("ExtraBonusCapExceeded", {"amount": "uint256", "left": "uint256"}),
     "c52dbe5e": ("ForbiddenRecipient", {"account": "address"}),
+    "33e12da6": ("ForbiddenWallet", {"wallet": "address"}),
     "ef9218b1": ("FutureDay", {"day": "uint256", "today": "uint256"}),
     "7429e6cf": ("GiftTooLarge", {"amount": "uint256"}),
     "d71a2742": ("HoldOver", {"since": "uint256"}),

@@ -202,10 +202,15 @@ contract IeoTokenTest is SaleBase {
             abi.encodeWithSelector(IeoToken.PoolExceeded.selector, IeoToken.Pool.Sale, 3600 * M + 1, 3600 * M)
         );
         ieo.grantPresale(PAYER, 240 * M, 3360 * M + 1, today);
-        vm.expectRevert(
-            abi.encodeWithSelector(IeoToken.PoolExceeded.selector, IeoToken.Pool.Sale, uint256(1 << 64) + 1, ieo.CAP())
-        );
-        ieo.grantPresale(PAYER, 1, 1 << 64, today);
+        uint256[3] memory huge = [uint256(1) << 64, type(uint96).max, type(uint256).max];
+        for (uint256 n = 0; n < 3; n++) {
+            vm.expectRevert(
+                abi.encodeWithSelector(IeoToken.PoolExceeded.selector, IeoToken.Pool.Sale, huge[n], 3600 * M)
+            );
+            ieo.grantPresale(PAYER, 1, huge[n], today);
+        }
+        vm.expectRevert(abi.encodeWithSelector(IeoToken.ForbiddenWallet.selector, address(ieo)));
+        ieo.grantPresale(address(ieo), 1, 0, today);
         ieo.grantPresale(PAYER, 240 * M, 3360 * M, today);
         vm.stopPrank();
         eq(ieo.totalSupply(), 5000 * M, "the four pools are the cap");
@@ -468,6 +473,10 @@ contract MainSaleTest is SaleBase {
         vm.expectRevert(MainSale.AlreadyStarted.selector);
         sale.start();
         vm.startPrank(ALICE);
+        vm.expectRevert(
+            abi.encodeWithSelector(MainSale.PeriodRunning.selector, type(uint256).max, type(uint256).max)
+        );
+        sale.claim(type(uint256).max, 0);
         vm.expectRevert(abi.encodeWithSelector(MainSale.TooMuch.selector, uint256(1) << 96));
         sale.contribute{value: 1 << 96}();
         vm.stopPrank();

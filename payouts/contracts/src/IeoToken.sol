@@ -70,6 +70,7 @@ contract IeoToken is ERC20, AccessControlDefaultAdminRules {
     error NonTransferable();
     error ZeroAmount();
     error ZeroAddress();
+    error ForbiddenWallet(address wallet);
     error PoolExceeded(Pool pool, uint256 amount, uint256 left);
     error PresaleCapExceeded(uint256 amount, uint256 left);
     error ExtraBonusCapExceeded(uint256 amount, uint256 left);
@@ -126,6 +127,7 @@ contract IeoToken is ERC20, AccessControlDefaultAdminRules {
         if (purchased > PRESALE_CAP - presaleGranted) {
             revert PresaleCapExceeded(purchased, PRESALE_CAP - presaleGranted);
         }
+        if (bonus > CAP) revert PoolExceeded(Pool.Sale, bonus, poolLeft(Pool.Sale)); // the sums below do not overflow
         presaleGranted += purchased;
         _schedule(wallet, purchased + bonus, PRESALE, purchaseDay, 0, UNLOCK_DAYS);
         _grant(wallet, purchased + bonus, Pool.Sale);
@@ -286,6 +288,7 @@ contract IeoToken is ERC20, AccessControlDefaultAdminRules {
 
     function _grant(address wallet, uint256 amount, Pool pool) private {
         if (amount == 0) revert ZeroAmount();
+        if (wallet == address(this)) revert ForbiddenWallet(wallet); // nobody could redeem them
         uint256 left = poolLeft(pool);
         if (amount > left) revert PoolExceeded(pool, amount, left);
         _granted[pool] += amount;

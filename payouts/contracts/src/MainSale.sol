@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {AccessControlDefaultAdminRules} from
     "@openzeppelin/contracts/access/extensions/AccessControlDefaultAdminRules.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {IeoToken} from "./IeoToken.sol";
 
 /// @title The main sale: an auction in periods of 29 hours (P-3)
@@ -184,7 +185,10 @@ contract MainSale is AccessControlDefaultAdminRules {
 
     /// @dev The period, which must have ended.
     function _over(uint256 number) private view returns (Period memory) {
-        if (number >= currentPeriod()) revert PeriodRunning(number, startedAt + (number + 1) * PERIOD);
+        if (number >= currentPeriod()) {
+            uint256 lasts = Math.saturatingMul(Math.saturatingAdd(number, 1), PERIOD);
+            revert PeriodRunning(number, Math.saturatingAdd(startedAt, lasts));
+        }
         return _periods[number];
     }
 
