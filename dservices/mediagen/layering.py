@@ -157,7 +157,7 @@ def frame_at(picture: Picture, number: int) -> Picture:
 
 
 def set_frame(picture: Picture, media: Picture, args: Args) -> Picture:
-    frame = media.decoded().images[0]
+    frame, depth = media.decoded().images[0], max(picture.depth, media.depth)
     if not picture.images and picture.undecoded is None:
         picture = replace(media.decoded(), images=(), delays=(), layers=())
     else:
@@ -178,7 +178,7 @@ def set_frame(picture: Picture, media: Picture, args: Args) -> Picture:
             delays = [*delays, *[100] * (len(images) - len(delays))]
     else:
         images[number - 1] = frame
-    return picture.with_images(tuple(images), delays=tuple(delays))
+    return picture.with_images(tuple(images), delays=tuple(delays), depth=depth)
 
 
 def set_delay(picture: Picture, args: Args) -> Picture:

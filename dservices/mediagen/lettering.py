@@ -135,7 +135,7 @@ def mask_of(fonts: Fonts, args: Args, dpi: float) -> Image:
         return Image.black(1, 1).copy(interpretation="b-w")
     mask = mask.copy_memory()
     if args.get("baseline"):
-        mask = _on_baselines(mask, text, size * dpi / 72)
+        mask = _on_baselines(mask, text, pixels)
     if factor > 1:
         mask = mask.resize(1 / factor, kernel="lanczos3")
     if not args["smooth"]:
@@ -146,9 +146,12 @@ def mask_of(fonts: Fonts, args: Args, dpi: float) -> Image:
 
 
 def _on_baselines(mask: Image, text: str, pixels: float) -> Image:
-    """A box whose height does not depend on the letters: 1.5 x the point size a line (3.3, baseLine)."""
-    height = max(mask.height, math.ceil(1.5 * pixels * (text.count("\n") + 1)))
-    return mask.embed(0, geometry.centred(height, mask.height), mask.width, height)
+    """A box whose height does not depend on the letters, 1.5 x the point size a line (3.3, baseLine), with the ink
+    where it stands in its line: `yoffset` is the ink's place below the top of the first line.
+    """
+    top = math.floor(pixels / 8 + 0.5) + int(mask.yoffset)
+    height = max(top + mask.height, math.ceil(1.5 * pixels * (text.count("\n") + 1)))
+    return mask.embed(0, top, mask.width, height)
 
 
 def draw(picture: Picture, fonts: Fonts, args: Args) -> Picture:

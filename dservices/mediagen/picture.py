@@ -21,6 +21,9 @@ from dservices.mediagen.geometry import Turn
 
 GRAY, RGB, RGBA, CMYK, CMYKA = "Gray-8", "RGB-24", "RGBA-32", "CMYK-32", "CMYKA-40"
 Image = pyvips.Image
+CHAIN_MAX = 6
+"""Lazy operations on top of each other before the pixels are computed and kept. Where a drawing overlaps the one before
+it, libvips asks what lies below twice, so a script that draws in a loop would take time exponential in the overlaps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ class Picture:
     strip: Strip | None = None
     """Where the frames came from; it holds only while `images` is the very tuple in it."""
     layers: tuple[Layer, ...] = ()
+    depth: int = 0
+    """Operations since the pixels were last in memory, see CHAIN_MAX."""
 
     @property
     def width(self) -> int:
@@ -121,7 +126,10 @@ class Picture:
     def with_images(self, images: tuple[Image, ...], **changes: Any) -> Picture:
         if sum(image.width * image.height for image in images) > limits.PIXELS_MAX:
             raise too_large()
-        return replace(self, images=images, undecoded=None, **changes)
+        depth = changes.pop("depth", self.depth + 1)
+        if depth >= CHAIN_MAX:
+            images, depth = tuple(image.copy_memory() for image in images), 0
+        return replace(self, images=images, undecoded=None, depth=depth, **changes)
 
     def turned(self, quarters: int) -> Picture:
         if self.undecoded is not None:
