@@ -71,6 +71,13 @@ def _family_in(data: bytes, table: int) -> str | None:
     return found.get(16) or found.get(1)
 
 
+def cache_folder() -> Path:
+    """Where fontconfig keeps what it found out about the fonts; made if it is not there."""
+    folder = Path(tempfile.gettempdir()) / f"cgn-mediagen-fonts-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
 class Fonts:
     """The fonts of one process. `install` must run before the first text is drawn: the library reads it once."""
 
@@ -90,8 +97,7 @@ class Fonts:
 
     def install(self) -> None:
         """Points fontconfig at exactly these files, with a cache of its own."""
-        folder = Path(tempfile.gettempdir()) / f"cgn-mediagen-fonts-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = cache_folder()
         folders = "".join(
             f"<dir>{escape(str(parent))}</dir>" for parent in sorted({path.parent for path in self.files})
         )

@@ -6,10 +6,8 @@ page where the worker notes what it is doing, so that the parent can say somethi
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
-import resource
 import signal
 import socket
 import struct
@@ -17,11 +15,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dservices.mediagen import confinement
 from dservices.mediagen.channel import Data, WorkerEnd
 
 PHASE_IDLE, PHASE_SCRIPT, PHASE_HOST, PHASE_FETCH = 0, 1, 2, 3
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
-
 
 CONTEXTS_AHEAD = 3
 """Fresh contexts kept ready, about 2 MiB each: a short burst of requests finds one without waiting 2 ms for it."""
@@ -41,19 +38,6 @@ class Status:
     def read(self) -> tuple[int, int]:
         phase, line = struct.unpack_from(">BI", self._page, 0)
         return phase, line
-
-
-def confine(memory_bytes: int) -> None:
-    """Limits that hold whatever the code does. Threads stay possible: V8 and libvips have some."""
-    library = ctypes.CDLL(None, use_errno=True)
-    library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    # V8 reserves far more address space than it uses, so what is limited is private memory, not address space.
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
 
 class Runner:
@@ -280,13 +264,17 @@ def _failed(report: Mapping[str, Any], host: Any, script: Any, function: str) ->
 
 
 def main() -> int:
+    from dservices.mediagen import fonts
+
     memory_bytes = int(sys.argv[1])
     channel = WorkerEnd(socket.socket(fileno=3))
     page = mmap.mmap(4, mmap.PAGESIZE)
     status = Status(page)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    missing = confinement.fence(_path(os.environ.get("CGN_MEDIAGEN_FONTS")), fonts.cache_folder())
     runner = Runner(channel, status)
-    confine(memory_bytes)
+    for lack in [*missing, *confinement.confine(memory_bytes)]:
+        print(f"WARNING cgn.mediagen.worker this worker is less confined than it should be: {lack}", file=sys.stderr)
     channel.send({"ready": os.getpid()})
     while True:
         order, script, uploads = channel.receive_all()
