@@ -25,6 +25,9 @@ from dservices.mediagen import limits
 FRAME = struct.Struct(">IIB")
 INLINE_MAX_BYTES = 64 * 1024
 """Shorter data is copied through the socket: a descriptor costs about as much as copying this."""
+POPULATE_MAX_BYTES = 16 << 20
+"""Pages of sources up to this size are mapped at once, which costs less than a fault for every sixteen; of larger ones
+perhaps only the header is wanted."""
 DESCRIPTORS_MAX = 1
 """In one frame."""
 _SEALS = 0x1 | 0x2 | 0x4 | 0x8
@@ -213,6 +216,7 @@ def _mapped(descriptor: int) -> mmap.mmap:
     written."""
     try:
         size = os.fstat(descriptor).st_size
-        return mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        flags = mmap.MAP_PRIVATE | (mmap.MAP_POPULATE if size <= POPULATE_MAX_BYTES else 0)
+        return mmap.mmap(descriptor, size, flags=flags, prot=mmap.PROT_READ)
     finally:
         os.close(descriptor)

@@ -162,7 +162,7 @@ def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, k
         return normalised(_opened(data, access="sequential" if once else "random", **safe))
 
     # A mode other than RGB is known only after conversion; asking for it needs the header alone.
-    mode = mode_of(normalised(header))
+    mode = mode_of(header if plain else normalised(header))
     shrinks = plain and kind in ("jpeg", "webp", "png")
     return Undecoded(header.width, header.height, mode, turn, opened, shrunk if shrinks else None)
 

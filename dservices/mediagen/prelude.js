@@ -85,8 +85,8 @@
     if (isArray(value)) { const out = []; for (let i = 0; i < value.length; i++) out[i] = decode(value[i]); return out; }
     switch (value.$) {
       case "media": { const media = create(Media.prototype); apply(mapSet, handles, [media, { kind: "media", value: value.v }]); return media; }
-      case "profile": { const profile = create(IccProfile.prototype); apply(mapSet, handles, [profile, { kind: "profile", value: value.v }]); return profile; }
-      case "xml": return XmlDocument.raw(value.v);
+      case "profile": { const profile = create(classes.IccProfile().prototype); apply(mapSet, handles, [profile, { kind: "profile", value: value.v }]); return profile; }
+      case "xml": return classes.XmlDocument().raw(value.v);
       default: { const out = {}; for (const key of ownKeys(value)) out[key] = decode(value[key]); return out; }
     }
   }
@@ -149,13 +149,23 @@
     return reflectGet(target, key, receiver);
   }, has(target, key) { return key in target || typeof key === "string" && methodNames[apply(toLowerCase, key, [])] === key; } }));
 
-  function IccProfile(source) {
-    if (new.target === undefined) throw new TypeErr("IccProfile is made with new IccProfile(media)");
-    apply(mapSet, handles, [this, { kind: "profile", value: call("IccProfile", nextHandle, packed(arguments)) }]);
-    nextHandle += 1;
+  // Classes that few scripts need are made when they are first named.
+  const classes = create(null);
+  function lazily(name, make) {
+    const fix = (value) => { defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false }); };
+    classes[name] = () => { const made = make(); classes[name] = () => made; return made; };
+    defineProperty(globalThis, name, { get() { const made = classes[name](); fix(made); return made; }, set: fix, configurable: true, enumerable: false });
   }
-  install(IccProfile.prototype, "profile", table.profile);
-  IccProfile.list = function () { return call("IccProfile.list", 0, packed(arguments)); };
+  lazily("IccProfile", () => {
+    function IccProfile(source) {
+      if (new.target === undefined) throw new TypeErr("IccProfile is made with new IccProfile(media)");
+      apply(mapSet, handles, [this, { kind: "profile", value: call("IccProfile", nextHandle, packed(arguments)) }]);
+      nextHandle += 1;
+    }
+    install(IccProfile.prototype, "profile", table.profile);
+    IccProfile.list = function () { return call("IccProfile.list", 0, packed(arguments)); };
+    return IccProfile;
+  });
 
   function channel(value) { value = toNumber(value); return value !== value ? 0 : value < 0 ? 0 : value > 255 ? 255 : Math.round(value); }
   function colourClass(names) {
@@ -173,9 +183,10 @@
     Colour.prototype.toString = function () { return "0x" + (this.valueOf() + Math.pow(256, names.length)).toString(16).slice(1).toUpperCase(); };
     return Colour;
   }
-  const RgbColor = colourClass(["red", "green", "blue"]), CmykColor = colourClass(["cyan", "magenta", "yellow", "black"]);
+  lazily("RgbColor", () => colourClass(["red", "green", "blue"]));
+  lazily("CmykColor", () => colourClass(["cyan", "magenta", "yellow", "black"]));
   function rgb(r, g, b) { return channel(r) * 65536 + channel(g) * 256 + channel(b); }
-  function RgbColorFromPct(r, g, b) { const out = new RgbColor(); out.red = channel(r * 255); out.green = channel(g * 255); out.blue = channel(b * 255); return out; }
+  function RgbColorFromPct(r, g, b) { const out = new (classes.RgbColor())(); out.red = channel(r * 255); out.green = channel(g * 255); out.blue = channel(b * 255); return out; }
 
   class TextResponse {
     #text; #type;
@@ -186,16 +197,16 @@
     setContentType(type) { this.#type = toStr(type); }
     getContentType() { return this.#type; }
   }
-  class XmlDocument {
+  lazily("XmlDocument", () => class XmlDocument {
     #text;
     constructor(text) { this.#text = text === undefined ? "" : toStr(text); if (this.#text !== "") this.#text = call("xml.parse", 0, { positional: [this.#text] }); apply(mapSet, handles, [this, { kind: "xml", read: (object) => object.toString() }]); }
-    static raw(text) { const made = new XmlDocument(); made.#text = text; return made; }
+    static raw(text) { const made = new this(); made.#text = text; return made; }
     loadFromString(text) { this.#text = call("xml.parse", 0, { positional: [toStr(text)] }); }
     getText(path) { return call("xml.text", 0, { positional: [this.#text, toStr(path)] }); }
     setText(path, text) { this.#text = call("xml.set", 0, { positional: [this.#text, toStr(path), toStr(text)] }); }
     getNames(path) { return call("xml.names", 0, { positional: [this.#text, path === undefined ? "" : toStr(path)] }); }
     toString() { return this.#text; }
-  }
+  });
   function metadataClass(kind) {
     const Class = class {
       #fields; #empty;
@@ -214,21 +225,25 @@
     }
     return Class;
   }
-  for (const kind of ["IPTC", "Exif"]) { // the same: nearly no script needs them
-    const name = kind + "Metadata", fix = (value) => { defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false }); return value; };
-    defineProperty(globalThis, name, { get() { return fix(metadataClass(kind)); }, set: fix, configurable: true, enumerable: false });
-  }
-  function File(path) {
-    if (new.target === undefined) throw new TypeErr("File is made with new File(path)");
-    apply(mapSet, handles, [this, { kind: "file", value: toStr(path) }]);
-  }
-  install(File.prototype, "file", table.file);
-  function Zip() {
-    if (new.target === undefined) throw new TypeErr("Zip is made with new Zip()");
-    apply(mapSet, handles, [this, { kind: "zip", value: call("Zip", nextHandle, { positional: [] }) }]);
-    nextHandle += 1;
-  }
-  install(Zip.prototype, "zip", table.zip);
+  lazily("IPTCMetadata", () => metadataClass("IPTC"));
+  lazily("ExifMetadata", () => metadataClass("Exif"));
+  lazily("File", () => {
+    function File(path) {
+      if (new.target === undefined) throw new TypeErr("File is made with new File(path)");
+      apply(mapSet, handles, [this, { kind: "file", value: toStr(path) }]);
+    }
+    install(File.prototype, "file", table.file);
+    return File;
+  });
+  lazily("Zip", () => {
+    function Zip() {
+      if (new.target === undefined) throw new TypeErr("Zip is made with new Zip()");
+      apply(mapSet, handles, [this, { kind: "zip", value: call("Zip", nextHandle, { positional: [] }) }]);
+      nextHandle += 1;
+    }
+    install(Zip.prototype, "zip", table.zip);
+    return Zip;
+  });
 
   const RespType = freeze({ Cached: "cached", Streamed: "streamed", Path: "path" });
   const req = create(null), resp = create(null);
@@ -236,7 +251,7 @@
   for (const name of table.resp) resp[name] = function () { return call("resp." + name, 0, packed(arguments)); };
   resp.setObject = function (object, type, options) {
     if (object instanceof TextResponse) return call("resp.setText", 0, { positional: [object.getText(), object.getContentType(), encode(type, 0)] });
-    if (object instanceof XmlDocument) return call("resp.setText", 0, { positional: [object.toString(), "text/xml", encode(type, 0)] });
+    if (!(object instanceof Media) && object instanceof classes.XmlDocument()) return call("resp.setText", 0, { positional: [object.toString(), "text/xml", encode(type, 0)] });
     const pairs = options === undefined || options === null ? [] : (apply(mapGet, namedArguments, [options]) || slice.call(ownKeys(options)).map((key) => [key, options[key]]));
     const out = [];
     for (let i = 0; i < pairs.length; i++) out[i] = [toStr(pairs[i][0]), encode(pairs[i][1], 0)];
@@ -261,7 +276,7 @@
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
   };
 
-  const globals = { Media, IccProfile, RgbColor, CmykColor, TextResponse, XmlDocument, File, Zip, RespType, req, resp, rgb, RgbColorFromPct,
+  const globals = { Media, TextResponse, RespType, req, resp, rgb, RgbColorFromPct,
     MediaScriptError,
     print: function print() { let line = ""; for (let i = 0; i < arguments.length; i++) line += (i ? " " : "") + toStr(arguments[i]); call("print", 0, { positional: [line] }); },
     version: function version() { return table.version; },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import time
 from collections.abc import Mapping
@@ -48,6 +49,8 @@ class MediaGen:
 
     async def start(self) -> None:
         await self.pool.start()
+        gc.collect()
+        gc.freeze()  # what is there now stays: the collector need not walk through it again and again
 
     async def stop(self) -> None:
         await self.pool.close()

@@ -6,6 +6,7 @@ page where the worker notes what it is doing, so that the parent can say somethi
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import signal
@@ -273,6 +274,9 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     missing = confinement.fence(_path(os.environ.get("CGN_MEDIAGEN_FONTS")), fonts.cache_folder())
     runner = Runner(channel, status)
+    # What is there now stays: the collector need not walk through it in the middle of a request.
+    gc.collect()
+    gc.freeze()
     for lack in [*missing, *confinement.confine(memory_bytes)]:
         print(f"WARNING cgn.mediagen.worker this worker is less confined than it should be: {lack}", file=sys.stderr)
     channel.send({"ready": os.getpid()})

@@ -30,6 +30,8 @@ class Origin:
         self.files: dict[str, bytes] = {}
         self.headers: dict[str, dict[str, str]] = {}
         self.hits: list[str] = []
+        self.confirmed: list[str] = []
+        """Of `hits`, those answered 304."""
         self.uploads: dict[str, tuple[bytes, dict[str, str]]] = {}
         origin = self
 
@@ -102,6 +104,12 @@ class Origin:
             request.wfile.write(b"half")
             request.close_connection = True
         elif path in self.files:
+            tag = self.headers[path].get("ETag")
+            if tag is not None and request.headers.get("If-None-Match") == tag:
+                self.confirmed.append(request.path)
+                request.send_response(304)
+                request.end_headers()
+                return
             request.send_response(200)
             for name, value in self.headers[path].items():
                 request.send_header(name.replace("_", "-"), value)
