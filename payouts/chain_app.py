@@ -107,9 +107,9 @@ def _deploy(options: argparse.Namespace) -> int:
             raise ValueError("this is not the development chain: --plan and --key-file say who is to hold the roles")
         _fund_development_accounts(rpc)
     else:
-        plan = Plan(**json.loads(options.plan.read_text()))
+        plan = Plan.from_json(options.plan.read_text())
     if options.key_file is not None:
-        key = bytes.fromhex(options.key_file.read_text().strip().removeprefix("0x"))
+        key = deploy.read_key(options.key_file)
     elif options.plan is not None:
         raise ValueError("--key-file names the deployer's key")
     manifest = deploy.deploy(rpc, key, plan)

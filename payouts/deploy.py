@@ -9,6 +9,7 @@ address is found before a signature exists.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,17 @@ T = TypeVar("T")
 DEVELOPMENT_CHAIN: Final = 31337
 MANIFEST_VERSION: Final = 1
 MAX_MANIFEST_BYTES: Final = 64 * 1024
+MAX_PLAN_BYTES: Final = 64 * 1024
+MAX_KEY_BYTES: Final = 256
+"""A key has 64 hexadecimal digits; a file that is longer is another file."""
+MAX_ADMIN_DELAY_S: Final = 365 * 86_400
+"""Seconds. A longer delay is a slip of the pen, and could not be shortened sooner."""
+MAX_HOLD_PERIOD_S: Final = 365 * 86_400
+"""Seconds; the contract's own bound."""
+ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 DECIMALS: Final = 9
+CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""Of secp256k1: private keys are below it."""
 ROLES: Final = (
     "admin", "collector", "payer", "pauser", "seizer", "operations", "granter", "pricing", "treasury",
 )  # fmt: skip
@@ -162,8 +173,36 @@ class Plan:
     """Development chain only; the contract refuses any other."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.accounts, Mapping):
+            raise ValueError("the plan's accounts are an object: an address for each role")
         if missing := sorted(set(ROLES) - set(self.accounts)):
             raise ValueError(f"the plan names no account for {', '.join(missing)}")
+        for role, account in self.accounts.items():
+            if ADDRESS.fullmatch(str(account)) is None or int(account, 16) == 0:
+                raise ValueError(f"the plan's {role}: {account} is no address")
+        for name, longest_s in (("admin_delay_s", MAX_ADMIN_DELAY_S), ("hold_period_s", MAX_HOLD_PERIOD_S)):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value <= longest_s or (name == "hold_period_s" and value == 0):
+                raise ValueError(f"the plan's {name}: {value!r} is not a number of seconds up to {longest_s}")
+        if type(self.faucet) is not bool:
+            raise ValueError(f"the plan's faucet: {self.faucet!r} is neither true nor false")
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        """Reads what a person wrote. Raises ValueError, saying what is wrong."""
+        if len(text) > MAX_PLAN_BYTES:
+            raise ValueError(f"a plan has at most {MAX_PLAN_BYTES} bytes")
+        try:
+            members = json.loads(text)
+        except (ValueError, RecursionError) as wrong:
+            raise ValueError(f"the plan is not JSON: {wrong}") from wrong
+        if not isinstance(members, dict):
+            raise ValueError("the plan is a JSON object with accounts, admin_delay_s, hold_period_s")
+        if unknown := sorted(set(members) - set(cls.__slots__)):
+            raise ValueError(f"the plan has unknown members: {', '.join(unknown)}")
+        if "accounts" not in members:
+            raise ValueError("the plan lacks accounts: an address for each role")
+        return cls(**members)
 
 
 def development_key(name: str) -> bytes:
@@ -176,6 +215,18 @@ def development_plan() -> Plan:
     return Plan(
         {name: address_of(development_key(name)) for name in ROLES}, admin_delay_s=0, hold_period_s=3600, faucet=True
     )
+
+
+def read_key(path: Path) -> bytes:
+    """The private key in a file, as hexadecimal. Raises OSError and ValueError; neither shows what the file holds."""
+    with path.open("rb") as file:
+        digits = file.read(MAX_KEY_BYTES + 1).strip().removeprefix(b"0x")
+    if re.fullmatch(rb"[0-9a-fA-F]{64}", digits) is None:
+        raise ValueError(f"{path} holds no private key: 64 hexadecimal digits")
+    key = bytes.fromhex(digits.decode())
+    if not 0 < int.from_bytes(key, "big") < CURVE_ORDER:
+        raise ValueError(f"{path} holds a number that is no private key")
+    return key
 
 
 def address_of(key: bytes) -> str:
