@@ -8,11 +8,14 @@ a silent substitute; a few names that scripts use for "some sans" or "some serif
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.util
 import os
+import stat
 import struct
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -71,10 +74,29 @@ def _family_in(data: bytes, table: int) -> str | None:
     return found.get(16) or found.get(1)
 
 
-def cache_folder() -> Path:
-    """Where fontconfig keeps what it found out about the fonts; made if it is not there."""
-    folder = Path(tempfile.gettempdir()) / f"cgn-mediagen-fonts-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+def chosen_files(extra: Path | None) -> list[Path]:
+    """The font files of the packages and of one more folder."""
+    return font_files([*package_folders(), *([extra] if extra is not None else [])])
+
+
+def prepared(files: Sequence[Path]) -> Path:
+    """A folder for fontconfig's settings and cache, with links to exactly these files in `fonts` below it.
+
+    Of this user and this set of files: another installation on this machine has another. It is made before a worker's
+    fence stands, and found again inside it.
+    """
+    facts = [(str(path), (info := path.stat()).st_size, info.st_mtime_ns) for path in files]
+    digest = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / f"cgn-mediagen-fonts-{os.getuid()}-{digest}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    info = folder.lstat()
+    if info.st_uid != os.getuid() or not stat.S_ISDIR(info.st_mode):
+        raise PermissionError(f"{folder} belongs to somebody else: remove it or set TMPDIR")
+    (folder / "fonts").mkdir(exist_ok=True)
+    for number, path in enumerate(files):
+        with contextlib.suppress(FileExistsError):
+            (folder / f"fonts/{number:04}-{path.name}").symlink_to(path.resolve())
     return folder
 
 
@@ -82,7 +104,7 @@ class Fonts:
     """The fonts of one process. `install` must run before the first text is drawn: the library reads it once."""
 
     def __init__(self, extra: Path | None = None) -> None:
-        self.files = font_files([*package_folders(), *([extra] if extra is not None else [])])
+        self.files = chosen_files(extra)
         families: dict[str, str] = {}
         for path in self.files:
             if (family := family_of(path.read_bytes())) is not None:
@@ -96,17 +118,15 @@ class Fonts:
         return self.families.get(plain) or self.families.get(ALIASES.get(plain, "").lower())
 
     def install(self) -> None:
-        """Points fontconfig at exactly these files, with a cache of its own."""
-        folder = cache_folder()
-        folders = "".join(
-            f"<dir>{escape(str(parent))}</dir>" for parent in sorted({path.parent for path in self.files})
-        )
-        rejected = sorted({p.parent for p in self.files})
-        globs = "".join(f"<glob>{escape(str(parent))}/*.otf</glob>" for parent in rejected if any(parent.glob("*.ttf")))
+        """Points fontconfig at exactly these files, with a cache of its own.
+
+        Not at the packages' folders with globs for what to leave out: fontconfig does not apply those below a folder
+        whose name begins with a dot, so whether a text was drawn from .ttf or .otf outlines hung on the path (G-1).
+        """
+        folder = prepared(self.files)
         text = (
             '<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>'
-            f"{folders}<cachedir>{escape(str(folder))}</cachedir>"
-            f"<selectfont><rejectfont>{globs}</rejectfont></selectfont>"
+            f"<dir>{escape(str(folder / 'fonts'))}</dir><cachedir>{escape(str(folder))}</cachedir>"
             '<match target="font"><edit name="hinting" mode="assign"><bool>false</bool></edit></match></fontconfig>'
         )
         target = folder / "fonts.conf"

@@ -272,7 +272,8 @@ def main() -> int:
     page = mmap.mmap(4, mmap.PAGESIZE)
     status = Status(page)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    missing = confinement.fence(_path(os.environ.get("CGN_MEDIAGEN_FONTS")), fonts.cache_folder())
+    more_fonts = _path(os.environ.get("CGN_MEDIAGEN_FONTS"))
+    missing = confinement.fence(more_fonts, fonts.prepared(fonts.chosen_files(more_fonts)))
     runner = Runner(channel, status)
     # What is there now stays: the collector need not walk through it in the middle of a request.
     gc.collect()
