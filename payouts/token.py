@@ -13,7 +13,8 @@ from cgn_sdk.protocol.settlement import entity_on_chain
 from payouts import limits
 from payouts.bindings import abi, batches
 from payouts.bindings.abi import Call
-from payouts.bindings.utility_token import Released, Reserved, Settled, Transfer, UtilityToken
+from payouts.bindings.erc20 import Transfer
+from payouts.bindings.utility_token import Released, Reserved, Settled, UtilityToken
 from payouts.chain import Chain, ChainError, Log, Payload
 from payouts.core.rollup import ROLE_NUMBERS, Batch, Reservation
 

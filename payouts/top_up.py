@@ -10,7 +10,7 @@ attempt, and never again under another nonce: if its nonce goes to somebody else
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from payouts.bindings.utility_token import Transfer
+from payouts.bindings.erc20 import Transfer
 from payouts.chain import Payload, Signer
 from payouts.core.rollup import Party
 from payouts.driver import Driver, Step

@@ -52,6 +52,13 @@ class Log:
     data: bytes
 
 
+class Contract:
+    """A contract at an address. What it has in functions is in the generated classes."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address.lower()
+
+
 def encode(selector: str, types: Sequence[str], values: Sequence[Any]) -> bytes:
     """Returns selector (hexadecimal) and arguments. Raises ValueError for a value outside of its type."""
     return bytes.fromhex(selector) + encode_arguments(types, values)

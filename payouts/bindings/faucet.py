@@ -1,13 +1,10 @@
-"""Bindings of Faucet. Generated from its ABI by payouts.bindings.generate: do not edit."""
+"""Bindings of Faucet. Generated from the ABI by payouts.bindings.generate: do not edit."""
 
-from payouts.bindings.abi import Call, artifact, encode, encode_arguments, reader
+from payouts.bindings.abi import Call, Contract, artifact, encode, encode_arguments, reader
 
 
-class Faucet:
+class Faucet(Contract):
     """The contract `Faucet` at an address."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address.lower()
 
     @staticmethod
     def deploy_data(token_: str) -> bytes:

@@ -1,7 +1,8 @@
 """Generates the bindings from the committed artefacts: `python -m payouts.bindings.generate [--check]`.
 
 One module per contract with a class for it (a method per function, `deploy_data` for the constructor) and a class per
-event; one module for all named errors. The same artefacts give the same bytes.
+event; one module for each part that several contracts inherit; one module for all named errors. The same artefacts give
+the same bytes.
 """
 
 import json
@@ -15,6 +16,11 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ARTIFACTS = HERE.parent / "contracts" / "artifacts"
+INHERITED = {
+    "Roles": ("IeoToken", "MainSale", "MasterAccount", "ResourcePrices", "UtilityToken"),
+    "Erc20": ("IeoToken", "UtilityToken"),
+}
+"""What contracts have in common, and which: a class of its own for what all of them have and no earlier class has."""
 PYTHON_TYPES = {"address": "str", "bool": "bool", "string": "str"}
 
 
@@ -98,46 +104,63 @@ def event_lines(item: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def module(artefact: dict[str, Any]) -> str:
-    name, abi = artefact["contractName"], artefact["abi"]
-    events = [item for item in abi if item["type"] == "event"]
-    functions = [item for item in abi if item["type"] == "function"]
-    constructor = next((item for item in abi if item["type"] == "constructor"), {"inputs": []})
+def lines(item: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(event_lines(item) if item["type"] == "event" else function_lines(item))
+
+
+def parts(abis: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Class -> the functions and events that it has itself, for contracts and for what they inherit."""
+    left = {
+        name: {lines(item): item for item in abi if item["type"] in ("event", "function")} for name, abi in abis.items()
+    }
+    found = {}
+    for base, heirs in INHERITED.items():
+        common = set.intersection(*(set(left[heir]) for heir in heirs))
+        found[base] = [item for text, item in left[heirs[0]].items() if text in common]
+        for heir in heirs:
+            left[heir] = {text: item for text, item in left[heir].items() if text not in common}
+    return found | {name: list(items.values()) for name, items in left.items()}
+
+
+def module(name: str, items: list[dict[str, Any]], constructor: dict[str, Any] | None) -> str:
+    """The text of the class's module; with a constructor it is a contract's."""
+    bases = [base for base, heirs in INHERITED.items() if name in heirs]
+    events = [item for item in items if item["type"] == "event"]
+    functions = [item for item in items if item["type"] == "function"]
+    what = (
+        f"The contract `{name}` at an address." if constructor else f"What {', '.join(INHERITED[name])} have in common."
+    )
     body: list[str] = []
     for item in events:
         body += event_lines(item)
-    body += [f"class {name}:", f'    """The contract `{name}` at an address."""', ""]
-    body += ["    def __init__(self, address: str) -> None:", "        self.address = address.lower()", ""]
-    arguments = names(constructor["inputs"])
-    typed = [f"{n}: {python_type(a['type'])}" for n, a in zip(arguments, constructor["inputs"], strict=True)]
-    body += [
-        "    @staticmethod",
-        f"    def deploy_data({', '.join(typed)}) -> bytes:",
-        '        """The data of the transaction that creates the contract."""',
-        f'        code = bytes.fromhex(str(artifact("{name}")["bytecode"])[2:])',
-        f"        return code + encode_arguments({literal(a['type'] for a in constructor['inputs'])}, ("
-        + "".join(f"{n}, " for n in arguments)
-        + "))",
-        "",
-    ]
+    body += [f"class {name}({', '.join(bases or ['Contract'])}):", f'    """{what}"""', ""]
+    if constructor:
+        body += deploy_lines(name, constructor["inputs"])
     for item in functions:
         body += function_lines(item)
     text = "\n".join(body)
-    head = [
-        f'"""Bindings of {name}. Generated from its ABI by payouts.bindings.generate: do not edit."""',
-        "",
-    ]
+    head = [f'"""Bindings of {name}. Generated from the ABI by payouts.bindings.generate: do not edit."""', ""]
     if "Sequence[" in text:
         head.append("from collections.abc import Sequence")
     if events:
         head += ["from dataclasses import dataclass", "from typing import ClassVar"]
-    used = [
-        w
-        for w in ("Call", "Log", "artifact", "decode_event", "encode", "encode_arguments", "reader")
-        if re.search(rf"\b{w}\b", text)
-    ]
-    head += ["", f"from payouts.bindings.abi import {', '.join(used)}", "", ""]
-    return "\n".join(head) + text.rstrip() + "\n"
+    known = ("Call", "Contract", "Log", "artifact", "decode_event", "encode", "encode_arguments", "reader")
+    used = [word for word in known if re.search(rf"\b{word}\b", text.replace(what, ""))]
+    head += ["", f"from payouts.bindings.abi import {', '.join(used)}"]
+    head += [f"from payouts.bindings.{snake(base)} import {base}" for base in sorted(bases)]
+    return "\n".join([*head, "", "", text.rstrip(), ""])
+
+
+def deploy_lines(name: str, inputs: list[dict[str, Any]]) -> Iterator[str]:
+    arguments = names(inputs)
+    typed = [f"{n}: {python_type(a['type'])}" for n, a in zip(arguments, inputs, strict=True)]
+    yield "    @staticmethod"
+    yield f"    def deploy_data({', '.join(typed)}) -> bytes:"
+    yield '        """The data of the transaction that creates the contract."""'
+    yield f'        code = bytes.fromhex(str(artifact("{name}")["bytecode"])[2:])'
+    values = "(" + "".join(f"{n}, " for n in arguments) + ")"
+    yield f"        return code + encode_arguments({literal(a['type'] for a in inputs)}, {values})"
+    yield ""
 
 
 def error_module(artefacts: list[dict[str, Any]]) -> str:
@@ -174,7 +197,11 @@ def formatted(text: str) -> str:
 def generated() -> dict[str, str]:
     """File name -> text of every generated module."""
     artefacts = [json.loads(path.read_text()) for path in sorted(ARTIFACTS.glob("*.json"))]
-    files = {snake(artefact["contractName"]) + ".py": formatted(module(artefact)) for artefact in artefacts}
+    abis = {artefact["contractName"]: artefact["abi"] for artefact in artefacts}
+    files = {}
+    for name, items in parts(abis).items():
+        constructors = [item for item in abis.get(name, ()) if item["type"] == "constructor"]
+        files[snake(name) + ".py"] = formatted(module(name, items, constructors[0] if constructors else None))
     return files | {"errors.py": formatted(error_module(artefacts))}
 
 

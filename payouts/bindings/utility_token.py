@@ -1,33 +1,12 @@
-"""Bindings of UtilityToken. Generated from its ABI by payouts.bindings.generate: do not edit."""
+"""Bindings of UtilityToken. Generated from the ABI by payouts.bindings.generate: do not edit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from payouts.bindings.abi import Call, Log, artifact, decode_event, encode, encode_arguments, reader
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """Event `Approval(address,address,uint256)`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("8c5be1e5ebec7d5bd14f71427d1e84f3dd0314c0f7b2291e5b200ac8c7c3b925")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("address", True),
-        ("address", True),
-        ("uint256", False),
-    )
-
-    owner: str
-    spender: str
-    value: int
-
-    @classmethod
-    def decode(cls, log: Log) -> "Approval | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
+from payouts.bindings.erc20 import Erc20
+from payouts.bindings.roles import Roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,78 +78,6 @@ class Collected:
 
     @classmethod
     def decode(cls, log: Log) -> "Collected | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
-class DefaultAdminDelayChangeCanceled:
-    """Event `DefaultAdminDelayChangeCanceled()`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("2b1fa2edafe6f7b9e97c1a9e0c3660e645beb2dcaa2d45bdbf9beaf5472e1ec5")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = ()
-
-    @classmethod
-    def decode(cls, log: Log) -> "DefaultAdminDelayChangeCanceled | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
-class DefaultAdminDelayChangeScheduled:
-    """Event `DefaultAdminDelayChangeScheduled(uint48,uint48)`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("f1038c18cf84a56e432fdbfaf746924b7ea511dfe03a6506a0ceba4888788d9b")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("uint48", False),
-        ("uint48", False),
-    )
-
-    new_delay: int
-    effect_schedule: int
-
-    @classmethod
-    def decode(cls, log: Log) -> "DefaultAdminDelayChangeScheduled | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
-class DefaultAdminTransferCanceled:
-    """Event `DefaultAdminTransferCanceled()`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("8886ebfc4259abdbc16601dd8fb5678e54878f47b3c34836cfc51154a9605109")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = ()
-
-    @classmethod
-    def decode(cls, log: Log) -> "DefaultAdminTransferCanceled | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
-class DefaultAdminTransferScheduled:
-    """Event `DefaultAdminTransferScheduled(address,uint48)`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("3377dc44241e779dd06afab5b788a35ca5f3b778836e2990bdb26a2a4b2e5ed6")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("address", True),
-        ("uint48", False),
-    )
-
-    new_admin: str
-    accept_schedule: int
-
-    @classmethod
-    def decode(cls, log: Log) -> "DefaultAdminTransferScheduled | None":
         """None when the log is another event."""
         if not log.topics or log.topics[0] != cls.TOPIC:
             return None
@@ -273,75 +180,6 @@ class Reserved:
 
 
 @dataclass(frozen=True, slots=True)
-class RoleAdminChanged:
-    """Event `RoleAdminChanged(bytes32,bytes32,bytes32)`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("bd79b86ffe0ab8e8776151514217cd7cacd52c909f66475c3af44e129f0b00ff")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("bytes32", True),
-        ("bytes32", True),
-        ("bytes32", True),
-    )
-
-    role: bytes
-    previous_admin_role: bytes
-    new_admin_role: bytes
-
-    @classmethod
-    def decode(cls, log: Log) -> "RoleAdminChanged | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
-class RoleGranted:
-    """Event `RoleGranted(bytes32,address,address)`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("2f8788117e7eff1d82e926ec794901d17c78024a50270940304540a733656f0d")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("bytes32", True),
-        ("address", True),
-        ("address", True),
-    )
-
-    role: bytes
-    account: str
-    sender: str
-
-    @classmethod
-    def decode(cls, log: Log) -> "RoleGranted | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
-class RoleRevoked:
-    """Event `RoleRevoked(bytes32,address,address)`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("f6391f5c32d9c69d2a47ea670b442974b53935d1edc7fd64eb21e047a839171b")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("bytes32", True),
-        ("address", True),
-        ("address", True),
-    )
-
-    role: bytes
-    account: str
-    sender: str
-
-    @classmethod
-    def decode(cls, log: Log) -> "RoleRevoked | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
 class Settled:
     """Event `Settled(bytes32,bytes32,uint8,uint256,uint64,bytes32,bytes32,address)`."""
 
@@ -375,29 +213,6 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class Transfer:
-    """Event `Transfer(address,address,uint256)`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("address", True),
-        ("address", True),
-        ("uint256", False),
-    )
-
-    from_: str
-    to: str
-    value: int
-
-    @classmethod
-    def decode(cls, log: Log) -> "Transfer | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
 class Unpaused:
     """Event `Unpaused(address)`."""
 
@@ -414,11 +229,8 @@ class Unpaused:
         return cls(*decode_event(cls.TYPES, log))
 
 
-class UtilityToken:
+class UtilityToken(Roles, Erc20):
     """The contract `UtilityToken` at an address."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address.lower()
 
     @staticmethod
     def deploy_data(admin: str, admin_delay: int) -> bytes:
@@ -435,30 +247,12 @@ class UtilityToken:
             ),
         )
 
-    def cap(self) -> Call[int]:
-        """`CAP()` (reads)."""
-        return Call(
-            self.address,
-            "CAP()",
-            encode("ec81b483", (), ()),
-            reader(("uint256",)),
-        )
-
     def collector_role(self) -> Call[bytes]:
         """`COLLECTOR_ROLE()` (reads)."""
         return Call(
             self.address,
             "COLLECTOR_ROLE()",
             encode("9ca39ae9", (), ()),
-            reader(("bytes32",)),
-        )
-
-    def default_admin_role(self) -> Call[bytes]:
-        """`DEFAULT_ADMIN_ROLE()` (reads)."""
-        return Call(
-            self.address,
-            "DEFAULT_ADMIN_ROLE()",
-            encode("a217fddf", (), ()),
             reader(("bytes32",)),
         )
 
@@ -507,34 +301,6 @@ class UtilityToken:
             reader(("bytes32",)),
         )
 
-    def accept_default_admin_transfer(self) -> Call[None]:
-        """`acceptDefaultAdminTransfer()`."""
-        return Call(
-            self.address,
-            "acceptDefaultAdminTransfer()",
-            encode("cefc1429", (), ()),
-            reader(()),
-        )
-
-    def allowance(self, owner: str, spender: str) -> Call[int]:
-        """`allowance(address,address)` (reads)."""
-        return Call(
-            self.address,
-            "allowance(address,address)",
-            encode(
-                "dd62ed3e",
-                (
-                    "address",
-                    "address",
-                ),
-                (
-                    owner,
-                    spender,
-                ),
-            ),
-            reader(("uint256",)),
-        )
-
     def approve(self, spender: str, amount: int) -> Call[bool]:
         """`approve(address,uint256)`."""
         return Call(
@@ -552,42 +318,6 @@ class UtilityToken:
                 ),
             ),
             reader(("bool",)),
-        )
-
-    def balance_of(self, account: str) -> Call[int]:
-        """`balanceOf(address)` (reads)."""
-        return Call(
-            self.address,
-            "balanceOf(address)",
-            encode("70a08231", ("address",), (account,)),
-            reader(("uint256",)),
-        )
-
-    def begin_default_admin_transfer(self, new_admin: str) -> Call[None]:
-        """`beginDefaultAdminTransfer(address)`."""
-        return Call(
-            self.address,
-            "beginDefaultAdminTransfer(address)",
-            encode("634e93da", ("address",), (new_admin,)),
-            reader(()),
-        )
-
-    def cancel_default_admin_transfer(self) -> Call[None]:
-        """`cancelDefaultAdminTransfer()`."""
-        return Call(
-            self.address,
-            "cancelDefaultAdminTransfer()",
-            encode("d602b9fd", (), ()),
-            reader(()),
-        )
-
-    def change_default_admin_delay(self, new_delay: int) -> Call[None]:
-        """`changeDefaultAdminDelay(uint48)`."""
-        return Call(
-            self.address,
-            "changeDefaultAdminDelay(uint48)",
-            encode("649a5ec7", ("uint48",), (new_delay,)),
-            reader(()),
         )
 
     def collect(self, batch_id: bytes, total: int, list_hash: bytes, list: bytes) -> Call[None]:
@@ -613,42 +343,6 @@ class UtilityToken:
             reader(()),
         )
 
-    def decimals(self) -> Call[int]:
-        """`decimals()` (reads)."""
-        return Call(
-            self.address,
-            "decimals()",
-            encode("313ce567", (), ()),
-            reader(("uint8",)),
-        )
-
-    def default_admin(self) -> Call[str]:
-        """`defaultAdmin()` (reads)."""
-        return Call(
-            self.address,
-            "defaultAdmin()",
-            encode("84ef8ffc", (), ()),
-            reader(("address",)),
-        )
-
-    def default_admin_delay(self) -> Call[int]:
-        """`defaultAdminDelay()` (reads)."""
-        return Call(
-            self.address,
-            "defaultAdminDelay()",
-            encode("cc8463c8", (), ()),
-            reader(("uint48",)),
-        )
-
-    def default_admin_delay_increase_wait(self) -> Call[int]:
-        """`defaultAdminDelayIncreaseWait()` (reads)."""
-        return Call(
-            self.address,
-            "defaultAdminDelayIncreaseWait()",
-            encode("022d63fb", (), ()),
-            reader(("uint48",)),
-        )
-
     def eip712_domain(self) -> Call[tuple[bytes, str, str, int, str, bytes, Sequence[int]]]:
         """`eip712Domain()` (reads): fields, name, version, chainId, verifyingContract, salt, extensions."""
         return Call(
@@ -666,53 +360,6 @@ class UtilityToken:
                     "uint256[]",
                 )
             ),
-        )
-
-    def get_role_admin(self, role: bytes) -> Call[bytes]:
-        """`getRoleAdmin(bytes32)` (reads)."""
-        return Call(
-            self.address,
-            "getRoleAdmin(bytes32)",
-            encode("248a9ca3", ("bytes32",), (role,)),
-            reader(("bytes32",)),
-        )
-
-    def grant_role(self, role: bytes, account: str) -> Call[None]:
-        """`grantRole(bytes32,address)`."""
-        return Call(
-            self.address,
-            "grantRole(bytes32,address)",
-            encode(
-                "2f2ff15d",
-                (
-                    "bytes32",
-                    "address",
-                ),
-                (
-                    role,
-                    account,
-                ),
-            ),
-            reader(()),
-        )
-
-    def has_role(self, role: bytes, account: str) -> Call[bool]:
-        """`hasRole(bytes32,address)` (reads)."""
-        return Call(
-            self.address,
-            "hasRole(bytes32,address)",
-            encode(
-                "91d14854",
-                (
-                    "bytes32",
-                    "address",
-                ),
-                (
-                    role,
-                    account,
-                ),
-            ),
-            reader(("bool",)),
         )
 
     def mint(self, to: str, amount: int) -> Call[None]:
@@ -734,15 +381,6 @@ class UtilityToken:
             reader(()),
         )
 
-    def name(self) -> Call[str]:
-        """`name()` (reads)."""
-        return Call(
-            self.address,
-            "name()",
-            encode("06fdde03", (), ()),
-            reader(("string",)),
-        )
-
     def nonces(self, owner: str) -> Call[int]:
         """`nonces(address)` (reads)."""
         return Call(
@@ -750,15 +388,6 @@ class UtilityToken:
             "nonces(address)",
             encode("7ecebe00", ("address",), (owner,)),
             reader(("uint256",)),
-        )
-
-    def owner(self) -> Call[str]:
-        """`owner()` (reads)."""
-        return Call(
-            self.address,
-            "owner()",
-            encode("8da5cb5b", (), ()),
-            reader(("address",)),
         )
 
     def pause(self) -> Call[None]:
@@ -811,34 +440,6 @@ class UtilityToken:
             reader(("address",)),
         )
 
-    def pending_default_admin(self) -> Call[tuple[str, int]]:
-        """`pendingDefaultAdmin()` (reads): newAdmin, schedule."""
-        return Call(
-            self.address,
-            "pendingDefaultAdmin()",
-            encode("cf6eefb7", (), ()),
-            reader(
-                (
-                    "address",
-                    "uint48",
-                )
-            ),
-        )
-
-    def pending_default_admin_delay(self) -> Call[tuple[int, int]]:
-        """`pendingDefaultAdminDelay()` (reads): newDelay, schedule."""
-        return Call(
-            self.address,
-            "pendingDefaultAdminDelay()",
-            encode("a1eda53c", (), ()),
-            reader(
-                (
-                    "uint48",
-                    "uint48",
-                )
-            ),
-        )
-
     def permit(self, owner: str, spender: str, value: int, deadline: int, v: int, r: bytes, s: bytes) -> Call[None]:
         """`permit(address,address,uint256,uint256,uint8,bytes32,bytes32)`."""
         return Call(
@@ -874,25 +475,6 @@ class UtilityToken:
             self.address,
             "release(bytes32)",
             encode("67d42a8b", ("bytes32",), (reservation_id,)),
-            reader(()),
-        )
-
-    def renounce_role(self, role: bytes, account: str) -> Call[None]:
-        """`renounceRole(bytes32,address)`."""
-        return Call(
-            self.address,
-            "renounceRole(bytes32,address)",
-            encode(
-                "36568abe",
-                (
-                    "bytes32",
-                    "address",
-                ),
-                (
-                    role,
-                    account,
-                ),
-            ),
             reader(()),
         )
 
@@ -934,34 +516,6 @@ class UtilityToken:
             reader(()),
         )
 
-    def revoke_role(self, role: bytes, account: str) -> Call[None]:
-        """`revokeRole(bytes32,address)`."""
-        return Call(
-            self.address,
-            "revokeRole(bytes32,address)",
-            encode(
-                "d547741f",
-                (
-                    "bytes32",
-                    "address",
-                ),
-                (
-                    role,
-                    account,
-                ),
-            ),
-            reader(()),
-        )
-
-    def rollback_default_admin_delay(self) -> Call[None]:
-        """`rollbackDefaultAdminDelay()`."""
-        return Call(
-            self.address,
-            "rollbackDefaultAdminDelay()",
-            encode("0aa6220b", (), ()),
-            reader(()),
-        )
-
     def seal_minters(self) -> Call[None]:
         """`sealMinters()`."""
         return Call(
@@ -983,33 +537,6 @@ class UtilityToken:
                     "uint128",
                 )
             ),
-        )
-
-    def supports_interface(self, interface_id: bytes) -> Call[bool]:
-        """`supportsInterface(bytes4)` (reads)."""
-        return Call(
-            self.address,
-            "supportsInterface(bytes4)",
-            encode("01ffc9a7", ("bytes4",), (interface_id,)),
-            reader(("bool",)),
-        )
-
-    def symbol(self) -> Call[str]:
-        """`symbol()` (reads)."""
-        return Call(
-            self.address,
-            "symbol()",
-            encode("95d89b41", (), ()),
-            reader(("string",)),
-        )
-
-    def total_supply(self) -> Call[int]:
-        """`totalSupply()` (reads)."""
-        return Call(
-            self.address,
-            "totalSupply()",
-            encode("18160ddd", (), ()),
-            reader(("uint256",)),
         )
 
     def transfer(self, to: str, amount: int) -> Call[bool]:

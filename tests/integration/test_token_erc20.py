@@ -10,7 +10,7 @@ import pytest
 from cgn_sdk.keccak import keccak_256
 
 from payouts import deploy, ethereum
-from payouts.bindings import utility_token
+from payouts.bindings import erc20
 from payouts.bindings.abi import Call, Log
 from payouts.bindings.utility_token import UtilityToken
 from payouts.deploy import Manifest
@@ -89,7 +89,7 @@ def world(whole_world: World) -> Iterator[World]:
 def test_a_transfer_to_oneself_changes_nothing_and_is_logged(world: World) -> None:
     logs = world.sent(OWNER, world.token.transfer(OWNER, HAVE))
     assert world.balance(OWNER) == HAVE
-    assert utility_token.Transfer.decode(logs[0]) == utility_token.Transfer(OWNER, OWNER, HAVE)
+    assert erc20.Transfer.decode(logs[0]) == erc20.Transfer(OWNER, OWNER, HAVE)
     assert world.refused(OWNER, world.token.transfer(OWNER, HAVE + 1)) == "ERC20InsufficientBalance"
 
 
@@ -97,7 +97,7 @@ def test_a_transfer_to_oneself_changes_nothing_and_is_logged(world: World) -> No
 def test_a_transfer_moves_exactly_that(world: World, amount: int) -> None:
     logs = world.sent(OWNER, world.token.transfer(OTHER, amount))
     assert (world.balance(OWNER), world.balance(OTHER)) == (HAVE - amount, amount)
-    assert [utility_token.Transfer.decode(log) for log in logs] == [utility_token.Transfer(OWNER, OTHER, amount)]
+    assert [erc20.Transfer.decode(log) for log in logs] == [erc20.Transfer(OWNER, OTHER, amount)]
 
 
 @pytest.mark.parametrize("amount", [HAVE + 1, 2**96 - 1, 2**96, 2**255, 2**256 - 1])
@@ -113,7 +113,7 @@ def test_nobody_transfers_to_zero(world: World) -> None:
 
 def test_an_allowance_is_used_up_and_not_exceeded(world: World) -> None:
     logs = world.sent(OWNER, world.token.approve(OTHER, 10))
-    assert [utility_token.Approval.decode(log) for log in logs] == [utility_token.Approval(OWNER, OTHER, 10)]
+    assert [erc20.Approval.decode(log) for log in logs] == [erc20.Approval(OWNER, OTHER, 10)]
     assert world.refused(OTHER, world.token.transfer_from(OWNER, THIRD, 11)) == "ERC20InsufficientAllowance"
     world.sent(OTHER, world.token.transfer_from(OWNER, THIRD, 4))
     assert world.rpc.ask(world.token.allowance(OWNER, OTHER)) == 6
@@ -194,7 +194,7 @@ def permit(world: World, *, key: bytes = OWNER_KEY, spender: str = OTHER, value:
 def test_a_permit_approves_once(world: World) -> None:
     call = permit(world)
     logs = world.sent(THIRD, call)
-    assert [utility_token.Approval.decode(log) for log in logs] == [utility_token.Approval(OWNER, OTHER, 5)]
+    assert [erc20.Approval.decode(log) for log in logs] == [erc20.Approval(OWNER, OTHER, 5)]
     assert world.rpc.ask(world.token.allowance(OWNER, OTHER)) == 5
     assert world.rpc.ask(world.token.nonces(OWNER)) == 1
     assert world.refused(THIRD, call) == "InvalidSigner"  # replayed
