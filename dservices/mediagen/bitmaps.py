@@ -1,6 +1,5 @@
-"""BMP (read, write) and PSD (read, flattened): two formats that libvips here does not decode. Strict readers: every
-count is
-checked against the data before it is used; ValueError for anything odd (G-6)."""
+"""BMP (read, write), which libvips here does not decode. A strict reader: every count is checked against the data
+before it is used; ValueError for anything odd (G-6)."""
 
 from __future__ import annotations
 
@@ -8,10 +7,6 @@ import struct
 
 from dservices.mediagen import limits
 from dservices.mediagen.picture import Image, Picture, has_alpha, too_large
-
-
-def load(data: bytes, kind: str) -> Picture:
-    return _load_bmp(data) if kind == "bmp" else _load_psd(data)
 
 
 def _check(width: int, height: int) -> None:
@@ -28,7 +23,7 @@ def _unpack(form: str, data: bytes, at: int) -> tuple[int, ...]:
         raise ValueError("file: it ends too early") from None
 
 
-def _load_bmp(data: bytes) -> Picture:
+def load(data: bytes) -> Picture:
     """Uncompressed 1, 4, 8, 24 and 32 bits, and 32 bits with masks of whole bytes; RLE is refused."""
     (offset, header_size) = _unpack("<II", data, 10)
     if header_size < 40:
@@ -113,68 +108,3 @@ def save(image: Image) -> bytes:
     if alpha:
         info += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + b"\0" * 48
     return bytes(head + info + raw)
-
-
-def _load_psd(data: bytes) -> Picture:
-    """The flattened picture that ends the file: 8 or 16 bits, Gray, RGB or CMYK, raw or PackBits."""
-    version, bands, height, width, depth, mode = _unpack(">H6xHIIHH", data, 4)
-    _check(width, height)
-    wanted = {1: 1, 3: 3, 4: 4}.get(mode)
-    if version != 1 or wanted is None or depth not in (8, 16) or not wanted <= bands <= 56:
-        raise ValueError("psd: this colour mode or depth is not supported")
-    at = 26
-    for _ in range(3):  # colour mode data, image resources, layers: passed over by their lengths
-        (length,) = _unpack(">I", data, at)
-        at += 4 + length
-    (compression,) = _unpack(">H", data, at)
-    at += 2
-    plane = width * height * depth // 8
-    take = min(bands, wanted + 1)
-    if compression == 0:
-        raw = data[at : at + plane * take]
-    elif compression == 1:
-        raw = _packbits(data, at, height * bands, height * take, width * depth // 8)
-    else:
-        raise ValueError("psd: this compression is not supported")
-    if len(raw) != plane * take:
-        raise ValueError("psd: it ends too early")
-    step = depth // 8
-    planes = [
-        Image.new_from_memory(raw[n * plane : (n + 1) * plane], width * step, height, 1, "uchar") for n in range(take)
-    ]
-    if step == 2:  # big-endian: the first byte of two is the 8-bit value
-        planes = [p.subsample(2, 1) for p in planes]
-    if mode == 4:
-        planes = [p.invert() if n < 4 else p for n, p in enumerate(planes)]
-    if mode == 1 and take == 2:
-        planes = [planes[0], planes[0], planes[0], planes[1]]
-    image = planes[0].bandjoin(planes[1:]) if len(planes) > 1 else planes[0]
-    return Picture(
-        images=(image.copy(interpretation={1: "b-w" if take == 1 else "srgb", 3: "srgb", 4: "cmyk"}[mode]),),
-        file_type="psd",
-    )
-
-
-def _packbits(data: bytes, at: int, rows_all: int, rows: int, row_bytes: int) -> bytes:
-    lengths = _unpack(f">{rows_all}H", data, at)
-    at += 2 * rows_all
-    out = bytearray()
-    for length in lengths[:rows]:
-        end, before = at + length, len(out)
-        if end > len(data):
-            raise ValueError("psd: it ends too early")
-        while at < end:
-            code = data[at]
-            at += 1
-            if code < 128:
-                out += data[at : at + code + 1]
-                at += code + 1
-            elif code > 128:
-                out += data[at : at + 1] * (257 - code)
-                at += 1
-            if len(out) - before > row_bytes:
-                raise ValueError("psd: a row is too long")
-        if len(out) - before != row_bytes:
-            raise ValueError("psd: a row has the wrong length")
-        at = end
-    return bytes(out)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyvips
 from cgn_sdk.dservice.problems import Problem
 
-from dservices.mediagen.compositing import Ink, coloured, indexed, put, selected
+from dservices.mediagen.compositing import Ink, coloured, put, selected
+from dservices.mediagen.layering import seen
 from dservices.mediagen.picture import (
     CMYK,
     CMYKA,
@@ -209,13 +210,13 @@ def equalize(picture: Picture, args: Args) -> Picture:
     return through(picture, args, change)
 
 
-def _words(image: Image) -> array[int]:
+def words(image: Image) -> array[int]:
     """Memory of an image as 32-bit numbers (little-endian machines only, as all that libvips' wheels are for)."""
     return array("I", bytes(image.write_to_memory()))
 
 
 def _histogram(image: Image) -> list[float]:
-    return [float(value) for value in _words(image.hist_find().cast("uint"))]
+    return [float(value) for value in words(image.hist_find().cast("uint"))]
 
 
 def _percentile(histogram: list[float], outside: float) -> int:
@@ -244,12 +245,25 @@ def colorize(picture: Picture, args: Args) -> Picture:
 _BITS = {"RGB-15": (5, 5, 5), "RGB-16": (5, 6, 5), "RGBA-16": (5, 5, 5), "RGB-18": (6, 6, 6)}
 
 
-def _quantised(image: Image, bits: tuple[int, int, int]) -> Image:
-    def steps(count: int) -> Callable[[int], float]:
-        top = 2**count - 1
-        return lambda v: (v >> (8 - count)) * 255 / top
+def _step(value: int, bits: int) -> float:
+    return (value >> (8 - bits)) * 255 / (2**bits - 1)
 
-    return mapped(image, [steps(count) for count in bits])
+
+def in_bits(values: list[int], rtype: str) -> list[int]:
+    """Channel values as a packed pixel format keeps them (5.2)."""
+    bits = _BITS.get(rtype)
+    return values if bits is None else [int(_step(v, b) + 0.5) for v, b in zip(values, bits, strict=True)]
+
+
+def _quantised(image: Image, bits: tuple[int, int, int], dither: float) -> Image:
+    """Fewer bits a channel; with `dither` (tenths) up to a whole step is spread over a pattern of 4 x 4 first."""
+    if dither:
+        from dservices.mediagen.palettes import bayer
+
+        steps = [2.0 ** (8 - count) * dither / 10 for count in bits]
+        noise = bayer(image.width, image.height) + 0.47  # 0 to 0.94 of a step: what is on a step stays there
+        image = _clamp(image + noise.bandjoin([noise, noise]) * steps).cast("uchar").copy(interpretation="srgb")
+    return mapped(image, [lambda v, b=b: _step(v, b) for b in bits])  # type: ignore[misc]
 
 
 def convert(picture: Picture, args: Args) -> Picture:
@@ -281,7 +295,12 @@ def convert(picture: Picture, args: Args) -> Picture:
         if wanted in _BITS:
             colours, alpha = split(made)
             alpha = (alpha >= 128).cast("uchar") if alpha is not None else None
-            made = joined(_quantised(colours, _BITS[wanted]), alpha)
+            fewer = _quantised(colours, _BITS[wanted], args["dither"])
+            if args["preservebackground"] and args["dither"]:  # the background is not dithered
+                ground = channels(picture.background if picture.background is not None else 0xFFFFFF, RGB)
+                plain = _quantised(colours, _BITS[wanted], 0)
+                fewer = (colours == ground).bandand().ifthenelse(plain, fewer).copy(interpretation="srgb")
+            made = joined(fewer, alpha)
         return made
 
     return replace(each(picture, args, change), palette=())
@@ -298,168 +317,6 @@ def to_rgb(host: Host, picture: Picture) -> Picture:
     if picture.mode == GRAY:
         return each(picture, {}, as_rgb)
     return picture
-
-
-# -- palettes -----------------------------------------------------------------------------------------------------
-
-_WEB = tuple(r << 16 | g << 8 | b for r in range(0, 256, 51) for g in range(0, 256, 51) for b in range(0, 256, 51))
-_GRAYS = (4, 8, 16, 32, 64, 128, 256)
-_WINDOWS = """000000 800000 008000 808000 000080 800080 008080 C0C0C0
-    808080 FF0000 00FF00 FFFF00 0000FF FF00FF 00FFFF FFFFFF"""
-_NAMED = {
-    **{f"{count} grays": tuple(round(255 * n / (count - 1)) * 0x010101 for n in range(count)) for count in _GRAYS},
-    "netscape": _WEB,
-    "windows 16": tuple(int(colour, 16) for colour in _WINDOWS.split()),
-}
-UNIQUE_MAX_PIXELS = 16_000_000
-"""Beyond it single colours are not counted, only 5-bit cells of the colour cube."""
-
-
-def reduce(picture: Picture, args: Args) -> Picture:
-    """To at most `colors` colours: as they are if there are no more, else by median cut; one palette for all
-    frames (3.4).
-    """
-    picture = picture.decoded()
-    images = [split(as_rgb(image)) for image in picture.images]
-    palette = _palette(args, [colours for colours, _ in images])
-    count = args["colors"]
-    exact = _unique([colours for colours, _ in images], len(palette)) if palette else None
-    if exact is not None and set(exact) <= set(palette):
-        reduced = [colours for colours, _ in images]
-    else:
-        lut = _nearest_table(palette)
-        reduced = [_mapped_to(colours, lut, args["dither"]) for colours, _ in images]
-    out = []
-    for new, (_, alpha) in zip(reduced, images, strict=True):
-        kept = alpha
-        if kept is not None and args["usealpha"]:
-            kept = (kept > args["alphacutoff"]).cast("uchar")
-        out.append(joined(new, kept))
-    if args["pad"]:
-        palette = (*palette, *((0,) * (count - len(palette))))
-    # On load of indexed pictures the background is index 0 and the foreground the last index (3.0).
-    made = picture.with_images(tuple(out), palette=tuple(palette))
-    return replace(made, background=palette[0], foreground=palette[-1])
-
-
-def _palette(args: Args, images: list[Image]) -> tuple[int, ...]:
-    count = args["colors"]
-    if args["name"] is not None:
-        named = _NAMED.get(args["name"].lower().removesuffix(".pal").removesuffix(".act"))
-        if named is None:
-            raise Problem(
-                422,
-                "bad_parameter",
-                f"reduce: there is no palette {args['name']!r}",
-                parameter="name",
-                expected="one of " + ", ".join(_NAMED),
-            )
-        return named
-    if args["bw"]:
-        return (0, 0xFFFFFF)
-    if args["netscape"]:
-        return _WEB
-    exact = _unique(images, count)
-    return tuple(sorted(exact)) if exact is not None else _median_cut(images, count)
-
-
-def _unique(images: list[Image], most: int) -> set[int] | None:
-    """All colours if they are at most `most`, else None."""
-    if sum(image.width * image.height for image in images) > UNIQUE_MAX_PIXELS:
-        return None
-    found: set[int] = set()
-    for image in images:
-        found.update(_words(image[2].bandjoin([image[1], image[0], image[0] * 0]).cast("uchar")))
-        if len(found) > most:
-            return None
-    return found
-
-
-def _median_cut(images: list[Image], count: int) -> tuple[int, ...]:
-    cells: dict[tuple[int, int, int], int] = {}
-    for image in images:
-        # 32 x 32 pixels with 32 bands: [blue][green][red] counts of the cube's cells.
-        numbers = _words(image.hist_find_ndim(bins=32).cast("uint"))
-        for index, number in enumerate(numbers):
-            if number:
-                key = (index // 32 % 32, index // 1024, index % 32)
-                cells[key] = cells.get(key, 0) + number
-    boxes = [sorted(cells)]
-    while len(boxes) < count:
-        spans = [max(max(c[axis] for c in box) - min(c[axis] for c in box) for axis in range(3)) for box in boxes]
-        weights = [span * sum(cells[c] for c in box) for span, box in zip(spans, boxes, strict=True)]
-        chosen = max(range(len(boxes)), key=lambda n: (weights[n], -n))
-        if spans[chosen] == 0:
-            break
-        box = boxes.pop(chosen)
-        axis = max(range(3), key=lambda a: (max(c[a] for c in box) - min(c[a] for c in box), -a))
-        box.sort(key=lambda c: (c[axis], c))
-        half, running, cut = sum(cells[c] for c in box) / 2, 0, 1
-        for position, cell in enumerate(box[:-1]):
-            running += cells[cell]
-            cut = position + 1
-            if running >= half:
-                break
-        boxes += [box[:cut], box[cut:]]
-    palette = []
-    for box in boxes:
-        weight = sum(cells[c] for c in box)
-        mean = [int(sum(cells[c] * (c[axis] * 8 + 4) for c in box) / weight + 0.5) for axis in range(3)]
-        palette.append(mean[0] << 16 | mean[1] << 8 | mean[2])
-    return tuple(sorted(set(palette)))
-
-
-def _nearest_table(palette: tuple[int, ...]) -> Image:
-    """For each cell of the 5-bit cube its nearest palette colour (weighted like luma), as a table of 32,768 entries."""
-    colours = [(c >> 16 & 255, c >> 8 & 255, c & 255) for c in palette]
-    out = bytearray()
-    for index in range(32_768):
-        r, g, b = (index >> 10) * 8 + 4, (index >> 5 & 31) * 8 + 4, (index & 31) * 8 + 4
-        out += bytes(min(colours, key=lambda c: 3 * (c[0] - r) ** 2 + 6 * (c[1] - g) ** 2 + (c[2] - b) ** 2))
-    return Image.new_from_memory(bytes(out), 32_768, 1, 3, "uchar")
-
-
-_BAYER = [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]
-
-
-def _mapped_to(image: Image, lut: Image, dither: float) -> Image:
-    if dither:
-        pattern = Image.new_from_array(_BAYER).cast("float") / 16 - 0.47
-        across, down = image.width // 4 + 1, image.height // 4 + 1
-        noise = pattern.replicate(across, down).crop(0, 0, image.width, image.height) * (dither * 6.4)
-        image = _clamp(image + noise).cast("uchar")
-    index = (image[0] >> 3).cast("ushort") * 1024 + (image[1] >> 3).cast("ushort") * 32 + (image[2] >> 3)
-    return index.cast("ushort").maplut(lut).copy(interpretation="srgb")
-
-
-def set_color(picture: Picture, args: Args) -> Picture:
-    background, foreground = args["backcolor"], args["forecolor"]
-    if args["backindex"] is not None:
-        background = indexed(picture, args["backindex"])
-    if args["foreindex"] is not None:
-        foreground = indexed(picture, args["foreindex"])
-    if args["popular"]:
-        background = popular(picture)
-    changes: dict[str, Any] = {}
-    if background is not None:
-        changes["background"] = background
-    if foreground is not None:
-        changes["foreground"] = foreground
-    if args["transparency"] is not None:
-        changes["transparent"] = args["transparency"]
-    return replace(picture, **changes)
-
-
-def popular(picture: Picture) -> int:
-    """The most frequent colour; of equally frequent ones the smallest number."""
-    image = split(as_rgb(picture.decoded().images[0]))[0]
-    if image.width * image.height > UNIQUE_MAX_PIXELS:
-        image = image.resize(0.25, kernel="nearest").copy(interpretation="srgb")
-    words = _words(image[2].bandjoin([image[1], image[0], image[0] * 0]).cast("uchar"))
-    counts: dict[int, int] = {}
-    for word in words:
-        counts[word] = counts.get(word, 0) + 1
-    return min(counts, key=lambda colour: (-counts[colour], colour))
 
 
 # -- channels -----------------------------------------------------------------------------------------------------
@@ -500,8 +357,18 @@ def export_channel(picture: Picture, args: Args) -> Picture:
         band = {"H": hue * 42.5, "S": saturation, "B": value}[name[0]]
         return (band + 0.5).floor().cast("uchar")
 
-    made = each(picture, args, lambda image: change(image).copy(interpretation="b-w"))
+    looked = seen(picture, args["layers"])
+    made = each(looked, {}, lambda image: change(image).copy(interpretation="b-w"))
     return Picture(images=made.images, delays=made.delays, loop=made.loop, dpi=made.dpi)
+
+
+def _read_as(image: Image, rtype: str | None) -> Image:
+    """The source as one channel: its luma, of a packed format at that precision, or with Alpha-8 its alpha."""
+    if rtype == "Alpha-8":
+        return image[image.bands - 1] if has_alpha(image) else filled(image.width, image.height, [255], "b-w")
+    if rtype in _BITS:
+        return as_gray(_quantised(split(as_rgb(image))[0], _BITS[rtype], 0))
+    return as_gray(image)
 
 
 def import_channel(picture: Picture, source: Picture, args: Args) -> Picture:
@@ -516,7 +383,7 @@ def import_channel(picture: Picture, source: Picture, args: Args) -> Picture:
             parameter="source",
             expected=f"{picture.width} x {picture.height} pixels",
         )
-    channel = as_gray(source.images[0])
+    channel = _read_as(source.images[0], args["rtype"])
 
     def change(image: Image) -> Image:
         mode = mode_of(image)

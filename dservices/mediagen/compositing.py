@@ -31,7 +31,7 @@ from dservices.mediagen.picture import (
     interpretation_of,
     mode_of,
 )
-from dservices.mediagen.shaping import each
+from dservices.mediagen.shaping import chosen_frames, each
 
 Args = Mapping[str, Any]
 
@@ -316,14 +316,21 @@ def composite(picture: Picture, source: Picture | None, args: Args) -> Picture:
             lambda image: selected(
                 picture, image, put(image, coloured(mask, colour, mode_of(image)), 0, 0, Ink.of(args))
             ),
+            draws=True,
         )
     source, picture = source.decoded(), picture.decoded()
+    if args["fixalpha"]:
+        from dservices.mediagen.colouring import fix_alpha
+
+        source = fix_alpha(source, {"color": None})
     if args["onto"]:
         source, picture = picture, source
     overlays = [_overlay(picture, image, args) for image in source.images]
     left = geometry.placed(picture.width, source.width, args["x"], args["handlex"])
     top = geometry.placed(picture.height, source.height, args["y"], args["handley"])
-    counter = iter(range(picture.frame_count))
+    # Frame by frame, the source's last one for the rest; every listed layer gets the first.
+    frames = sorted(chosen_frames(picture, args) or range(picture.frame_count))
+    counter = iter(frames if not picture.layers else [0] * len(picture.layers))
 
     def change(image: Image) -> Image:
         overlay = overlays[min(next(counter), len(overlays) - 1)]
@@ -333,7 +340,7 @@ def composite(picture: Picture, source: Picture | None, args: Args) -> Picture:
             at_x, at_y = left, top
         return selected(picture, image, put(image, overlay, at_x, at_y, Ink.of(args)))
 
-    return each(picture, args, change)
+    return each(picture, args, change, draws=True)
 
 
 def _overlay(picture: Picture, image: Image, args: Args) -> Image:

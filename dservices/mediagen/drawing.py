@@ -62,7 +62,7 @@ def _drawn(picture: Picture, args: Args, path: str, box: Box) -> Picture:
         overlay = coloured(mask, colour, mode_of(image))
         return selected(picture, image, put(image, overlay, left, top, Ink.of(args)))
 
-    return each(picture, args, change)
+    return each(picture, args, change, draws=True)
 
 
 def rectangle(picture: Picture, args: Args) -> Picture:
@@ -143,7 +143,7 @@ def set_pixel(picture: Picture, args: Args) -> Picture:
         dot = filled(1, 1, values, interpretation_of(mode))
         return image.insert(dot, args["x"], args["y"]).copy(interpretation=interpretation_of(mode))
 
-    return each(picture, args, change)
+    return each(picture, args, change, draws=True)
 
 
 def gradient(picture: Picture, args: Args) -> Picture:
@@ -187,4 +187,4 @@ def gradient(picture: Picture, args: Args) -> Picture:
             put(image, plain.bandjoin(255).copy(interpretation="cmyk"), 0, 0, Ink(opacity=args["opacity"])),
         )
 
-    return each(picture, args, change)
+    return each(picture, args, change, draws=True)

@@ -211,6 +211,11 @@ class Host:
         name = args["name"]
         data = self.view(name)
         picture = loading.load(data, shown(name), args)
+        kept = args["temporaryfilename"]
+        if kept is not None and picture.file_type == "pdf":
+            # The pages as one TIFF that the script can load again (reference 3.1).
+            pages, _ = saving.encode(picture, check(MEDIA["save"], {"named": [["type", "tiff"]]}))
+            self.write(kept, pages, "image/tiff")
         if rgb:
             from dservices.mediagen import colouring
 

@@ -5,7 +5,7 @@ count from 1.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,8 @@ from dservices.mediagen.picture import RGBA as RGBA_MODE
 
 Args = Mapping[str, Any]
 LAYERS_MAX = 256
+NAME_MAX_CHARS = 31
+"""Of a layer's name in a layer list (reference 1.5)."""
 
 
 def layers_of(picture: Picture) -> tuple[Layer, ...]:
@@ -42,8 +44,8 @@ def layer_at(picture: Picture, index: int) -> Layer:
     return layers[index]
 
 
-def with_layers(picture: Picture, layers: tuple[Layer, ...]) -> Picture:
-    """The picture shows its visible layers, flattened."""
+def with_layers(picture: Picture, layers: tuple[Layer, ...], size: tuple[int, int] | None = None) -> Picture:
+    """The picture shows its visible layers, flattened onto a canvas of its own size, or of `size`."""
     if len(layers) > LAYERS_MAX or sum(layer.image.width * layer.image.height for layer in layers) > limits.PIXELS_MAX:
         raise Problem(422, "picture_too_large", f"at most {LAYERS_MAX} layers and {limits.PIXELS_MAX} pixels in them")
     base = (
@@ -51,9 +53,78 @@ def with_layers(picture: Picture, layers: tuple[Layer, ...]) -> Picture:
         if picture.images or picture.undecoded is not None
         else replace(picture, images=(layers[0].image,))
     )
-    width, height = base.width, base.height
+    width, height = size or (base.width, base.height)
     shown = _flattened(layers, width, height, visible_only=True)
-    return replace(base, images=(shown,), layers=layers)
+    return replace(base, images=(shown,), layers=layers, delays=())
+
+
+def chosen_layers(picture: Picture, entries: tuple[str, ...]) -> list[int]:
+    """Indexes that a layer list names, in its order, each once. A picture without layers is its own background."""
+    layers = layers_of(picture)
+    chosen = list(dict.fromkeys(named(layers, entries)))
+    if not chosen:
+        raise Problem(
+            422,
+            "bad_parameter",
+            "layers: the list names no layer of this picture",
+            parameter="layers",
+            expected=f"layers from 0 to {len(layers) - 1}, or their names: "
+            + ", ".join(layer.name for layer in layers)[:200],
+        )
+    return chosen
+
+
+def each_layer(picture: Picture, args: Args, change: Callable[[Image], Image], *, draws: bool) -> Picture:
+    """A change to layers instead of frames: each is laid on the canvas (what lies beyond is cut off), changed, and the
+    picture flattened again. Without `layers` all of them; of what draws, the topmost visible one. When all layers
+    change, their new size becomes the canvas; otherwise it stays.
+    """
+    layers = list(layers_of(picture))
+    if args.get("layers") is not None:
+        chosen = chosen_layers(picture, args["layers"])
+    elif draws:
+        chosen = [max((n for n, layer in enumerate(layers) if layer.visible), default=len(layers) - 1)]
+    else:
+        chosen = list(range(len(layers)))
+    width, height = picture.width, picture.height
+    for n in chosen:
+        made = with_alpha(change(_on_canvas(layers[n], width, height)))
+        layers[n] = replace(layers[n], image=made, x=0, y=0)
+    if len({layer.image.interpretation == "cmyk" for layer in layers}) > 1:
+        raise Problem(
+            422,
+            "color_space",
+            "all layers have one colour space",
+            parameter="layers",
+            expected="all layers, so that none stays in another colour space",
+        )
+    size = (layers[0].image.width, layers[0].image.height) if len(chosen) == len(layers) else None
+    return with_layers(picture, tuple(layers), size)
+
+
+def _on_canvas(layer: Layer, width: int, height: int) -> Image:
+    if (layer.x, layer.y, layer.image.width, layer.image.height) == (0, 0, width, height):
+        return layer.image
+    clear = filled(width, height, [0] * layer.image.bands, layer.image.interpretation)
+    if layer.x >= width or layer.y >= height or layer.x <= -layer.image.width or layer.y <= -layer.image.height:
+        return clear
+    placed = layer.image.embed(layer.x, layer.y, width, height) if layer.x >= 0 and layer.y >= 0 else None
+    if placed is None:
+        placed = clear.insert(layer.image, layer.x, layer.y)
+    return placed.copy(interpretation=layer.image.interpretation)
+
+
+def seen(picture: Picture, entries: tuple[str, ...] | None) -> Picture:
+    """What a method that only looks sees: the picture, or the listed layers flattened."""
+    picture = picture.decoded()
+    if entries is None:
+        return replace(picture, layers=())
+    chosen = chosen_layers(picture, entries)
+    if not picture.layers:
+        return picture
+    layers = tuple(picture.layers[n] for n in chosen)
+    image = _flattened(layers, picture.width, picture.height, visible_only=False)
+    return replace(picture, images=(image,), layers=())
 
 
 def _flattened(layers: tuple[Layer, ...], width: int, height: int, *, visible_only: bool, white: bool = False) -> Image:
@@ -103,15 +174,7 @@ def change_layer(picture: Picture, index: int, **changes: Any) -> Picture:
 def collapse(picture: Picture, args: Args) -> Picture:
     layers = layers_of(picture)
     if args["layers"] is not None:
-        layers = tuple(layers[n] for n in named(layers, args["layers"]))
-    if not layers:
-        raise Problem(
-            422,
-            "bad_parameter",
-            "collapse: the list names no layer",
-            parameter="layers",
-            expected="layers of this picture",
-        )
+        layers = tuple(layers[n] for n in chosen_layers(picture, args["layers"]))
     base = picture.decoded()
     image = _flattened(layers, base.width, base.height, visible_only=args["visibleonly"], white=args["likeps"])
     last = image.bands - 1
@@ -178,7 +241,7 @@ def set_frame(picture: Picture, media: Picture, args: Args) -> Picture:
             delays = [*delays, *[100] * (len(images) - len(delays))]
     else:
         images[number - 1] = frame
-    return picture.with_images(tuple(images), delays=tuple(delays), depth=depth)
+    return picture.with_images(tuple(images), delays=tuple(delays), layers=(), depth=depth)
 
 
 def set_delay(picture: Picture, args: Args) -> Picture:

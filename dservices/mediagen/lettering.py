@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -11,9 +12,9 @@ import pyvips
 from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import geometry
-from dservices.mediagen.compositing import Ink, colour_of, coloured, put, selected, tiled
+from dservices.mediagen.compositing import Ink, colour_of, coloured, indexed, put, selected, tiled
 from dservices.mediagen.fonts import ALIASES, Fonts
-from dservices.mediagen.picture import Image, Picture, filled, mode_of
+from dservices.mediagen.picture import Image, Pen, Picture, filled, mode_of
 from dservices.mediagen.shaping import check_canvas, each
 
 Args = Mapping[str, Any]
@@ -159,7 +160,11 @@ def draw(picture: Picture, fonts: Fonts, args: Args) -> Picture:
     mask = mask_of(fonts, args, dpi_of(args, picture))
     colour = colour_of(picture, args)
     left = geometry.placed(picture.width, mask.width, args["x"], args["handlex"])
-    top = geometry.placed(picture.height, mask.height, args["y"], args["handley"])
+    y, handle_y = args["y"], args["handley"]
+    if args["append"] and picture.pen is not None:  # ours: the text goes on where the last one ended
+        left = picture.pen.x + (math.floor(args["x"] + 0.5) if args["x"] is not None else 0)
+        y, handle_y = (y, handle_y) if y is not None else (picture.pen.y, picture.pen.handle_y)
+    top = geometry.placed(picture.height, mask.height, y, handle_y)
 
     def change(image: Image) -> Image:
         overlay = coloured(mask, colour, mode_of(image))
@@ -169,14 +174,31 @@ def draw(picture: Picture, fonts: Fonts, args: Args) -> Picture:
             )
         return selected(picture, image, put(image, overlay, left, top, Ink.of(args)))
 
-    return each(picture, args, change)
+    drawn = each(picture, args, change, draws=True)
+    return replace(drawn, pen=Pen(left + mask.width, y, handle_y))
 
 
-def make(fonts: Fonts, args: Args) -> Picture:
+def fitted(fonts: Fonts, args: Args, dpi: float) -> Mapping[str, Any]:
+    """`fitText`: the arguments with the greatest size, in half points and not above `size`, at which every line is at
+    most `wrap` wide without being broken."""
+    if not args["fittext"] or args["wrap"] is None:
+        return args
+    low, high = 2, max(2, int(args["size"] * 2))
+    while low < high:
+        middle = (low + high + 1) // 2
+        wide = mask_of(fonts, {**args, "size": middle / 2, "wrap": None, "angle": 0.0}, dpi).width
+        low, high = (middle, high) if wide <= args["wrap"] else (low, middle - 1)
+    size_points = args["size"] if low == int(args["size"] * 2) else low / 2
+    return {**args, "size": max(1.0, size_points), "wrap": None}
+
+
+def make(picture: Picture, fonts: Fonts, args: Args) -> Picture:
     """makeText: an RGBA picture as large as the text; `fillColor` makes the rest opaque."""
     dpi = dpi_of(args, None)
-    mask = mask_of(fonts, args, dpi)
+    mask = mask_of(fonts, fitted(fonts, args, dpi), dpi)
     colour = args["color"] if args["color"] is not None else 0
+    if args["index"] is not None:
+        colour = indexed(picture, args["index"])
     overlay = coloured(mask, colour, "RGBA-32")
     if args["fillcolor"] is not None:
         from dservices.mediagen.picture import RGBA, channels

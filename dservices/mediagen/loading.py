@@ -72,10 +72,14 @@ def load(data: Data, shown_name: str, options: Mapping[str, Any]) -> Picture:
     try:
         if kind == "pdf":
             return _load_pdf(data[:], options)
-        if kind in {"bmp", "psd"}:
+        if kind == "bmp":
             from dservices.mediagen import bitmaps
 
-            return bitmaps.load(data[:], kind)
+            return bitmaps.load(data[:])
+        if kind == "psd":
+            from dservices.mediagen import photoshop
+
+            return photoshop.load(data[:], options)
         if kind == "png" and b"acTL" in data[: 64 * 1024]:
             from dservices.mediagen import animations
 
@@ -131,7 +135,7 @@ def _load_vips(data: Data, kind: str, options: Mapping[str, Any]) -> Picture:
     pages = int(_header(header, "n-pages", 1))
     animated = kind in ("gif", "webp", "tiff", "avif") and pages > 1
     _check_size(header.width, header.height, pages if animated else 1)
-    facts = _facts(header, kind, options)
+    facts = _facts(header, kind, data, options)
     if animated:
         return _load_pages(data, kind, pages, header, safe, options, facts)
     if kind == "avif":  # the decoder applies the container's own turn and keeps the tag
@@ -173,7 +177,7 @@ def jpeg_shrink(width: int, height: int, wanted_width: int, wanted_height: int) 
     return next((n for n in (8, 4, 2) if width // n >= wanted_width and height // n >= wanted_height), 1)
 
 
-def _facts(header: Image, kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(header: Image, kind: str, data: Data, options: Mapping[str, Any]) -> dict[str, Any]:
     """What travels with the picture: resolution, profile, metadata if asked for."""
     resolution = (header.xres * 25.4, header.yres * 25.4)
     # libvips says 1 pixel/mm for "not given" (reference 3.3: resolution 0 counts as 72).
@@ -184,10 +188,26 @@ def _facts(header: Image, kind: str, options: Mapping[str, Any]) -> dict[str, An
         facts["profile"] = bytes(profile)
     if options.get("loadmetadata"):
         blocks = {"Exif": "exif-data", "IPTC": "iptc-data", "XMP": "xmp-data"}
-        facts["metadata"] = {
-            name: bytes(_header(header, field)) for name, field in blocks.items() if _header(header, field)
-        }
+        found = {name: bytes(_header(header, field)) for name, field in blocks.items() if _header(header, field)}
+        facts["metadata"] = _whole_metadata(found, kind, data)
     return facts
+
+
+def _whole_metadata(found: dict[str, bytes], kind: str, data: Data) -> dict[str, bytes]:
+    """What libvips found, and what only we find: Exif in TIFF's own directory, XMP in GIF (reference 3.8)."""
+    from dservices.mediagen import metadata, tiffs
+
+    if kind == "tiff":
+        exif = tiffs.exif_of(data[:])
+        if exif is not None:
+            found["Exif"] = exif
+        if "IPTC" in found and b"8BIM" not in found["IPTC"]:
+            found["IPTC"] = metadata.wrapped(found["IPTC"])
+    if kind == "gif" and "XMP" not in found:
+        packet = metadata.find_xmp(data[:])
+        if packet is not None:
+            found["XMP"] = packet
+    return found
 
 
 def _load_pages(
@@ -275,7 +295,13 @@ def _load_pdf(data: bytes, options: Mapping[str, Any]) -> Picture:
                 raise too_large()
             images.append(_render_page(page, dpi / 72, options["fillcolor"]))
             page.close()
-        return Picture(images=tuple(images), dpi=(dpi, dpi), file_type="pdf")
+        blocks = {}
+        if options.get("loadmetadata"):
+            from dservices.mediagen import metadata
+
+            packet = metadata.find_xmp(data)
+            blocks = {"XMP": packet} if packet is not None else {}
+        return Picture(images=tuple(images), dpi=(dpi, dpi), file_type="pdf", metadata=blocks)
     except pypdfium2.PdfiumError as error:
         raise ValueError(f"pdf: {error}") from None
     finally:

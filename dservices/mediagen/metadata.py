@@ -161,14 +161,24 @@ def _value(raw: bytes, order: str, kind: int) -> str:
     return str(struct.unpack_from(order + {1: "B", 3: "H", 4: "I", 9: "i"}[kind], raw)[0])
 
 
-def write_exif(fields: Fields) -> bytes:
-    """A little-endian block with the image's and the Exif directory, tags ascending as TIFF wants it."""
-    directories: tuple[list[tuple[int, int, int, bytes]], ...] = ([], [])
+Entry = tuple[int, int, int, bytes]
+"""Tag, type, count, value."""
+
+
+def encoded_fields(fields: Fields) -> tuple[list[Entry], list[Entry]]:
+    """The entries of the image's directory and of the Exif directory."""
+    directories: tuple[list[Entry], list[Entry]] = ([], [])
     for name, value in dict(fields).items():
         directory, tag = EXIF[name]
         directories[directory].append((tag, *_encoded(name, value)))
     if directories[1]:
         directories[1].append((0x9000, 7, 4, b"0232"))
+    return directories
+
+
+def write_exif(fields: Fields) -> bytes:
+    """A little-endian block with the image's and the Exif directory, tags ascending as TIFF wants it."""
+    directories = encoded_fields(fields)
     start = 8
     main = sorted(directories[0])
     length = 2 + 12 * (len(main) + bool(directories[1])) + 4
@@ -216,14 +226,7 @@ def _encoded(name: str, value: str) -> tuple[int, int, bytes]:
 
 
 def read_iptc(block: bytes) -> Fields:
-    position = block.find(b"8BIM\x04\x04")
-    if position >= 0:
-        name_length = block[position + 6] if position + 6 < len(block) else 0
-        at = position + 6 + (name_length + 2) // 2 * 2
-        if at + 4 > len(block):
-            return []
-        (size,) = struct.unpack_from(">I", block, at)
-        block = block[at + 4 : at + 4 + size]
+    block = iim_of(block)
     names = {number: name for name, (number, _) in IPTC.items()}
     out, position = [], 0
     while position + 5 <= len(block) and block[position] == 0x1C:
@@ -235,10 +238,34 @@ def read_iptc(block: bytes) -> Fields:
     return out
 
 
+def iim_of(block: bytes) -> bytes:
+    """The bare IIM records of a block that may be wrapped as in JPEG."""
+    position = block.find(b"8BIM\x04\x04")
+    if position < 0:
+        return block
+    name_length = block[position + 6] if position + 6 < len(block) else 0
+    at = position + 6 + (name_length + 2) // 2 * 2
+    return block[at + 4 : at + 4 + int.from_bytes(block[at : at + 4], "big")]
+
+
+def wrapped(iim: bytes) -> bytes:
+    """Bare IIM records (TIFF, PSD) as JPEG holds them: in a resource of Photoshop's."""
+    resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iim)) + iim + b"\0" * (len(iim) % 2)
+    return b"Photoshop 3.0\0" + resource
+
+
+def find_xmp(data: bytes) -> bytes | None:
+    """An XMP packet anywhere in a file, as its specification lets readers look for it (part 3, packet scanning)."""
+    start = data.find(b"<x:xmpmeta")
+    end = data.find(b"</x:xmpmeta>", start)
+    if start < 0 or end < 0 or end - start > XML_MAX_CHARS:
+        return None
+    return data[start : end + len(b"</x:xmpmeta>")]
+
+
 def write_iptc(fields: Fields) -> bytes:
     iim = b"\x1c\x01\x5a\x00\x03\x1b%G"  # the character set is UTF-8
     for name, value in fields:
         raw = value.encode()
         iim += struct.pack(">BBBH", 0x1C, 2, IPTC[name][0], len(raw)) + raw
-    resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(iim)) + iim + b"\0" * (len(iim) % 2)
-    return b"Photoshop 3.0\0" + resource
+    return wrapped(iim)

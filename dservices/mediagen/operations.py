@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from cgn_sdk.dservice.problems import Problem
 
-from dservices.mediagen import colouring, compositing, drawing, filtering, layering, lettering, metadata, shaping
+from dservices.mediagen import (
+    colouring,
+    compositing,
+    drawing,
+    filtering,
+    layering,
+    lettering,
+    metadata,
+    palettes,
+    shaping,
+)
 from dservices.mediagen.picture import (
     CMYK,
     CMYKA,
@@ -39,7 +49,7 @@ def make_canvas(host: Host, picture: Picture, args: Args) -> Picture:
     colour = args["fillcolor"]
     if colour is None:
         colour = 0 if mode in (CMYK, CMYKA) else 0xFFFFFF
-    values = channels(colour, mode)
+    values = colouring.in_bits(channels(colour, mode), args["rtype"])
     if args["transparency"] is not None and mode == RGB:
         mode = RGBA
     if mode in (RGBA, CMYKA):
@@ -90,6 +100,10 @@ def get_pixel(host: Host, picture: Picture, args: Args) -> int:
 
 
 def select(host: Host, picture: Picture, args: Args) -> Picture:
+    if args["layers"] is not None:
+        looked = layering.seen(picture, args["layers"])
+        if not args["remove"]:
+            return replace(picture.decoded(), selection=select(host, looked, {**args, "layers": None}).selection)
     mask = host.picture(args["source"]) if args["source"] is not None else None
     if mask is None and args["name"] is not None:
         mask = host.load_named(args["name"])
@@ -125,7 +139,7 @@ def _embedded_name(host: Host, picture: Picture, args: Args) -> str | None:
 
 def _flip(host: Host, picture: Picture, args: Args) -> Picture:
     vertical = args["axis"] == "vertical"
-    if args["frames"] is None:
+    if args["frames"] is None and args["layers"] is None and not picture.layers:
         return picture.mirrored(vertical)
     return shaping.each(picture, args, lambda image: image.flipver() if vertical else image.fliphor())
 
@@ -136,7 +150,7 @@ def _plain(change: Callable[[Picture, Args], Picture]) -> Transform:
 
 TRANSFORMS: dict[str, Transform] = {
     "makeCanvas": make_canvas,
-    "makeText": lambda host, picture, args: lettering.make(host.fonts, args),
+    "makeText": lambda host, picture, args: lettering.make(picture, host.fonts, args),
     "scale": _plain(shaping.scale),
     "crop": _plain(shaping.crop),
     "pad": _plain(shaping.crop),
@@ -160,8 +174,8 @@ TRANSFORMS: dict[str, Transform] = {
     "equalize": _plain(colouring.equalize),
     "colorize": _plain(colouring.colorize),
     "convert": _plain(colouring.convert),
-    "reduce": _plain(colouring.reduce),
-    "setColor": _plain(colouring.set_color),
+    "reduce": palettes.reduce,
+    "setColor": _plain(palettes.set_color),
     "colorCorrect": colouring.correct,
     "setSourceProfile": lambda host, picture, args: replace(
         picture, profile=colouring.profile_of(host, args["sourceprofile"])
@@ -229,7 +243,7 @@ QUERIES: dict[str, Query] = {
     "getFrame": lambda host, picture, args: host.made(layering.frame_at(picture, args["index"])),
     "getFrameDelay": lambda host, picture, args: layering.get_delay(picture, args),
     "getMetadata": lambda host, picture, args: _metadata_of(picture, args["name"]),
-    "getPopularColor": lambda host, picture, args: colouring.popular(picture),
+    "getPopularColor": lambda host, picture, args: palettes.popular(picture),
 }
 
 

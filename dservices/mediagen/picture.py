@@ -62,6 +62,15 @@ class Strip:
 
 
 @dataclass(frozen=True, slots=True)
+class Pen:
+    """Where the last `drawText` ended: its right edge, and how it was placed in height (for `append`)."""
+
+    x: int
+    y: float | None
+    handle_y: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """See the module. `images` is empty while `undecoded` is set."""
 
@@ -87,6 +96,7 @@ class Picture:
     layers: tuple[Layer, ...] = ()
     depth: int = 0
     """Operations since the pixels were last in memory, see CHAIN_MAX."""
+    pen: Pen | None = None
 
     @property
     def width(self) -> int:

@@ -294,16 +294,28 @@ def _avif(picture: Picture, options: Mapping[str, Any]) -> bytes:
 
 
 def _tiff(picture: Picture, options: Mapping[str, Any]) -> bytes:
-    # libvips carries XMP into TIFF; Exif and IPTC blocks it does not.
-    picture = replace(picture, metadata={name: picture.metadata[name] for name in ("XMP",) if name in picture.metadata})
+    # libvips carries XMP into TIFF; Exif and IPTC are added to its file afterwards.
+    blocks = picture.metadata if options["savemetadata"] else {}
+    picture = replace(picture, metadata={name: blocks[name] for name in ("XMP",) if name in blocks})
     extra: dict[str, Any] = {"compression": options["compression"], "keep": "all"}
     if options["compression"] in ("jpeg", "webp"):
         extra["Q"] = options["quality"] or QUALITY["tiff"]
     if options["compression"] in ("lzw", "deflate"):
         extra["predictor"] = "horizontal"
     if len(picture.images) == 1:
-        return bytes(dressed(_still(picture), picture, options).tiffsave_buffer(**extra))
-    return bytes(_strip(picture, options, [as_rgb(image) for image in picture.images]).tiffsave_buffer(**extra))
+        image = dressed(_still(picture), picture, options)
+    else:
+        image = _strip(picture, options, [as_rgb(image) for image in picture.images])
+    data = bytes(image.tiffsave_buffer(**extra))
+    if "Exif" not in blocks and "IPTC" not in blocks:
+        return data
+    from dservices.mediagen import metadata, tiffs
+
+    return tiffs.with_metadata(
+        data,
+        metadata.read_exif(blocks["Exif"]) if "Exif" in blocks else [],
+        metadata.iim_of(blocks["IPTC"]) if "IPTC" in blocks else None,
+    )
 
 
 def _pdf(picture: Picture, options: Mapping[str, Any]) -> bytes:

@@ -33,9 +33,22 @@ KERNEL_REDUCES_MAX = 64
 _ENLARGING = {"Fast": "linear", "Smooth": "cubic", "Best": "lanczos3", "OS": "lanczos3", "Outline": "nearest"}
 
 
-def each(picture: Picture, args: Args, change: Callable[[Image], Image]) -> Picture:
-    """Applies a change to all frames, or to those that `frames` lists (3.0)."""
+def each(picture: Picture, args: Args, change: Callable[[Image], Image], *, draws: bool = False) -> Picture:
+    """Applies a change to all frames, or to those that `frames` lists; to layers if the picture has some (3.0)."""
     picture = picture.decoded()
+    chosen = chosen_frames(picture, args)
+    if picture.layers or args.get("layers") is not None:
+        from dservices.mediagen import layering
+
+        if picture.layers:
+            return layering.each_layer(picture, args, change, draws=draws)
+        layering.chosen_layers(picture, args["layers"])  # a picture without layers is its own background layer
+    images = [change(image) if chosen is None or n in chosen else image for n, image in enumerate(picture.images)]
+    return picture.with_images(tuple(images))
+
+
+def chosen_frames(picture: Picture, args: Args) -> set[int] | None:
+    """Indexes of the frames that `frames` lists; None for all."""
     spans = args.get("frames")
     chosen = set(frame_numbers(spans, picture.frame_count)) if spans else None
     if spans and not chosen:
@@ -46,8 +59,7 @@ def each(picture: Picture, args: Args, change: Callable[[Image], Image]) -> Pict
             parameter="frames",
             expected=f"frames from 1 to {picture.frame_count}",
         )
-    images = [change(image) if chosen is None or n in chosen else image for n, image in enumerate(picture.images)]
-    return picture.with_images(tuple(images))
+    return chosen
 
 
 def check_canvas(width: int, height: int) -> None:
@@ -66,6 +78,10 @@ def background(picture: Picture, image: Image, args: Args) -> list[int]:
     """Values for what lies beyond the picture: `padColor` or the background colour; alpha by `transparency` (3.2)."""
     mode = mode_of(image)
     named = args.get("padcolor")
+    if named is None and args.get("padindex") is not None:
+        from dservices.mediagen.compositing import indexed
+
+        named = indexed(picture, args["padindex"])
     if named is None:
         named = args.get("color")
     colour = named if named is not None else (picture.background if picture.background is not None else _white(mode))
@@ -126,7 +142,7 @@ def scale(picture: Picture, args: Args) -> Picture:
     target = geometry.scaling(picture.width, picture.height, args["xs"], args["ys"], args["constrain"])
     check_canvas(target.canvas_width, target.canvas_height)
     undecoded = picture.undecoded
-    whole = args["frames"] is None
+    whole = args["frames"] is None and not args["preservebackground"]
     if undecoded is not None and undecoded.shrunk is not None and args["alg"] in ("Fast", "Smooth") and whole:
         swap = undecoded.turn.swaps_sides
         width, height = (target.height, target.width) if swap else (target.width, target.height)
@@ -137,12 +153,49 @@ def scale(picture: Picture, args: Args) -> Picture:
         ):
             image = undecoded.shrunk(width, height, args["alg"] == "Fast")
             picture = picture.with_images((turned(image, undecoded.turn),))
-    picture = each(picture, args, lambda image: resized(image, target.width, target.height, args["alg"]))
+
+    def change(image: Image) -> Image:
+        if args["preservebackground"]:
+            made = _apart(picture, image, target.width, target.height, args)
+        else:
+            made = resized(image, target.width, target.height, args["alg"])
+        if args["transparentcutoff"] >= 0 and has_alpha(made):
+            last = made.bands - 1
+            hard = (made[last] > args["transparentcutoff"]).cast("uchar")
+            made = made[0:last].bandjoin(hard).copy(interpretation=made.interpretation)
+        return made
+
+    picture = each(picture, args, change)
     if (target.width, target.height) == (target.canvas_width, target.canvas_height):
         return picture
     left = geometry.centred(target.canvas_width, target.width)
     top = geometry.centred(target.canvas_height, target.height)
     return _on_canvas(picture, args, -left, -top, target.canvas_width, target.canvas_height)
+
+
+def _apart(picture: Picture, image: Image, width: int, height: int, args: Args) -> Image:
+    """Object and background are not mixed: what has exactly the background colour is cut out before scaling; a pixel of
+    the result takes the object's colour where it covers more than `preserveBackgroundCutoff` per cent, else the
+    background's.
+    """
+    mode = mode_of(image)
+    colour = picture.background if picture.background is not None else _white(mode)
+    values = channels(colour, mode)
+    colours = image[0 : len(values)] if len(values) > 1 else image
+    same = (colours == values).bandand() if len(values) > 1 else image == values[0]
+    source = colours if mode != GRAY else image.bandjoin([image, image])
+    kind = interpretation_of(mode)
+    stencil = source.copy(interpretation=kind if mode != GRAY else "srgb").bandjoin(same.invert())
+    stencil = stencil.copy(interpretation=kind if mode != GRAY else "srgb")
+    made = resized(stencil, width, height, args["alg"])
+    last = made.bands - 1
+    objects = made[0] if mode == GRAY else made[0:last]
+    # At half coverage an alpha of 127.5 counts as more than 50 per cent only from 128 on.
+    chosen = (made[last] * 100.0 > args["preservebackgroundcutoff"] * 255).ifthenelse(objects, values)
+    chosen = chosen.cast("uchar")
+    if has_alpha(image):
+        chosen = chosen.bandjoin(resized(image[image.bands - 1].copy(interpretation="b-w"), width, height, args["alg"]))
+    return chosen.copy(interpretation=kind)
 
 
 def _source_area(picture: Picture, args: Args) -> Picture:
@@ -210,7 +263,8 @@ def rotate(picture: Picture, args: Args) -> Picture:
     """Clockwise. Quarter turns move pixels; other angles interpolate and, with `resize`, enlarge the canvas (3.10)."""
     quarters = geometry.quarter_turns(args["angle"])
     sized = args["xs"] is not None or args["ys"] is not None
-    if quarters is not None and args["resize"] and not sized and args["frames"] is None:
+    plain = args["frames"] is None and args.get("layers") is None and not picture.layers
+    if quarters is not None and args["resize"] and not sized and plain:
         return picture.turned(quarters)
     width, height = picture.width, picture.height
     bounds = geometry.turned_bounds(width, height, args["angle"]) if args["resize"] else (width, height)

@@ -52,7 +52,7 @@ class Bench:
     def outcome(
         self, script: str, query: str = "", headers: dict[str, str] | None = None, **uploads: bytes
     ) -> tuple[dict[str, Any], bytes]:
-        if "function main" not in script:
+        if "function main" not in script and "function processImage" not in script:
             script = f"function main() {{ {script} }}"
         self.add("t.ms", script.encode())
         parsed = mrl.parse(f"/mgen/io?script={BASE}t.ms{query}")

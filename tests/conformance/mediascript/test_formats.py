@@ -185,7 +185,7 @@ def test_psd_flattened(bench, compression):
 
 def test_bmp_with_alpha(bench):
     body = bench.body(LOAD + "m.convert(rtype @ 'rgba'); m.save(type @ 'bmp');")
-    picture = bitmaps.load(body, "bmp")
+    picture = bitmaps.load(body)
     assert list(bytes(picture.images[0].write_to_memory())) == flat([[(*p, 255) for p in row] for row in A])
 
 
