@@ -13,7 +13,7 @@ from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
 from dservices.mediagen.compositing import Ink, put
-from dservices.mediagen.picture import CMYKA, Image, Layer, Picture, filled, interpretation_of, with_alpha
+from dservices.mediagen.picture import CHAIN_MAX, CMYKA, Image, Layer, Picture, filled, interpretation_of, with_alpha
 from dservices.mediagen.picture import RGBA as RGBA_MODE
 
 Args = Mapping[str, Any]
@@ -98,8 +98,11 @@ def each_layer(picture: Picture, args: Args, change: Callable[[Image], Image], *
             parameter="layers",
             expected="all layers, so that none stays in another colour space",
         )
+    depth = picture.depth + 1
+    if depth >= CHAIN_MAX:
+        layers, depth = [replace(layer, image=layer.image.copy_memory()) for layer in layers], 0
     size = (layers[0].image.width, layers[0].image.height) if len(chosen) == len(layers) else None
-    return with_layers(picture, tuple(layers), size)
+    return replace(with_layers(picture, tuple(layers), size), depth=depth)
 
 
 def _on_canvas(layer: Layer, width: int, height: int) -> Image:
