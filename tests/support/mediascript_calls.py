@@ -19,7 +19,9 @@ def calls(text: str) -> Iterator[tuple[str, list[str], int]]:
             continue
         named = [found[1].lower() for part in parts if (found := _NAMED.match(part))]
         if not named and len(parts) >= 1 and parts[0].lstrip().startswith("{"):
-            named = [found[1].lower() for part in ",".join(parts).strip(" {}").split(",") if (found := _PLAIN.match(part))]
+            named = [
+                found[1].lower() for part in ",".join(parts).strip(" {}").split(",") if (found := _PLAIN.match(part))
+            ]
         positional = 0 if named else len([part for part in parts if part.strip()])
         yield match[1], named, positional
 
