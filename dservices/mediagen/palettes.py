@@ -197,13 +197,18 @@ def _cells(images: list[Image]) -> dict[Cell, int]:
     """How many pixels lie in each cell of the colour cube, 32 steps a side."""
     cells: dict[Cell, int] = {}
     for image in images:
-        # 32 x 32 pixels with 32 bands: [blue][green][red] counts of the cube's cells.
-        numbers = words(image.hist_find_ndim(bins=32).cast("uint"))
+        # libvips' own histogram in three dimensions has bins of 256/31.
+        numbers = words(_cell_numbers(image).hist_find().cast("uint"))
         for index, number in enumerate(numbers):
             if number:
-                key = (index // 32 % 32, index // 1024, index % 32)
+                key = (index >> 10, index >> 5 & 31, index & 31)
                 cells[key] = cells.get(key, 0) + number
     return cells
+
+
+def _cell_numbers(image: Image) -> Image:
+    index = (image[0] >> 3).cast("ushort") * 1024 + (image[1] >> 3).cast("ushort") * 32 + (image[2] >> 3)
+    return index.cast("ushort")
 
 
 def median_cut(cells: Mapping[Cell, int], count: int) -> tuple[int, ...]:
@@ -290,8 +295,7 @@ def _nearest(palette: Sequence[int], weights: Weights) -> Any:
     lut = Image.new_from_memory(nearest_of_cells(colours, weights), 32_768, 1, 3, "uchar")
 
     def mapped(image: Image) -> Image:
-        index = (image[0] >> 3).cast("ushort") * 1024 + (image[1] >> 3).cast("ushort") * 32 + (image[2] >> 3)
-        return index.cast("ushort").maplut(lut).copy(interpretation="srgb")
+        return _cell_numbers(image).maplut(lut).copy(interpretation="srgb")
 
     return mapped
 

@@ -123,6 +123,6 @@ def sample() -> Grid:
     return [list(row) for row in SAMPLE]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_png() -> Callable[[Grid], bytes]:
     return png
