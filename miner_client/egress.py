@@ -28,6 +28,7 @@ from cgn_sdk.dservice.addresses import (
     check_host,
     check_url,
 )
+from cgn_sdk.dservice.resolving import system_resolve, tried
 
 HEAD_MAX_BYTES: Final = 16 * 1024
 """Request line and headers; pre-signed URLs stay under 4 KiB."""
@@ -53,8 +54,7 @@ def policy_of(egress: Sequence[str]) -> AddressPolicy:
 
 async def resolve(host: str, port: int) -> list[Address]:
     """All addresses of a name, by the system's resolver."""
-    answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [ip_address(str(answer[4][0])) for answer in answers]
+    return [ip_address(text) for text in await system_resolve(host, port)]
 
 
 class Egress:
@@ -158,7 +158,7 @@ class Egress:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 answers = [literal] if literal is not None else await self._resolve(host, port)
                 problem = "no address answers"
-                for address in check_addresses(host, port, answers, self._policy):
+                for address in tried(check_addresses(host, port, answers, self._policy)):
                     try:
                         return await asyncio.open_connection(str(address), port)
                     except OSError as error:

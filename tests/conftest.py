@@ -44,6 +44,15 @@ def _program(*names: str) -> Callable[[], bool]:
     return lambda: all(shutil.which(name) for name in names)
 
 
+def _namespaces() -> bool:
+    """A network of one's own with routes in it."""
+    command = ["unshare", "--user", "--map-root-user", "--net", "--mount", "ip", "route", "add", "local", "10.0.0.0/8"]
+    try:
+        return subprocess.run([*command, "dev", "lo"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 ENGINES: dict[str, Callable[[], bool]] = {
     "anvil": lambda: Path(os.environ.get("CGN_ANVIL", ANVIL)).exists(),
     "bubblewrap": _program("bwrap"),
@@ -51,6 +60,7 @@ ENGINES: dict[str, Callable[[], bool]] = {
     "docker": _docker,
     "elasticsearch": lambda: _listening(ELASTICSEARCH_URL),
     "forge": lambda: (ROOT / ".cache/contracts/node_modules/@foundry-rs/forge-linux-amd64/bin/forge").exists(),
+    "namespaces": _namespaces,
     "nginx": _program("nginx"),
     "slither": lambda: (ROOT / ".cache/slither/bin/slither").exists(),
 }

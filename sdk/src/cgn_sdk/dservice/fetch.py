@@ -26,6 +26,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from cgn_sdk.dservice.addresses import PUBLIC_ONLY, Address, AddressPolicy, AddressRefused, check_addresses, check_url
 from cgn_sdk.dservice.problems import Problem
+from cgn_sdk.dservice.resolving import system_resolve, tried
 
 HEADER_MAX_BYTES = 16 * 1024
 """Of a source's answer: signed URLs and cookies of big sites stay below; more is an attack on the parser."""
@@ -59,11 +60,8 @@ class Fetched:
     redirects: tuple[str, ...] = field(default=())
 
 
-async def system_resolve(host: str, port: int) -> list[str]:
-    """All A and AAAA records by the system's resolver, as text."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+class _LookupSlow(Exception):
+    """A lookup, or the way out, took too long. Not a TimeoutError: aiohttp would make a failed connection of it."""
 
 
 class _CheckedResolver(AbstractResolver):
@@ -75,7 +73,10 @@ class _CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        addresses: list[Address] = [ip_address(text) for text in await self._resolve(host, port)]
+        try:
+            addresses: list[Address] = [ip_address(text) for text in await self._resolve(host, port)]
+        except TimeoutError:
+            raise _LookupSlow from None
         return [
             ResolveResult(
                 hostname=host,
@@ -85,7 +86,7 @@ class _CheckedResolver(AbstractResolver):
                 proto=socket.IPPROTO_TCP,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in check_addresses(host, port, addresses, self._policy)
+            for address in tried(check_addresses(host, port, addresses, self._policy))
         ]
 
     async def close(self) -> None:
@@ -265,7 +266,9 @@ class Fetcher:
             method, checked, headers=headers, data=body, allow_redirects=False, timeout=timeout, proxy=proxy
         ) as answer:
             if self._egress and answer.headers.get("CGN-Egress") == "refused":
-                raise AddressRefused(f"{target.host}:{target.port} is not a public address")
+                if answer.status == 403:
+                    raise AddressRefused(f"{target.host}:{target.port} is not a public address")
+                raise _LookupSlow if answer.status == 504 else aiohttp.ClientConnectionError
             yield answer
 
     @asynccontextmanager
@@ -275,11 +278,13 @@ class Fetcher:
             yield
         except AddressRefused as refusal:
             raise Problem(403, "source_refused", f"{shown(url)}: {refusal.reason}") from None
-        except TimeoutError:
+        except (TimeoutError, _LookupSlow):
             raise Problem(424, "source_timeout", f"{shown(url)} did not answer in time") from None
         except aiohttp.ClientHttpProxyError as error:
             if error.status == 403:
                 raise Problem(403, "source_refused", f"{shown(url)}: not a public address") from None
+            if error.status == 504:
+                raise Problem(424, "source_timeout", f"{shown(url)} did not answer in time") from None
             raise Problem(424, "source_failed", f"{shown(url)} could not be reached") from None
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError):
             raise Problem(424, "source_failed", f"{shown(url)}: the TLS certificate or handshake was refused") from None
