@@ -57,6 +57,8 @@ class SandboxOptions:
     """A folder served over HTTP for DServices to fetch from; None serves an empty one."""
     mediagen: bool = True
     """Whether the miners run MediaGen."""
+    mediagen_settings: Mapping[str, str] = field(default_factory=dict)
+    """MediaGen's own settings, by name without `CGN_MEDIAGEN_`."""
     extra_dservices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Further DServices, name to command, routed at `/<name>`."""
     allow_egress: tuple[str, ...] = ()
@@ -270,7 +272,10 @@ class Sandbox:
             () if docker else (sys.executable, "-m", "dservices.mediagen"),
             image="cgn-mediagen" if docker else "",
             egress=egress,
-            environment={"CGN_MEDIAGEN_ALLOW": ",".join(egress[1:])},
+            environment={
+                "CGN_MEDIAGEN_ALLOW": ",".join(egress[1:]),
+                **{f"CGN_MEDIAGEN_{name}": value for name, value in self.options.mediagen_settings.items()},
+            },
             memory_bytes=2 << 30,
         )
         extra = [
