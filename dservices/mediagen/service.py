@@ -71,9 +71,11 @@ class MediaGen:
             raise
 
     async def _put(self, address: str, data: bytes, content_type: str) -> None:
-        self.sources.forget(address)
-        # Azure wants the kind of blob named; S3 and plain servers ignore it.
-        await self.fetcher.put(address, data, content_type, headers={"x-ms-blob-type": "BlockBlob"})
+        try:
+            # Azure wants the kind of blob named; S3 and plain servers ignore it.
+            await self.fetcher.put(address, data, content_type, headers={"x-ms-blob-type": "BlockBlob"})
+        finally:  # whatever came of it: what was kept may be old
+            self.sources.forget(address)
 
     @staticmethod
     def order(target: str, headers: Mapping[str, str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ Deliberately absent: retries (the DApp knows better what a source is worth) and 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -31,6 +32,8 @@ from cgn_sdk.dservice.resolving import system_resolve, tried
 HEADER_MAX_BYTES = 16 * 1024
 """Of a source's answer: signed URLs and cookies of big sites stay below; more is an attack on the parser."""
 CHUNK_BYTES = 256 * 1024
+ERROR_READ_MAX_BYTES = 4096
+"""Of the body of a refusal, to find the store's own code."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 Resolve = Callable[[str, int], "asyncio.Future[list[str]] | Any"]
@@ -62,6 +65,10 @@ class Fetched:
 
 class _LookupSlow(Exception):
     """A lookup, or the way out, took too long. Not a TimeoutError: aiohttp would make a failed connection of it."""
+
+
+class _Unreachable(Exception):
+    """The way out could not connect."""
 
 
 class _CheckedResolver(AbstractResolver):
@@ -123,33 +130,45 @@ class Fetcher:
         self.policy, self.limits = policy, limits or FetchLimits()
         self._egress, self._resolve, self._tls, self._user_agent = egress, resolve, tls, user_agent
         self._session: aiohttp.ClientSession | None = None
+        self._uploads: aiohttp.ClientSession | None = None
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, upload: bool) -> aiohttp.ClientSession:
+        if upload:
+            if self._uploads is None:
+                self._uploads = self._made(force_close=True)
+                # aiohttp would send a PUT again when its answer is lost. Whether it was stored is then unknown, and the
+                # DApp's to judge: a second one may overwrite what somebody has put there since.
+                self._uploads._retry_connection = False
+            return self._uploads
         if self._session is None:
-            options: dict[str, Any] = {"limit": 64, "use_dns_cache": False, "keepalive_timeout": 5}
-            if self._tls is not None:
-                options["ssl"] = self._tls
-            connector = (
-                _EgressConnector(self._egress, **options)
-                if self._egress
-                else aiohttp.TCPConnector(resolver=_CheckedResolver(self.policy, self._resolve), **options)
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                auto_decompress=False,
-                max_line_size=HEADER_MAX_BYTES,
-                max_field_size=HEADER_MAX_BYTES,
-                read_bufsize=CHUNK_BYTES,
-                headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
-            )
+            self._session = self._made(keepalive_timeout=5)
         return self._session
 
+    def _made(self, **how: Any) -> aiohttp.ClientSession:
+        options: dict[str, Any] = {"limit": 64, "use_dns_cache": False, **how}
+        if self._tls is not None:
+            options["ssl"] = self._tls
+        connector = (
+            _EgressConnector(self._egress, **options)
+            if self._egress
+            else aiohttp.TCPConnector(resolver=_CheckedResolver(self.policy, self._resolve), **options)
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
+            max_line_size=HEADER_MAX_BYTES,
+            max_field_size=HEADER_MAX_BYTES,
+            read_bufsize=CHUNK_BYTES,
+            headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+        )
+
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._session, self._uploads):
+            if session is not None:
+                await session.close()
+        self._session = self._uploads = None
 
     async def get(
         self,
@@ -182,12 +201,18 @@ class Fetcher:
         return found.body, max(size, len(found.body))
 
     async def put(self, url: str, body: bytes, content_type: str, *, headers: Mapping[str, str] | None = None) -> int:
-        """Uploads to a (pre-signed) address and returns its status (2xx). A redirect is refused."""
-        async with self._translated(url):
+        """Uploads to a (pre-signed) address and returns its status (2xx). A redirect is refused.
+
+        Sent once, on a connection of its own, never repeated. Problem otherwise, with the fact `stored`: "no" where
+        nothing can have been stored, "unknown" where the answer was lost or the server failed while it had the bytes.
+        """
+        async with self._translated(url, upload=True):
             async with asyncio.timeout(self.limits.total_s):
                 async with self._request("PUT", url, {**(headers or {}), "Content-Type": content_type}, body) as answer:
                     if answer.status // 100 != 2:
-                        raise Problem(424, "target_failed", f"{shown(url)} answered {answer.status} to the upload")
+                        stored = "unknown" if answer.status >= 500 else "no"
+                        said = f"{shown(url)} answered {answer.status} to the upload"
+                        raise Problem(424, "target_failed", said, stored=stored, **await _upstream(answer))
                     return answer.status
         raise AssertionError("unreachable")
 
@@ -262,34 +287,58 @@ class Fetcher:
 
         checked = URL(f"{target.scheme}://{target.authority}{target.target}", encoded=True)
         proxy = "http://egress.invalid" if self._egress else None
-        async with self._open().request(
+        async with self._open(method == "PUT").request(
             method, checked, headers=headers, data=body, allow_redirects=False, timeout=timeout, proxy=proxy
         ) as answer:
             if self._egress and answer.headers.get("CGN-Egress") == "refused":
                 if answer.status == 403:
                     raise AddressRefused(f"{target.host}:{target.port} is not a public address")
-                raise _LookupSlow if answer.status == 504 else aiohttp.ClientConnectionError
+                raise _LookupSlow if answer.status == 504 else _Unreachable
             yield answer
 
     @asynccontextmanager
-    async def _translated(self, url: str) -> AsyncIterator[None]:
+    async def _translated(self, url: str, *, upload: bool = False) -> AsyncIterator[None]:
         """Exceptions of sockets and of aiohttp become problems; what they say of the network inside stays inside."""
+        name = shown(url)
+        kind = "target" if upload else "source"
+        not_stored = {"stored": "no"} if upload else {}
+        lost = {"stored": "unknown"} if upload else {}
+        if upload:  # in no problem may a lost answer look like an upload that did not happen
+            silent, broken = f"{name} did not answer the upload in time", f"{name} broke off the upload"
+        else:
+            silent, broken = f"{name} did not answer in time", f"{name} could not be reached or broke off"
         try:
             yield
         except AddressRefused as refusal:
-            raise Problem(403, "source_refused", f"{shown(url)}: {refusal.reason}") from None
-        except (TimeoutError, _LookupSlow):
-            raise Problem(424, "source_timeout", f"{shown(url)} did not answer in time") from None
+            raise Problem(403, f"{kind}_refused", f"{name}: {refusal.reason}", **not_stored) from None
+        except (aiohttp.ConnectionTimeoutError, _LookupSlow):
+            raise Problem(424, f"{kind}_timeout", f"{name} did not answer in time", **not_stored) from None
+        except TimeoutError:
+            raise Problem(424, f"{kind}_timeout", silent, **lost) from None
         except aiohttp.ClientHttpProxyError as error:
             if error.status == 403:
-                raise Problem(403, "source_refused", f"{shown(url)}: not a public address") from None
+                raise Problem(403, f"{kind}_refused", f"{name}: not a public address", **not_stored) from None
             if error.status == 504:
-                raise Problem(424, "source_timeout", f"{shown(url)} did not answer in time") from None
-            raise Problem(424, "source_failed", f"{shown(url)} could not be reached") from None
+                raise Problem(424, f"{kind}_timeout", f"{name} did not answer in time", **not_stored) from None
+            raise Problem(424, f"{kind}_failed", f"{name} could not be reached", **not_stored) from None
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError):
-            raise Problem(424, "source_failed", f"{shown(url)}: the TLS certificate or handshake was refused") from None
+            detail = f"{name}: the TLS certificate or handshake was refused"
+            raise Problem(424, f"{kind}_failed", detail, **not_stored) from None
+        except (aiohttp.ClientConnectorError, _Unreachable):
+            raise Problem(424, f"{kind}_failed", f"{name} could not be reached", **not_stored) from None
         except (aiohttp.ClientError, OSError, UnicodeError, ValueError):
-            raise Problem(424, "source_failed", f"{shown(url)} could not be reached or broke off") from None
+            raise Problem(424, f"{kind}_failed", broken, **lost) from None
+
+
+async def _upstream(answer: aiohttp.ClientResponse) -> dict[str, Any]:
+    """What a store says of its refusal, as facts of the problem: the status and, if it gives one, its own code
+    (Azure in a header, S3 in the first lines of an XML text)."""
+    code = answer.headers.get("x-ms-error-code", "")
+    if not code and "xml" in answer.headers.get("Content-Type", ""):
+        found = re.search(rb"<Code>([A-Za-z0-9]{1,64})</Code>", await answer.content.read(ERROR_READ_MAX_BYTES))
+        code = found[1].decode() if found is not None else ""
+    facts: dict[str, Any] = {"upstream_status": answer.status}
+    return {**facts, "upstream_code": code} if re.fullmatch("[A-Za-z0-9]{1,64}", code) else facts
 
 
 def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -292,6 +292,98 @@ async def test_with_an_egress_proxy_everything_goes_through_it(tmp_path: Path):
     server.close()
 
 
+TARGETS = [
+    "/a//b/./c/../d?X-Amz-Signature=ab%2Bcd%2fEF&x=1+2&y=a%20b&x=2&empty=&bare&=&z=%C3%A4~'()*!;,:@",
+    "/%7Euser/~user/%2e%2e/x%25y?sig=Zm9v%3D%3D&sp=rw&se=2026-11-21T12%3A00%3A00Z",
+    "/b?a=%zz&b=%&c=[]{}|^`&d=/?/..//",
+    "/?list-type=2&prefix=a/b",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+async def test_what_was_signed_is_sent_byte_for_byte(canary, target):
+    """G-5: a signature covers path and query as they are written, so nothing is normalised, for GET and PUT."""
+    made, port = canary
+    fetcher = Fetcher(AddressPolicy(allow=parse_rules(f"127.0.0.1:{port}")))
+    await fetcher.get(f"http://127.0.0.1:{port}{target}")
+    await fetcher.put(f"http://127.0.0.1:{port}{target}", b"", "image/png", headers={"x-ms-blob-type": "BlockBlob"})
+    await fetcher.close()
+    assert made.requests[0].split(b"\r\n")[0].decode() == f"GET {target} HTTP/1.1"
+    assert made.requests[1].split(b"\r\n")[0].decode() == f"PUT {target} HTTP/1.1"
+    assert b"\r\nx-ms-blob-type: BlockBlob\r\n" in made.requests[1]
+    assert b"\r\nContent-Type: image/png\r\n" in made.requests[1]
+
+
+S3_REFUSAL = b"<?xml version='1.0'?><Error><Code>SignatureDoesNotMatch</Code><Message>secret detail</Message></Error>"
+UPLOADS = [
+    # answer of the store (None: hangs up), code, stored, upstream status, upstream code
+    (None, "target_failed", "unknown", None, None),
+    (b"HTTP/1.1 20", "target_failed", "unknown", None, None),
+    (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", "target_failed", "unknown", 500, None),
+    (b"HTTP/1.1 307 There\r\nLocation: http://8.8.8.8/\r\nContent-Length: 0\r\n\r\n", "target_failed", "no", 307, None),
+    (
+        b"HTTP/1.1 403 No\r\nContent-Type: application/xml\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(S3_REFUSAL), S3_REFUSAL),
+        "target_failed",
+        "no",
+        403,
+        "SignatureDoesNotMatch",
+    ),
+    (
+        b"HTTP/1.1 403 No\r\nx-ms-error-code: AuthenticationFailed\r\nContent-Length: 0\r\n\r\n",
+        "target_failed",
+        "no",
+        403,
+        "AuthenticationFailed",
+    ),
+    (b"HTTP/1.1 403 No\r\nx-ms-error-code: <script>\r\nContent-Length: 0\r\n\r\n", "target_failed", "no", 403, None),
+]
+
+
+@pytest.mark.parametrize(("answer", "code", "stored", "status", "upstream"), UPLOADS)
+async def test_an_upload_is_sent_once_and_a_lost_answer_is_unknown(canary, answer, code, stored, status, upstream):
+    """A time-out or a lost answer is unknown, not failed, and never repeated: the problem says so."""
+    made, port = canary
+    made.reply = _raw(answer or b"")
+    fetcher = Fetcher(AddressPolicy(allow=parse_rules(f"127.0.0.1:{port}")))
+    with pytest.raises(Problem) as raised:
+        await fetcher.put(f"http://127.0.0.1:{port}/x?sig=hidden", b"", "image/png")
+    problem = raised.value
+    assert (problem.status, problem.code, problem.facts["stored"]) == (424, code, stored)
+    assert (problem.facts.get("upstream_status"), problem.facts.get("upstream_code")) == (status, upstream)
+    assert len(made.requests) == 1
+    assert "hidden" not in str(problem.document()) and "secret" not in str(problem.document())
+    await fetcher.close()
+
+
+async def test_an_upload_on_a_connection_that_was_used_before_is_not_repeated_either(canary):
+    made, port = canary
+    fetcher = Fetcher(AddressPolicy(allow=parse_rules(f"127.0.0.1:{port}")))
+    assert await fetcher.put(f"http://127.0.0.1:{port}/1", b"", "image/png") == 200
+    made.reply = _raw(b"")
+    with pytest.raises(Problem):
+        await fetcher.put(f"http://127.0.0.1:{port}/2", b"", "image/png")
+    assert [head.split(b" ")[1] for head in made.requests] == [b"/1", b"/2"]
+    await fetcher.close()
+
+
+async def test_uploads_that_time_out_or_never_begin_say_so(canary, free_port):
+    made, port = canary
+    nobody = free_port()
+    made.reply = lambda head, writer: None
+    policy = AddressPolicy(allow=parse_rules(f"127.0.0.1:{port} 127.0.0.1:{nobody}"))
+    fetcher = Fetcher(policy, FetchLimits(idle_s=0.2))
+    for url, code, stored in (
+        (f"http://127.0.0.1:{port}/x", "target_timeout", "unknown"),
+        (f"http://127.0.0.1:{nobody}/x", "target_failed", "no"),
+        ("http://127.0.0.2/x", "target_refused", "no"),
+    ):
+        with pytest.raises(Problem) as raised:
+            await fetcher.put(url, b"", "image/png")
+        assert (raised.value.code, raised.value.facts["stored"]) == (code, stored)
+    await fetcher.close()
+
+
 def test_urls_are_shown_without_what_is_secret():
     assert shown("https://user:pw@x.org/a?sig=1#f") == "https://x.org/a"
     assert shown("http://x.org/\n\x1b[31m") == "http://x.org/??[31m"
