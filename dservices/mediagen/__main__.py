@@ -8,6 +8,7 @@ import sys
 
 from cgn_sdk.dservice.estimates import Estimate, Work
 from cgn_sdk.dservice.framework import Request, Response, run
+from cgn_sdk.dservice.verdicts import Claim, Verdict
 
 from dservices.mediagen import consulting
 from dservices.mediagen.service import MediaGen
@@ -37,7 +38,10 @@ def main() -> int:
     async def estimate(work: Work) -> Estimate:
         return await consulting.estimate(service[0], work)
 
-    return run(handle, on_start=start, on_stop=stop, estimator=estimate)
+    async def verify(claim: Claim) -> Verdict:
+        return await consulting.verify(service[0], claim)
+
+    return run(handle, on_start=start, on_stop=stop, estimator=estimate, verifier=verify)
 
 
 if __name__ == "__main__":

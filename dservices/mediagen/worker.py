@@ -131,7 +131,7 @@ class Runner:
         if consulted:
             from dservices.mediagen import consulting
 
-            host = consulting.host_for(order, mrl, self._fetch, self._fonts, options)
+            host = consulting.host_for(order, mrl, self._fetch, self._fonts, options, upload[position:])
         else:
             host = Host(mrl, order["headers"], self._fetch, self._fonts, **options)
 
