@@ -148,19 +148,8 @@ def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, k
     plain = header.format == "uchar" and header.interpretation in ("srgb", "b-w") and header.bands in (1, 3, 4)
 
     def shrunk(width: int, height: int, coarse: bool) -> Image:
-        source = pyvips.Source.new_from_memory(data)
-        if coarse and kind == "jpeg":
-            factor = jpeg_shrink(header.width, header.height, width, height)
-            image = Image.jpegload_source(source, shrink=factor, access="sequential", fail_on="error")
-            if (image.width, image.height) != (width, height):
-                image = image.resize(width / image.width, vscale=height / image.height)
-            if (image.width, image.height) != (width, height):  # libvips rounds on its own; a missing line is repeated
-                image = image.embed(0, 0, width, height, extend="copy")
-        else:
-            image = Image.thumbnail_source(source, width, height=height, size="force", no_rotate=True, fail_on="error")
-        image._references.append(source)  # pyvips does so for `new_from_source` alone
         # The decoder reads once, from top to bottom; what follows may read in any order.
-        return normalised(image).copy_memory()
+        return shrunk_lines(data, header, kind, width, height, coarse).copy_memory()
 
     def opened(once: bool) -> Image:
         return normalised(_opened(data, access="sequential" if once else "random", **safe))
@@ -169,6 +158,22 @@ def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, k
     mode = mode_of(header if plain else normalised(header))
     shrinks = plain and kind in ("jpeg", "webp", "png")
     return Undecoded(header.width, header.height, mode, turn, opened, shrunk if shrinks else None)
+
+
+def shrunk_lines(data: Data, header: Image, kind: str, width: int, height: int, coarse: bool) -> Image:
+    """A source decoded to a size, its lines to be read once and in order (see `Undecoded.shrunk`)."""
+    source = pyvips.Source.new_from_memory(data)
+    if coarse and kind == "jpeg":
+        factor = jpeg_shrink(header.width, header.height, width, height)
+        image = Image.jpegload_source(source, shrink=factor, access="sequential", fail_on="error")
+        if (image.width, image.height) != (width, height):
+            image = image.resize(width / image.width, vscale=height / image.height)
+        if (image.width, image.height) != (width, height):  # libvips rounds on its own; a missing line is repeated
+            image = image.embed(0, 0, width, height, extend="copy")
+    else:
+        image = Image.thumbnail_source(source, width, height=height, size="force", no_rotate=True, fail_on="error")
+    image._references.append(source)  # pyvips does so for `new_from_source` alone
+    return normalised(image)
 
 
 def jpeg_shrink(width: int, height: int, wanted_width: int, wanted_height: int) -> int:

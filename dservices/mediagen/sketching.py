@@ -165,15 +165,17 @@ def _is_vp8l(facts: Facts) -> bool:
     return facts.kind == "webp" and facts.lossless
 
 
-def _shrunk(sketch: Sketch, width: int, height: int, number: int) -> Sketch:
-    """A scale that lets the decoder shrink: JPEG by 2, 4 or 8 with a reserve of 2, WebP to the size itself."""
+def _shrunk(sketch: Sketch, width: int, height: int, number: int, coarse: bool) -> Sketch:
+    """A scale that lets the decoder shrink: JPEG by 2, 4 or 8, with a reserve of 2 unless `coarse`, WebP to the size
+    itself."""
     facts = sketch.undecoded
     assert facts is not None
     factor = min(sketch.width / width, sketch.height / height)
     area = facts.width * facts.height / MEGA
     step = 1
     if facts.kind == "jpeg":
-        step = 8 if factor >= 16 else 4 if factor >= 8 else 2 if factor >= 4 else 1
+        reach = factor * (2 if coarse else 1)
+        step = 8 if reach >= 16 else 4 if reach >= 8 else 2 if reach >= 4 else 1
     elif facts.kind == "webp" and not facts.lossless:
         step = max(1, int(factor))
     kind = f"{facts.kind}{'.progressive' if facts.progressive else '.lossless' if _is_vp8l(facts) else ''}"
@@ -276,7 +278,7 @@ def _scale(sketch: Sketch, args: Args, number: int) -> Sketch:
     shrinks = facts is not None and facts.kind in ("jpeg", "webp", "png") and not facts.deep and not facts.inks
     smaller = target.width <= sketch.width and target.height <= sketch.height
     if shrinks and smaller and args["alg"] in ("Fast", "Smooth") and args["frames"] is None:
-        sketch = _shrunk(sketch, target.width, target.height, number)
+        sketch = _shrunk(sketch, target.width, target.height, number, args["alg"] == "Fast")
     sketch = resized(decoded(sketch, number), target.width, target.height, args["alg"])
     if (target.width, target.height) != (target.canvas_width, target.canvas_height):
         sketch = on_canvas(sketch, target.canvas_width, target.canvas_height)

@@ -136,13 +136,14 @@ class _Upper(_Capture):
         if not undecoded.turn.is_nothing:
             raise _Unclear("the source is turned")
 
-        def shrunk(width: int, height: int) -> Image:
-            source = pyvips.Source.new_from_memory(data)
-            image = Image.thumbnail_source(source, width, height=height, size="force", no_rotate=True, fail_on="error")
-            image._references.append(source)
-            return plain(image)
+        header, kind = loading._opened(data), picture.file_type or ""
 
-        opened = lambda: plain(loading._opened(data, access="sequential", fail_on="error"))  # noqa: E731
+        def opened(once: bool) -> Image:
+            return plain(loading._opened(data, access="sequential", fail_on="error"))
+
+        def shrunk(width: int, height: int, coarse: bool) -> Image:
+            return loading.shrunk_lines(data, header, kind, width, height, coarse)
+
         changed = replace(undecoded, open=opened, shrunk=shrunk if undecoded.shrunk is not None else None)
         return replace(picture, undecoded=changed)
 
@@ -210,11 +211,11 @@ class CheckHost(_Capture):
 
             whole = small.embed(0, 0, -(-width // SHRINK), -(-height // SHRINK), extend="copy")
 
-            def opened() -> Image:
+            def opened(once: bool) -> Image:
                 made = whole.zoom(SHRINK, SHRINK).crop(0, 0, width, height)
                 return made.copy(interpretation=small.interpretation)
 
-            def shrunk(across: int, down: int) -> Image:
+            def shrunk(across: int, down: int, coarse: bool) -> Image:
                 made = whole.resize(across * SHRINK / width, vscale=down * SHRINK / height, kernel="linear")
                 if (made.width, made.height) != (across, down):
                     made = made.embed(0, 0, across, down, extend="copy")
@@ -224,10 +225,10 @@ class CheckHost(_Capture):
             self.coarse = False
             values = [255] * {GRAY: 1, RGB: 3}.get(mode, 4 + (mode.startswith("CMYKA")))
 
-            def opened() -> Image:
+            def opened(once: bool) -> Image:
                 return filled(width, height, values, interpretation_of(mode))
 
-            def shrunk(across: int, down: int) -> Image:
+            def shrunk(across: int, down: int, coarse: bool) -> Image:
                 return filled(across, down, values, interpretation_of(mode))
 
         changed = replace(undecoded, open=opened, shrunk=shrunk if undecoded.shrunk is not None else None)
