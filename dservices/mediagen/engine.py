@@ -140,6 +140,14 @@ class Context:
         otherwise.
         """
         self._host = host
+        try:
+            return self._run(code, function, arguments)
+        finally:
+            self._host = (
+                None  # with it go the request's pictures; this object lives until somebody has time to close it
+            )
+
+    def _run(self, code: str, function: str, arguments: Sequence[Any]) -> dict[str, Any]:
         started = time.monotonic()
         outcome = self._evaluate(f"{code}\n//# sourceURL={SCRIPT_NAME}", started)
         self._raise_stop(outcome)
@@ -162,6 +170,7 @@ class Context:
 
     def close(self) -> None:
         self._library.mr_free_context(self._context)
+        self._callback = None  # it refers back to this object
 
     # -- V8 -----------------------------------------------------------------------------------------------------
 
@@ -213,12 +222,13 @@ class Context:
             self._host_since = time.monotonic()
         try:
             length = self._memory[0]
-            if self._host is None:  # the prelude warms up
+            host = self._host
+            if host is None:  # the prelude warms up
                 answer = "{}"
             elif not 0 <= length <= limits.CALL_MAX_CHARS:
                 raise ValueError("length")
             else:
-                answer = self._host(bytes(self._units[: 2 * length]).decode("utf-16-le", "surrogatepass"))
+                answer = host(bytes(self._units[: 2 * length]).decode("utf-16-le", "surrogatepass"))
         except BaseException:
             answer = '{"problem":{"code":"internal_error","status":500,"detail":"the host failed"}}'
         data = answer.encode("utf-16-le", "surrogatepass")

@@ -128,6 +128,8 @@ class Host:
     def _refusal(self, problem: Problem, name: str) -> str:
         if name.startswith("media.") and "method" not in problem.facts:
             problem.facts["method"] = name.partition(".")[2]
+        # Its traceback would hold this object, and with it the pictures, until the collector comes by.
+        problem.__traceback__ = problem.__context__ = None
         self.problems.append(problem)
         return json.dumps(
             {

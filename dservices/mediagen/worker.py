@@ -70,6 +70,8 @@ class Runner:
         self._scripts = scripts.Scripts()
         self._used: list[Any] = []
         self.spent = False
+        self.waiting: Callable[[int], bool] | None = None
+        """Whether a frame has come within so many milliseconds; set by `main`, where there is a real channel."""
         self._fresh: list[Any] = [engine.Context(self._table)]
         pyvips.Image.text("warm", font="Source Sans Pro 12").avg()
 
@@ -102,6 +104,7 @@ class Runner:
         try:
             return self._run(order, upload, script)
         except Problem as problem:
+            problem.__traceback__ = problem.__context__ = None  # the same here: see `Host`
             return {"problem": [problem.status, problem.code, problem.detail, problem.facts]}, b""
         except MemoryError:
             return {"problem": [422, "script_memory", "the request needs more memory than it may have", {}]}, b""
@@ -178,6 +181,8 @@ class Runner:
     def _fetch(self, address: str, purpose: str) -> Data:
         self._status.note(PHASE_FETCH)
         self._channel.send({"fetch": address, "purpose": purpose})
+        if self.waiting is not None and not self.waiting(PREPARE_AFTER_MS):
+            self.prepare(lambda: self.waiting is None or self.waiting(0))  # an origin that is far away leaves time
         message, blob = self._channel.receive()
         self._status.note(PHASE_HOST)
         _raise(message)
@@ -275,6 +280,7 @@ def main() -> int:
     more_fonts = _path(os.environ.get("CGN_MEDIAGEN_FONTS"))
     missing = confinement.fence(more_fonts, fonts.prepared(fonts.chosen_files(more_fonts)))
     runner = Runner(channel, status)
+    runner.waiting = channel.waiting
     # What is there now stays: the collector need not walk through it in the middle of a request.
     gc.collect()
     gc.freeze()

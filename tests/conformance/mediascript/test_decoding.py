@@ -1,8 +1,11 @@
 """What the decoder is asked to do by itself changes the time and nothing else that is not written down (G-1, 3.2)."""
 
+import gc
+
 import pytest
 import pyvips
 
+from dservices.mediagen.host import Host
 from dservices.mediagen.loading import jpeg_shrink
 
 
@@ -85,3 +88,18 @@ def test_frames_that_nobody_touched_are_saved_as_they_were_loaded(bench, photo, 
     image = bench.image(f"{load} m.save(type @ 'webp', frames @ '2,4');")
     assert bench.image(f"{load} m.setFrameDelay(index @ 1, delay @ 30); m.save(type @ 'webp');").get("delay")[0] == 30
     assert image.height == 240
+
+
+def test_nothing_of_a_request_outlives_it(bench, photo):
+    """Pictures and sources go with the answer, not when the collector comes by: the next request is another's."""
+    bench.runner.prepare()
+    gc.collect()
+    gc.disable()
+    try:
+        outcome, body = bench.outcome("var m = new Media(); m.load(name @ 'photo.jpeg'); m.save(type @ 'png');")
+        assert body
+        assert not [each for each in gc.get_objects() if isinstance(each, Host)]
+        bench.outcome("var m = new Media(); m.load(name @ 'photo.jpeg'); m.save(type @ 'none');")
+        assert not [each for each in gc.get_objects() if isinstance(each, Host)]
+    finally:
+        gc.enable()
