@@ -28,6 +28,7 @@ from dservices.mediagen.picture import (
     as_rgb,
     channels,
     filled,
+    first_bands,
     has_alpha,
     interpretation_of,
     mode_of,
@@ -47,7 +48,7 @@ def split(image: Image) -> tuple[Image, Image | None]:
     """(colour channels, alpha or None)."""
     if not has_alpha(image):
         return image, None
-    return image[0 : image.bands - 1].copy(interpretation=image.interpretation), image[image.bands - 1]
+    return first_bands(image, image.bands - 1).copy(interpretation=image.interpretation), image[image.bands - 1]
 
 
 def joined(colours: Image, alpha: Image | None) -> Image:

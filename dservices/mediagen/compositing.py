@@ -27,6 +27,7 @@ from dservices.mediagen.picture import (
     as_gray,
     channels,
     filled,
+    first_bands,
     has_alpha,
     interpretation_of,
     mode_of,
@@ -104,7 +105,7 @@ def put(base: Image, overlay: Image, left: int, top: int, ink: Ink, *, fading: b
 def _blended(base: Image, overlay: Image, ink: Ink) -> Image:
     mode = mode_of(base)
     if ink.opacity < 255:
-        overlay = overlay[0 : overlay.bands - 1].bandjoin(
+        overlay = first_bands(overlay, overlay.bands - 1).bandjoin(
             (overlay[overlay.bands - 1] * (ink.opacity / 255)).rint().cast("uchar")
         )
         overlay = overlay.copy(interpretation=interpretation_of(CMYKA if overlay.bands == 5 else RGBA))
@@ -116,9 +117,9 @@ def _blended(base: Image, overlay: Image, ink: Ink) -> Image:
     if ink.blend in ("Normal", "Prenormal", "Under") and mode in (RGB, RGBA):
         result = base.composite2(overlay, "dest-over" if ink.blend == "Under" else "over", premultiplied=False)
         result = result.rint().cast("uchar")
-        result = result[0:3] if mode == RGB else result
+        result = first_bands(result, 3) if mode == RGB else result
         if mode == RGBA and ink.preserve_alpha:
-            result = result[0:3].bandjoin(base[3])
+            result = first_bands(result, 3).bandjoin(base[3])
         return result.copy(interpretation="srgb")
     return _by_formula(base, overlay, ink)
 
@@ -130,7 +131,7 @@ def _only_where(base: Image, overlay: Image, colour: int) -> Image:
     same = (base[0 : len(values)] == values).bandand() if len(values) > 1 else base == values[0]
     last = overlay.bands - 1
     masked = (overlay[last] & same).cast("uchar")
-    return overlay[0:last].bandjoin(masked).copy(interpretation=overlay.interpretation)
+    return first_bands(overlay, last).bandjoin(masked).copy(interpretation=overlay.interpretation)
 
 
 # -- blend modes --------------------------------------------------------------------------------------------------
@@ -252,7 +253,7 @@ def _by_formula(base: Image, overlay: Image, ink: Ink) -> Image:
             parameter="blend",
             expected="another mode, or convert first",
         )
-    b, s = base[0:count].cast("float") / 255, overlay[0:count].cast("float") / 255
+    b, s = first_bands(base, count).cast("float") / 255, first_bands(overlay, count).cast("float") / 255
     if inks:  # ink is the absence of light: the formulas speak of light
         b, s = 1 - b, 1 - s
     source_alpha = overlay[count].cast("float") / 255
@@ -364,7 +365,9 @@ def _overlay(picture: Picture, image: Image, args: Args) -> Image:
     )
     if args["color"] is not None or args["index"] is not None:  # colourise: the source is a stencil of one colour
         return coloured(alpha, colour_of(picture, args), picture.mode)
-    return image[0:count].bandjoin(alpha).copy(interpretation=interpretation_of(CMYKA if source_inks else RGBA))
+    return (
+        first_bands(image, count).bandjoin(alpha).copy(interpretation=interpretation_of(CMYKA if source_inks else RGBA))
+    )
 
 
 def tiled(overlay: Image, left: int, top: int, width: int, height: int) -> Image:

@@ -13,7 +13,17 @@ from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
 from dservices.mediagen.compositing import Ink, put
-from dservices.mediagen.picture import CHAIN_MAX, CMYKA, Image, Layer, Picture, filled, interpretation_of, with_alpha
+from dservices.mediagen.picture import (
+    CHAIN_MAX,
+    CMYKA,
+    Image,
+    Layer,
+    Picture,
+    filled,
+    first_bands,
+    interpretation_of,
+    with_alpha,
+)
 from dservices.mediagen.picture import RGBA as RGBA_MODE
 
 Args = Mapping[str, Any]
@@ -182,11 +192,11 @@ def collapse(picture: Picture, args: Args) -> Picture:
     image = _flattened(layers, base.width, base.height, visible_only=args["visibleonly"], white=args["likeps"])
     last = image.bands - 1
     if args["ignorealpha"]:
-        image = image[0:last].copy(interpretation=image.interpretation)
+        image = first_bands(image, last).copy(interpretation=image.interpretation)
     elif args["preservealpha"] or args["likeps"]:
         first = filled(base.width, base.height, [0] * image.bands, image.interpretation)
         alpha = put(first, layers[0].image, layers[0].x, layers[0].y, Ink())[last]
-        image = image[0:last].bandjoin(alpha).copy(interpretation=image.interpretation)
+        image = first_bands(image, last).bandjoin(alpha).copy(interpretation=image.interpretation)
     return replace(base, images=(image,), layers=())
 
 

@@ -16,7 +16,7 @@ from cgn_sdk.dservice.problems import Problem
 from dservices.mediagen import limits
 from dservices.mediagen.channel import Data
 from dservices.mediagen.geometry import EXIF_TURNS, Turn
-from dservices.mediagen.picture import Image, Picture, Strip, Undecoded, mode_of, normalised, too_large
+from dservices.mediagen.picture import Image, Picture, Strip, Undecoded, first_bands, mode_of, normalised, too_large
 from dservices.mediagen.values import frame_numbers
 
 PDF_RENDER_MAX_PIXELS = 64_000_000
@@ -241,15 +241,18 @@ def _load_pages(
             _check_size(page.width, page.height, len(chosen))
             images.append(normalised(page))
         return Picture(images=tuple(images), **facts)
-    strip = normalised(_opened(data, n=-1, **safe))
+
+    def whole(access: str) -> Image:
+        return normalised(_opened(data, n=-1, access=access, **safe))
+
+    # Frames are cut out of one strip, which is decoded into memory when the first of them is read.
+    strip = whole("random")
     height = int(_header(strip, "page-height", strip.height))
-    # Cutting frames out of one strip reads it many times: decoded once, in memory.
-    strip = strip.copy_memory()
     delays = _header(header, "delay", [100] * pages)
     images = tuple(strip.crop(0, number * height, strip.width, height) for number in chosen)
     return Picture(
         images=images,
-        strip=Strip(images, strip) if chosen == list(range(pages)) else None,
+        strip=Strip(images, lambda: whole("sequential")) if chosen == list(range(pages)) else None,
         delays=tuple(int(delays[number]) if number < len(delays) else 100 for number in chosen),
         loop=int(_header(header, "loop", 0)),
         **facts,
@@ -329,4 +332,4 @@ def _render_page(page: Any, scale: float, fill: int) -> Image:
         image = image.crop(0, 0, width, height)
     if bands == 1:
         return image.copy(interpretation="b-w")
-    return image[0:3].copy(interpretation="srgb")
+    return first_bands(image, 3).copy(interpretation="srgb")

@@ -55,10 +55,11 @@ class Undecoded:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Frames that were cut out of one image in which they lie below each other, and that image."""
+    """Frames that were cut out of one image in which they lie below each other; `open` gives that image for one reading
+    from top to bottom."""
 
     images: tuple[Image, ...]
-    whole: Image
+    open: Callable[[], Image]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,12 @@ def turned(image: Image, turn: Turn) -> Image:
     return image.rot(("d0", "d90", "d180", "d270")[turn.quarters])
 
 
+def first_bands(image: Image, count: int) -> Image:
+    """The first bands. pyvips' own slices (`image[0:3]`) take each band by itself and join them again, which computes
+    everything before them once for every band."""
+    return image if image.bands == count else image.extract_band(0, n=count)
+
+
 def mode_of(image: Image) -> str:
     if image.interpretation == "cmyk":
         return CMYK if image.bands == 4 else CMYKA
@@ -192,7 +199,7 @@ def normalised(image: Image) -> Image:
                 if image.format == "ushort"
                 else image.cast("uchar")
             )
-        return image if image.bands in (4, 5) else image[0:5].copy(interpretation="cmyk")
+        return image if image.bands in (4, 5) else first_bands(image, 5).copy(interpretation="cmyk")
     if interpretation in ("b-w", "grey16") and image.bands == 1:
         if image.format == "ushort":
             image = (image >> 8).cast("uchar")
@@ -207,7 +214,7 @@ def normalised(image: Image) -> Image:
     if image.bands == 2:
         image = image[0].bandjoin([image[0], image[0], image[1]])
     elif image.bands > 4:
-        image = image[0:4]
+        image = first_bands(image, 4)
     if image.bands == 1:
         return image.copy(interpretation="b-w")
     return image.copy(interpretation="srgb")
@@ -269,7 +276,7 @@ def as_rgb(image: Image) -> Image:
     if mode == GRAY:
         return image.bandjoin([image, image]).copy(interpretation="srgb")
     if mode in (CMYK, CMYKA):
-        inks = image[0:3].linear([-1, -1, -1], [255, 255, 255])
+        inks = first_bands(image, 3).linear([-1, -1, -1], [255, 255, 255])
         key = image[3].linear(-1, 255)
         rgb = (inks * key / 255).rint().cast("uchar").copy(interpretation="srgb")
         return rgb.bandjoin(image[4]) if mode == CMYKA else rgb
@@ -281,5 +288,5 @@ def as_gray(image: Image) -> Image:
     if mode_of(image) == GRAY:
         return image
     rgb = as_rgb(image)
-    weighted = rgb[0:3].recomb(Image.new_from_array([[0.299, 0.587, 0.114]]))
+    weighted = first_bands(rgb, 3).recomb(Image.new_from_array([[0.299, 0.587, 0.114]]))
     return (weighted + 0.5).floor().cast("uchar").copy(interpretation="b-w")

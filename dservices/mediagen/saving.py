@@ -225,11 +225,12 @@ def _for_screen(image: Image) -> Image:
     return image if mode_of(image) == GRAY else as_rgb(image)
 
 
-def _strip(picture: Picture, options: Mapping[str, Any], images: list[Image]) -> Image:
+def _strip(picture: Picture, options: Mapping[str, Any], convert: Callable[[Image], Image]) -> Image:
     """Frames below each other with the fields that animated savers read; smaller frames are put in the upper left."""
     strip = picture.strip
-    if strip is not None and strip.images is picture.images and mode_of(strip.whole) in (RGB, RGBA):
-        return _as_strip(strip.whole, picture, options, images[0].height, len(images))
+    if strip is not None and strip.images is picture.images and picture.mode in (RGB, RGBA):
+        return _as_strip(strip.open(), picture, options, picture.height, len(strip.images))
+    images = [convert(image) for image in picture.images]
     width, height = max(image.width for image in images), max(image.height for image in images)
     same = []
     alpha = any(has_alpha(image) for image in images) or any((i.width, i.height) != (width, height) for i in images)
@@ -255,7 +256,7 @@ def _as_strip(whole: Image, picture: Picture, options: Mapping[str, Any], height
 
 
 def _gif(picture: Picture, options: Mapping[str, Any]) -> bytes:
-    strip = _strip(picture, options, [_for_screen(image) for image in picture.images])
+    strip = _strip(picture, options, _for_screen)
     colours = options["colors"] or (max(2, len(picture.palette)) if picture.palette else 256)
     return bytes(
         strip.gifsave_buffer(
@@ -269,7 +270,7 @@ def _gif(picture: Picture, options: Mapping[str, Any]) -> bytes:
 
 
 def _webp(picture: Picture, options: Mapping[str, Any]) -> bytes:
-    strip = _strip(picture, options, list(map(_for_screen, picture.images)))
+    strip = _strip(picture, options, _for_screen)
     return bytes(
         strip.webpsave_buffer(
             Q=options["quality"] or QUALITY["webp"],
@@ -302,10 +303,8 @@ def _tiff(picture: Picture, options: Mapping[str, Any]) -> bytes:
         extra["Q"] = options["quality"] or QUALITY["tiff"]
     if options["compression"] in ("lzw", "deflate"):
         extra["predictor"] = "horizontal"
-    if len(picture.images) == 1:
-        image = dressed(_still(picture), picture, options)
-    else:
-        image = _strip(picture, options, [as_rgb(image) for image in picture.images])
+    several = len(picture.images) > 1
+    image = _strip(picture, options, as_rgb) if several else dressed(_still(picture), picture, options)
     data = bytes(image.tiffsave_buffer(**extra))
     if "Exif" not in blocks and "IPTC" not in blocks:
         return data

@@ -82,12 +82,12 @@ def marked(i):
     t = I.text('Compute Generation Network', font='sans 36', dpi=72)
     o = I.black(1, 1).linear([1, 1, 1], [255, 255, 255]).embed(0, 0, t.width, t.height, extend='copy').cast('uchar')
     i = i.composite2(o.bandjoin(t).copy(interpretation='srgb'), 'over', x=400 - t.width // 2, y=300 - t.height // 2)
-    w = I.new_from_file('mark.png'); w = w[0:3].bandjoin((w[3] * 0.5).cast('uchar')).copy(interpretation='srgb')
-    return i.composite2(w, 'over', x=20, y=20)[0:3].cast('uchar')
+    w = I.new_from_file('mark.png'); w = w.extract_band(0, n=3).bandjoin((w[3] * 0.5).cast('uchar')).copy(interpretation='srgb')
+    return i.composite2(w, 'over', x=20, y=20).extract_band(0, n=3).cast('uchar')
 def jpeg(i): return i.jpegsave_buffer(Q=80, keep='none')
 def page():
     d = pypdfium2.PdfDocument('document.pdf'); b = d[0].render(scale=150 / 72, rev_byteorder=True, prefer_bgrx=True)
-    i = I.new_from_memory(bytes(b.buffer), b.width, b.height, 4, 'uchar')[0:3].copy(interpretation='srgb')
+    i = I.new_from_memory(bytes(b.buffer), b.width, b.height, 4, 'uchar').extract_band(0, n=3).copy(interpretation='srgb')
     r = i.pngsave_buffer(compression=1, filter='sub', keep='none'); d.close(); return r
 BEST = [
     lambda: jpeg(quarter()), lambda: jpeg(small()), lambda: jpeg(marked(quarter())),
