@@ -4,6 +4,8 @@ G-10). tests/integration/mediagen/test_gallery.py does the same without a networ
 import hashlib
 import os
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -97,3 +99,23 @@ def test_threads_users_locales_and_time_zones_of_a_container_change_nothing(
     )  # fmt: skip
     assert said.returncode == 0, said.stderr[-2000:]
     assert dict(line.split() for line in said.stdout.splitlines()) == wanted
+
+
+@pytest.mark.engine("docker")
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_miner_of_an_ordinary_user_in_the_engine_s_group_runs_the_container(image: str) -> None:
+    """M-4: found by the gallery: the service's socket could be opened by root alone."""
+    group = Path("/var/run/docker.sock").stat().st_gid
+    runner = ROOT / "tests/support/ordinary_user_runner.py"
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="cgn-user-") as name:
+        Path(name).chmod(0o755)  # what the test session makes is root's alone
+        said = subprocess.run(
+            [sys.executable, str(runner), name, image, str(group)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+    assert said.returncode == 0, said.stderr[-2000:]
+    assert said.stdout.splitlines() == ["0 200 True True", "54321 200 True True"]

@@ -169,6 +169,9 @@ class Server:
         else:
             site = web.TCPSite(self._runner, "127.0.0.1", port or 0)
         await site.start()
+        if socket_path is not None:
+            # Who runs it may be another user (a miner that is not root, beside a container); the folder is private.
+            os.chmod(socket_path, 0o777)  # noqa: S103 - see above
         if self._on_start is not None:
             await self._on_start()
         self._ready = True

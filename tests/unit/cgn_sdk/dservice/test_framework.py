@@ -105,6 +105,8 @@ async def test_a_stale_socket_is_replaced_but_no_other_file(tmp_path: Path):
     second = Server(handle)
     await second.start(socket_path=str(path))
     assert stat.S_ISSOCK(path.stat().st_mode)
+    # Interfaces: whoever runs it may be another user, and connecting takes the right to write.
+    assert stat.S_IMODE(path.stat().st_mode) == 0o777
     await second.stop()
     await first.stop()
     plain = tmp_path / "plain"
