@@ -46,6 +46,7 @@ ACTIONS = (
 )  # fmt: skip
 LEAST = 2
 """How often the campaign must have seen each action taken, and refused."""
+ROUNDS = 4
 LEAST_ERRORS = 16
 """How many named errors it must have met in all."""
 
@@ -479,17 +480,30 @@ class TokenMachine(RuleBasedStateMachine):
 
 def test_the_token_does_what_the_model_says(chain: Chain) -> None:
     machine = type("Machine", (TokenMachine,), {"chain": chain})
-    # no shrinking: each try costs seconds on a chain, and what is printed can be followed step by step
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=30, stateful_step_count=50, deadline=None, derandomize=True, database=None,
-            suppress_health_check=list(HealthCheck), phases=(Phase.generate,),
-        ),
-    )  # fmt: skip
+    for round_ in range(ROUNDS):
+        # no shrinking: each try costs seconds on a chain, and what is printed can be followed step by step
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=30, stateful_step_count=50, deadline=None, derandomize=round_ == 0, database=None,
+                suppress_health_check=list(HealthCheck), phases=(Phase.generate,),
+            ),
+        )  # fmt: skip
+        missed = seldom(chain)
+        if not missed:
+            break
+    assert not missed
+    assert len({outcome for _, outcome in chain.seen} - {"taken"}) >= LEAST_ERRORS
+
+
+def seldom(chain: Chain) -> dict[str, dict[str, int]]:
+    """The actions that were taken, or refused, less than LEAST times, with what became of them. What is drawn depends on
+    the modules that other tests have imported, too (their constants), so one round may miss something."""
+    found = {}
     for function in ACTIONS:
         outcomes = {outcome: count for (name, outcome), count in sorted(chain.seen.items()) if name == function}
-        taken = outcomes.get("taken", 0)
         print(function, outcomes)
-        assert min(taken, sum(outcomes.values()) - taken) >= LEAST, (function, outcomes)
-    assert len({outcome for _, outcome in chain.seen} - {"taken"}) >= LEAST_ERRORS
+        taken = outcomes.get("taken", 0)
+        if min(taken, sum(outcomes.values()) - taken) < LEAST:
+            found[function] = outcomes
+    return found
