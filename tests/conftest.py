@@ -56,12 +56,14 @@ def _namespaces() -> bool:
 ENGINES: dict[str, Callable[[], bool]] = {
     "anvil": lambda: Path(os.environ.get("CGN_ANVIL", ANVIL)).exists(),
     "bubblewrap": _program("bwrap"),
+    "azurite": lambda: (ROOT / ".cache/stores/node_modules/.bin/azurite-blob").exists() and _program("node")(),
     "chromium": _program("chromium"),
     "docker": _docker,
     "elasticsearch": lambda: _listening(ELASTICSEARCH_URL),
     "forge": lambda: (ROOT / ".cache/contracts/node_modules/@foundry-rs/forge-linux-amd64/bin/forge").exists(),
     "namespaces": _namespaces,
     "nginx": _program("nginx"),
+    "s3": lambda: (ROOT / ".cache/stores/bin/versitygw").exists(),
     "slither": lambda: (ROOT / ".cache/slither/bin/slither").exists(),
 }
 

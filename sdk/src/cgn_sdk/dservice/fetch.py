@@ -16,7 +16,7 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -34,6 +34,7 @@ HEADER_MAX_BYTES = 16 * 1024
 CHUNK_BYTES = 256 * 1024
 ERROR_READ_MAX_BYTES = 4096
 """Of the body of a refusal, to find the store's own code."""
+ERROR_READ_S = 1.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 Resolve = Callable[[str, int], "asyncio.Future[list[str]] | Any"]
@@ -239,10 +240,10 @@ class Fetcher:
                 names = _joined(answer.headers.items())
                 if answer.status == 304 and ("If-None-Match" in headers or "If-Modified-Since" in headers):
                     return Fetched(url, 304, names, b"", tuple(passed))
-                if answer.status in (404, 410):
-                    raise Problem(404, "source_missing", f"{shown(url)} answered {answer.status}")
                 if answer.status != 200 and not (start and answer.status == 206):
-                    raise Problem(424, "source_failed", f"{shown(url)} answered {answer.status}")
+                    status, code = (404, "source_missing") if answer.status in (404, 410) else (424, "source_failed")
+                    said = f"{shown(url)} answered {answer.status}"
+                    raise Problem(status, code, said, **await _upstream(answer))
                 if names.get("content-encoding", "identity").lower() != "identity":
                     raise Problem(424, "source_failed", f"{shown(url)} came compressed although it was asked not to")
                 if start:
@@ -334,8 +335,12 @@ async def _upstream(answer: aiohttp.ClientResponse) -> dict[str, Any]:
     """What a store says of its refusal, as facts of the problem: the status and, if it gives one, its own code
     (Azure in a header, S3 in the first lines of an XML text)."""
     code = answer.headers.get("x-ms-error-code", "")
-    if not code and "xml" in answer.headers.get("Content-Type", ""):
-        found = re.search(rb"<Code>([A-Za-z0-9]{1,64})</Code>", await answer.content.read(ERROR_READ_MAX_BYTES))
+    if not code:
+        text = b""
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):  # the status is known; the rest is courtesy
+            async with asyncio.timeout(ERROR_READ_S):
+                text = await answer.content.read(ERROR_READ_MAX_BYTES)
+        found = re.search(rb"<Code>([A-Za-z0-9]{1,64})</Code>", text)
         code = found[1].decode() if found is not None else ""
     facts: dict[str, Any] = {"upstream_status": answer.status}
     return {**facts, "upstream_code": code} if re.fullmatch("[A-Za-z0-9]{1,64}", code) else facts

@@ -336,6 +336,7 @@ UPLOADS = [
         403,
         "AuthenticationFailed",
     ),
+    (b"HTTP/1.1 403 No\r\nContent-Length: 900\r\n\r\n", "target_failed", "no", 403, None),
     (b"HTTP/1.1 403 No\r\nx-ms-error-code: <script>\r\nContent-Length: 0\r\n\r\n", "target_failed", "no", 403, None),
 ]
 
