@@ -146,7 +146,7 @@ _SAVE: dict[str, Parameter] = {
     "interlaced": (Flag(), False),
     "subsampling": (Word(("on", "off", "auto"), (("4:2:0", "on"), ("4:4:4", "off"))), "auto"),
     "compression": (
-        Word(("none", "lzw", "deflate", "jpeg", "packbits", "webp", "zstd"), (("zip", "deflate"),)),
+        Word(("none", "lzw", "deflate", "jpeg", "packbits", "webp"), (("zip", "deflate"),)),
         "deflate",
     ),
     "level": (Whole(0, 9), 6),

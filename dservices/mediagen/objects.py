@@ -28,6 +28,7 @@ def dispatch(host: Host, name: str, handle: Any, packed: Any) -> Any:
     if name == "IccProfile.list":
         return ["rgb", "cmyk", "p3"]
     if kind == "profile" and method in PROFILE and handle in host.profiles:
+        check(PROFILE[method], packed)
         return _profile(host, method, handle)
     if kind == "file" and method in FILE:
         return _file(host, method, str(handle), check(FILE[method], packed))

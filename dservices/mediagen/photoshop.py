@@ -318,7 +318,10 @@ def _unpacked(block: bytes, at: int, size: int, width: int, height: int, depth: 
     elif compression == 1:
         raw = _packbits(block[: at + size], body, height, height, row)
     elif compression in (2, 3):
-        raw = zlib.decompressobj().decompress(block[body : at + size], row * height)
+        try:
+            raw = zlib.decompressobj().decompress(block[body : at + size], row * height)
+        except zlib.error:
+            raise ValueError("psd: a layer's data is damaged") from None
         if compression == 3:
             raw = _undone_prediction(raw, width, depth)
     else:

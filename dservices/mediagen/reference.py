@@ -4,7 +4,9 @@ dservices.mediagen.reference`.
 
 from __future__ import annotations
 
-from dservices.mediagen import mrl
+from collections.abc import Mapping
+
+from dservices.mediagen import decisions, mrl
 from dservices.mediagen.catalogue import FILE, MEDIA, PROFILE, REQ, REQUIRED, RESP, ZIP, Method
 
 HEAD = """# MediaGen: MRL and MediaScript
@@ -31,6 +33,8 @@ gives the same bytes.
 def page() -> str:
     rules = "\n".join(line for line in (mrl.__doc__ or "").split("\n\n", 1)[1].splitlines())
     out = [HEAD, f"`{mrl.PATH}?script=URL[&args=…][&f=name][&name=value…]`\n\n", rules.strip() + "\n", RULES]
+    out.append("\n## Decisions\n\nWhere the language's reference is silent, this is what happens here.\n\n")
+    out.extend(f"- {text}\n" for text in decisions.GENERAL)
     for title, table in (
         ("Media", MEDIA),
         ("req", REQ),
@@ -40,12 +44,14 @@ def page() -> str:
         ("Zip", ZIP),
     ):
         out.append(f"\n## {title}\n")
-        out.extend(_method(method) for method in table.values())
+        out.extend(_method(method, decisions.METHODS if table is MEDIA else {}) for method in table.values())
     return "".join(out)
 
 
-def _method(method: Method) -> str:
+def _method(method: Method, decided: Mapping[str, str]) -> str:
     lines = [f"\n### {method.name}\n\n{method.says}\n"]
+    if method.name in decided:
+        lines.append(f"\n{decided[method.name]}\n")
     if method.parameters:
         lines.append("\n| parameter | what | default |\n| --- | --- | --- |\n")
     for name, (kind, default) in method.parameters.items():

@@ -4,6 +4,7 @@ set.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -177,7 +178,7 @@ def _still(picture: Picture) -> Image:
 
 def _jpeg(picture: Picture, options: Mapping[str, Any]) -> bytes:
     image = dressed(flattened(_still(picture), picture.background), picture, options)
-    return bytes(
+    data = bytes(
         image.jpegsave_buffer(
             Q=options["quality"] or QUALITY["jpeg"],
             interlace=options["progressive"] or options["interlaced"],
@@ -185,6 +186,11 @@ def _jpeg(picture: Picture, options: Mapping[str, Any]) -> bytes:
             keep=_keep(picture, options),
         )
     )
+    across, down = (min(65_535, max(1, round(value))) for value in picture.dpi)
+    if (across, down) == (72, 72) or data[2:4] == b"\xff\xe0":
+        return data
+    # libvips leaves the JFIF segment out, which is where JPEG has its resolution; 72 is what its absence means to us.
+    return data[:2] + struct.pack(">HH5sHBHHBB", 0xFFE0, 16, b"JFIF", 0x101, 1, across, down, 0, 0) + data[2:]
 
 
 def _png(picture: Picture, options: Mapping[str, Any]) -> bytes:
@@ -262,7 +268,7 @@ def _gif(picture: Picture, options: Mapping[str, Any]) -> bytes:
         strip.gifsave_buffer(
             dither=(options["dither"] if options["dither"] is not None else (0 if picture.palette else 10)) / 10,
             effort=options["effort"] if options["effort"] not in (None, 0) else 7,
-            bitdepth=max(1, _bit_depth(colours)),
+            bitdepth=max(1, (colours - 1).bit_length()),
             interlace=options["interlaced"],
             keep=_keep(picture, options),
         )
@@ -301,6 +307,8 @@ def _tiff(picture: Picture, options: Mapping[str, Any]) -> bytes:
     extra: dict[str, Any] = {"compression": options["compression"], "keep": "all"}
     if options["compression"] in ("jpeg", "webp"):
         extra["Q"] = options["quality"] or QUALITY["tiff"]
+    if options["compression"] == "webp":
+        extra["lossless"] = options["lossless"]
     if options["compression"] in ("lzw", "deflate"):
         extra["predictor"] = "horizontal"
     several = len(picture.images) > 1

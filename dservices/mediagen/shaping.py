@@ -331,8 +331,16 @@ def quad_warp(picture: Picture, args: Args) -> Picture:
         kernel = pyvips.Interpolate.new("bilinear" if args["smooth"] else "nearest")
         warped = source.premultiply().mapim(index, interpolate=kernel).unpremultiply().rint().cast("uchar")
         warped = warped.copy(interpretation=interpretation_of(mode_of(source)))
-        if has_alpha(image):
-            return warped
+        if has_alpha(image) or _needs_alpha(image, args):
+            values = background(picture, with_alpha(image), args)
+            if not values[-1]:  # what is clear keeps the padding's colour, for those who look below alpha
+                solid = filled(image.width, image.height, values, warped.interpretation)
+                return (
+                    (warped[warped.bands - 1] == 0).ifthenelse(solid, warped).copy(interpretation=solid.interpretation)
+                )
+            from dservices.mediagen.compositing import Ink, put
+
+            return put(filled(image.width, image.height, values, warped.interpretation), warped, 0, 0, Ink())
         flat = warped.flatten(background=background(picture, image, args)).cast("uchar")
         return (flat[0] if mode == GRAY else flat).copy(interpretation=interpretation_of(mode))
 

@@ -1,7 +1,9 @@
 """Scripts run as a worker runs them (fetching from a dictionary), and pictures as plain lists of pixels."""
 
 import mmap
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,9 +115,52 @@ SAMPLE: Grid = [[(x * 60 + 10, y * 80 + 5, x * 30 + y * 20) for x in range(4)] f
 """4 x 3 pixels, all different, no symmetry."""
 
 
+CALLED: dict[str, set[str]] = {}
+"""Methods that were called in this process, with the parameters given to them."""
+MODULES = frozenset(path.name for path in Path(__file__).parent.glob("test_*.py"))
+_running: set[str] = set()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What looks back at all calls runs last."""
+    here = [item for item in items if item.path.parent == Path(__file__).parent]
+    _running.update(item.path.name for item in here)
+    last = [item for item in here if "called" in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if item not in last] + last
+
+
 @pytest.fixture(scope="session")
-def bench() -> Bench:
-    return Bench()
+def called() -> dict[str, set[str]]:
+    return CALLED
+
+
+@pytest.fixture(scope="session")
+def whole_folder(request: pytest.FixtureRequest) -> bool:
+    chosen = request.config.getoption("-k") or request.config.getoption("-m")
+    return not chosen and _running >= MODULES and "PYTEST_XDIST_WORKER" not in os.environ
+
+
+def _recording(check: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    def recorded(method: Any, packed: Any) -> dict[str, Any]:
+        made = check(method, packed)
+        given = CALLED.setdefault(method.name, set())
+        if isinstance(packed, dict) and "named" in packed:
+            given.update(str(pair[0]).lower() for pair in packed["named"] if pair[1] is not None)
+        else:
+            given.update(name for name, _ in zip(method.parameters, packed.get("positional", ()), strict=False))
+        return made
+
+    return recorded
+
+
+@pytest.fixture(scope="session")
+def bench() -> Iterator[Bench]:
+    from dservices.mediagen import host, objects
+
+    kept = host.check, objects.check
+    host.check = objects.check = _recording(kept[0])
+    yield Bench()
+    host.check, objects.check = kept
 
 
 @pytest.fixture

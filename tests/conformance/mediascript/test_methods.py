@@ -276,7 +276,7 @@ CORNERS = "x1 @ {}, y1 @ {}, x2 @ {}, y2 @ {}, x3 @ {}, y3 @ {}, x4 @ {}, y4 @ {
 row("3.10 quadWarp to its own corners", f"{LOAD} m.quadWarp({CORNERS.format(0, 0, 12, 0, 12, 9, 0, 9)}); {SAVE}", P)
 row("3.10 quadWarp, moved", f"{LOAD} m.quadWarp({CORNERS.format(2, 1, 14, 1, 14, 10, 2, 10)}, smooth @ false, padColor @ 0x0A0B0C); {SAVE}", [[P[y - 1][x - 2] if x >= 2 and y >= 1 else (10, 11, 12) for x in range(W)] for y in range(H)])  # fmt: skip
 row("3.10 quadWarp, corners exchanged is a mirror", f"{LOAD} m.quadWarp({CORNERS.format(12, 0, 0, 0, 0, 9, 12, 9)}, smooth @ false); {SAVE}", [line[::-1] for line in P])  # fmt: skip
-row("3.10 quadWarp, transparency around", f"{LOAD} m.convert(rtype @ 'rgba'); m.quadWarp({CORNERS.format(6, 0, 18, 0, 18, 9, 6, 9)}, smooth @ false); {SAVE}", [[(*P[y][x - 6], 255) if x >= 6 else (0, 0, 0, 0) for x in range(W)] for y in range(H)])  # fmt: skip
+row("3.10 quadWarp, transparency around", f"{LOAD} m.convert(rtype @ 'rgba'); m.setColor(backColor @ 0); m.quadWarp({CORNERS.format(6, 0, 18, 0, 18, 9, 6, 9)}, smooth @ false); {SAVE}", [[(*P[y][x - 6], 255) if x >= 6 else (0, 0, 0, 0) for x in range(W)] for y in range(H)])  # fmt: skip
 
 
 def warped(corners: list[tuple[float, float]], x: float, y: float) -> tuple[float, float]:
