@@ -530,6 +530,11 @@ STEPS: dict[str, Callable[[Sketch, Args, int], Sketch]] = {
     "setMetadata": _keep,
     "setFrameDelay": _keep,
     "setLayerName": _keep,
+    # The layers are put together anew, lazily: what setLayer has added is done once all the same.
+    "setLayerBlend": _keep,
+    "setLayerOpacity": _keep,
+    "setLayerVisible": _keep,
+    "setLayerPosition": _keep,
 }
 
 
