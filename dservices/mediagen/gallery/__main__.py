@@ -56,23 +56,21 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 def serve() -> int:
-    """Until Ctrl-C. Only this machine can reach it."""
-    with tempfile.TemporaryDirectory(prefix="cgn-gallery-") as name:
-        folder = Path(name)
-        render.prepare(folder)
-        server = ThreadingHTTPServer(("127.0.0.1", SOURCE_PORT), partial(_Quiet, directory=str(folder)))
-        environment = {**os.environ, "CGN_PORT": str(SERVICE_PORT), "CGN_MEDIAGEN_ALLOW": f"127.0.0.1:{SOURCE_PORT}"}
-        service = subprocess.Popen([sys.executable, "-m", "dservices.mediagen"], env=environment)
-        try:
-            _fill(folder)
-            print(f"Follow the MRLs of {DOCS / 'README.md'}; Ctrl-C ends this.", flush=True)
-            server.serve_forever()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            server.server_close()
-            service.send_signal(signal.SIGTERM)
-            service.wait()
+    """Until Ctrl-C. Only this machine can reach it. The sources stay in .cache: making them takes some seconds."""
+    folder = DOCS.parents[1] / ".cache/gallery"
+    print("Making the sources", flush=True)
+    render.prepare(folder)
+    _fill(folder)
+    server = ThreadingHTTPServer(("127.0.0.1", SOURCE_PORT), partial(_Quiet, directory=str(folder)))
+    environment = {**os.environ, "CGN_PORT": str(SERVICE_PORT), "CGN_MEDIAGEN_ALLOW": f"127.0.0.1:{SOURCE_PORT}"}
+    service = subprocess.Popen([sys.executable, "-m", "dservices.mediagen"], env=environment, start_new_session=True)
+    try:
+        print(f"Follow the MRLs of {DOCS / 'README.md'}; Ctrl-C ends this.", flush=True)
+        server.serve_forever()
+    finally:
+        server.server_close()
+        service.send_signal(signal.SIGTERM)
+        service.wait()
     return 0
 
 
@@ -95,7 +93,10 @@ def main() -> int:
     commands.add_parser("serve", help="let a browser try every MRL")
     arguments = parser.parse_args()
     if arguments.command == "serve":
-        return serve()
+        try:
+            return serve()
+        except KeyboardInterrupt:
+            return 0
     began = time.monotonic()
     try:
         asyncio.run(build(arguments.target.resolve(), arguments.runner))

@@ -4,8 +4,12 @@ environment. tests/e2e/test_gallery_network.py does the same through node and mi
 import hashlib
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -158,6 +162,40 @@ def test_a_baseline_does_not_depend_on_the_letters(mediagen) -> None:
         image = pyvips.Image.new_from_buffer(mediagen.run(script, f"&t={text}").body, "")
         stems.add(tuple(image.crop(5, 0, 8, 100).find_trim(background=[255], threshold=60)[1::2]))
     assert len(stems) == 1
+
+
+def free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def fetched(url: str, wait_s: float) -> bytes:
+    """The answer at an address, as soon as there is one."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                return answer.read()
+        except OSError as error:  # nobody there yet, or 503 while it starts
+            assert time.monotonic() < deadline, f"{url}: {error}"
+            time.sleep(0.1)
+
+
+@pytest.mark.skipif(not (free(page.SERVICE_PORT) and free(page.SOURCE_PORT)), reason="the page's ports are in use")
+def test_the_links_of_the_page_work_while_serve_runs() -> None:
+    """G-10: "an MRL to try", as a reader does; one that reads another's file, too. Ctrl-C ends it."""
+    process = subprocess.Popen([sys.executable, "-m", "dservices.mediagen.gallery", "serve"], cwd=ROOT)
+    try:
+        fetched(f"http://127.0.0.1:{page.SERVICE_PORT}/_cgn/health", 60)
+        links = re.findall(r"\]\((http://[^)]+)\)", (DOCS / "README.md").read_text())
+        assert len(links) == len(ENTRIES)
+        for entry, link in zip(ENTRIES, links, strict=True):
+            if entry.name in ("thumbnail", "card", "pages"):
+                assert fetched(link, 10) == committed(entry)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 0
+    assert free(page.SERVICE_PORT)
 
 
 def test_the_command_is_named_where_people_look() -> None:
