@@ -58,6 +58,7 @@ ENGINES: dict[str, Callable[[], bool]] = {
     "bubblewrap": _program("bwrap"),
     "azurite": lambda: (ROOT / ".cache/stores/node_modules/.bin/azurite-blob").exists() and _program("node")(),
     "chromium": _program("chromium"),
+    "corpora": lambda: (ROOT / ".cache/corpora/complete").exists(),
     "docker": _docker,
     "elasticsearch": lambda: _listening(ELASTICSEARCH_URL),
     "forge": lambda: (ROOT / ".cache/contracts/node_modules/@foundry-rs/forge-linux-amd64/bin/forge").exists(),

@@ -212,6 +212,8 @@ def _whole_metadata(found: dict[str, bytes], kind: str, data: Data) -> dict[str,
         packet = metadata.find_xmp(data[:])
         if packet is not None:
             found["XMP"] = packet
+    if "Exif" in found:
+        found["Exif"] = metadata.upright(found["Exif"])
     return found
 
 

@@ -161,6 +161,24 @@ def _value(raw: bytes, order: str, kind: int) -> str:
     return str(struct.unpack_from(order + {1: "B", 3: "H", 4: "I", 9: "i"}[kind], raw)[0])
 
 
+def upright(block: bytes) -> bytes:
+    """The block with its orientation set to 1: a loaded picture stands upright, and would be turned twice otherwise."""
+    start = 6 if block.startswith(b"Exif\0\0") else 0
+    order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])
+    out = bytearray(block)
+    try:
+        (first,) = struct.unpack_from(f"{order}I", block, start + 4)
+        (count,) = struct.unpack_from(f"{order}H", block, start + first)
+        for n in range(min(count, 512)):
+            at = start + first + 2 + 12 * n
+            tag, kind = struct.unpack_from(f"{order}HH", block, at)
+            if tag == EXIF["Orientation"][1] and kind == 3:
+                struct.pack_into(f"{order}H", out, at + 8, 1)
+    except struct.error:
+        pass  # no Exif, or cut off: nothing that a reader could turn by
+    return bytes(out)
+
+
 Entry = tuple[int, int, int, bytes]
 """Tag, type, count, value."""
 

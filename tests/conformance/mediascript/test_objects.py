@@ -469,3 +469,25 @@ def test_apng_frames_with_options(bench):
     data = bench.body(f"{two} m.save(type @ 'png', delay @ 40, loop @ 2, level @ 9);")
     control = dict(animations.chunks(data))[b"acTL"]
     assert struct.unpack(">II", control) == (2, 2)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "tiff", "png", "webp"])
+def test_a_turned_picture_is_turned_once(bench, kind):
+    """3.8: loading lays the picture upright, so the Exif that is written says so."""
+    import struct as s
+
+    from dservices.mediagen import metadata
+
+    exif = metadata.write_exif([("Orientation", "6"), ("Artist", "me")])
+    assert metadata.read_exif(metadata.upright(exif)) == [("Orientation", "1"), ("Artist", "me")]
+    big = b"Exif\0\0MM\0*" + s.pack(">IH", 8, 1) + s.pack(">HHIHH", 0x112, 3, 1, 6, 0) + b"\0\0\0\0"
+    assert metadata.read_exif(metadata.upright(big)) == [("Orientation", "1")]
+    image = pyvips.Image.new_from_buffer(bench.body(f"{LOAD} m.save(type @ 'png');"), "")
+    image.set_type(pyvips.GValue.gint_type, "orientation", 6)
+    bench.add("turned.jpg", bytes(image.jpegsave_buffer(keep="exif", Q=95)))
+    data = bench.body(f"var m = new Media(); m.load(name @ 'turned.jpg', loadMetadata @ true); m.save(type @ '{kind}', lossless @ true);")  # fmt: skip
+    saved = pyvips.Image.new_from_buffer(data, "")
+    assert (saved.width, saved.height) == (H, W)
+    assert not saved.get_typeof("orientation") or saved.get("orientation") == 1
+    bench.add("again", data)
+    assert bench.text("(function () { var m = new Media(); m.load(name @ 'again'); return m.getWidth() })()") == str(H)
