@@ -225,7 +225,7 @@ class MinerTunnel:
         stream = self.tunnel.open(message, end=is_empty)
         attempt = Attempt(request, number, self, stream, now_ns, end_sent=is_empty)
         self._streams[stream] = attempt
-        self.link.flush()
+        self.link.flush(at_once=is_empty and len(self._streams) == 1)
         return attempt
 
     def cancel(self, attempt: "Attempt", code: str) -> None:

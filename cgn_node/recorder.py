@@ -82,7 +82,8 @@ class Recorder:
     def record(self, request: WorkRequest) -> None:
         """Makes the request's row durable; the outcome comes as an event."""
         row = row_of(request, self._identity, self._random.take(SALT_BYTES))
-        self._spool.put(row.to_bytes(), row, lambda error: self._recorded(request, row, error))
+        is_alone = len(self._driver.requests) == 1
+        self._spool.put(row.to_bytes(), row, lambda error: self._recorded(request, row, error), alone=is_alone)
 
     def _recorded(self, request: WorkRequest, row: Row, error: Exception | None) -> None:
         if error is None:

@@ -1,8 +1,9 @@
 """The spool: the node's local write-ahead file of rows, and the shipper that moves them to the store (N-24, L-4).
 
 A row is durable when `append` returns: one thread takes everything that waits, writes it as one group, and calls
-fdatasync once. The shipper gives rows to the store and cuts the spool behind them; a store that is away changes nothing
-but the spool's length. See docs/decisions/0004-spool-first.md.
+fdatasync once. (A row that is alone, on a disk that has been quick, is written by the event loop itself.) The shipper
+gives rows to the store and cuts the spool behind them; a store that is away changes nothing but the spool's length. See
+docs/decisions/0004-spool-first.md.
 
     spool = await Spool.open(folder, max_bytes=…)
     await spool.append(row.to_bytes())          or   spool.put(row.to_bytes(), row, answer)
@@ -23,6 +24,7 @@ import fcntl
 import os
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -107,6 +109,7 @@ class Spool:
         self._recent: deque[Record] = deque()
         self._recent_bytes = 0
         self._durable = 0
+        self._quick_syncs = 0
         self._cut = 0
         self._grown = asyncio.Event()
         self._parsed: tuple[tuple[Path, int] | None, list[bytes]] = (None, [])
@@ -153,26 +156,46 @@ class Spool:
         self.put(data, item, answer)
         await done
 
-    def put(self, data: bytes, item: Any, answer: Answer) -> None:
+    def put(self, data: bytes, item: Any, answer: Answer, *, alone: bool = False) -> None:
         """Puts a row into the next group; `answer` hears what became of it, perhaps at once. Call it on the loop.
 
         `item` comes back with the record as long as memory holds it, so that the shipper need not decode the bytes.
+        `alone`: nothing else needs the loop just now, so that a disk which has been quick is waited for here.
         Raises ValueError (too long).
         """
         if not 0 < len(data) <= limits.SPOOL_RECORD_MAX_BYTES:
             raise ValueError(f"a record of {len(data)} bytes; at most {limits.SPOOL_RECORD_MAX_BYTES} fit")
         size = len(data) + spool_format.RECORD_HEADER_BYTES
         error: Exception | None = None
+        here: list[_Waiting] = []
         with self._lock_state:
             if self._broken is not None or self._closing:
                 error = SpoolBroken("the spool is closed")
             elif self._bytes + self._waiting_bytes + size + spool_format.GROUP_HEADER_BYTES > self._max_bytes:
                 error = SpoolFull(f"the spool holds {self._bytes} bytes of {self._max_bytes}")
             else:
+                if alone and self._is_quick_and_idle():
+                    here.append(_Waiting(data, item, answer))
+                else:
+                    self._waiting.put(_Waiting(data, item, answer))
                 self._waiting_bytes += size
-                self._waiting.put(_Waiting(data, item, answer))
         if error is not None:
             answer(error)
+        elif here:
+            self._write_here(here)
+
+    def _is_quick_and_idle(self) -> bool:
+        """Whether the thread holds nothing, has told of all it wrote, and the disk's last syncs were quick."""
+        is_idle = self._waiting_bytes == 0 and self._durable == self._next - 1
+        return is_idle and self._quick_syncs >= limits.SPOOL_QUICK_SYNCS
+
+    def _write_here(self, group: list[_Waiting]) -> None:
+        try:
+            first = self._write_group(group)
+        except Exception as error:
+            self._refuse(group, error)
+        else:
+            self._acknowledge(first, group)
 
     @property
     def room_bytes(self) -> int:
@@ -302,7 +325,7 @@ class Spool:
             group, is_last = self._take_group()
             try:
                 if group:
-                    self._write_group(group)
+                    self._tell(self._acknowledge, self._write_group(group), group)
             except Exception as error:  # whatever it was: those who wait must hear of it
                 if not self._refuse(group, error):
                     return
@@ -321,8 +344,9 @@ class Spool:
             size += len(waiting.data)
         return group, False
 
-    def _write_group(self, group: list[_Waiting]) -> None:
-        """One write, one fdatasync. Raises OSError for no room with the file as it was; anything worse is fatal."""
+    def _write_group(self, group: list[_Waiting]) -> int:
+        """One write, one fdatasync; returns the first row's number. Raises OSError for no room with the file as it was;
+        anything worse is fatal."""
         segment = self._segments[-1]
         if segment.count and segment.size >= self._segment_bytes:
             self._open_segment()
@@ -335,14 +359,17 @@ class Spool:
             if error.errno in _NO_ROOM:
                 _restore(self._file, segment.size)
             raise
+        began_ns = time.monotonic_ns()
         _sync(self._file)
+        is_quick = time.monotonic_ns() - began_ns < limits.SPOOL_QUICK_SYNC_NS
+        self._quick_syncs = self._quick_syncs + 1 if is_quick else 0
         with self._lock_state:
             self._next += len(group)
             segment.count += len(group)
             segment.size += len(data)
             self._bytes += len(data)
             self._waiting_bytes -= _size_of(group)
-        self._tell(self._acknowledge, first, group)
+        return first
 
     def _refuse(self, group: list[_Waiting], error: Exception) -> bool:
         """Answers a group that was not written. Returns whether the spool lives on."""

@@ -140,7 +140,7 @@ class Work:
             if failure is not None and not self._link.is_closed:
                 _log.info("attempt.fail", request_id=message.request_id, code=failure.code, detail=failure.detail)
                 self._link.tunnel.fail(stream, failure)
-            self._link.flush()
+            self._link.flush(at_once=not self._attempts)
             if not self._attempts:
                 self.on_idle()
 

@@ -263,7 +263,7 @@ async def test_a_long_response_streams_and_its_end_waits_for_the_row(tmp_path: P
         class Slow:
             room_bytes = 1 << 40
 
-            def put(self, data: bytes, item: Any, answer: Answer) -> None:
+            def put(self, data: bytes, item: Any, answer: Answer, *, alone: bool = False) -> None:
                 held.append((data, item, answer))
 
         recorder._spool = Slow()
@@ -375,7 +375,7 @@ async def test_a_full_spool_refuses_work_and_bills_nothing(tmp_path: Path) -> No
         class Full:
             room_bytes = 1 << 40
 
-            def put(self, data: bytes, item: Any, answer: Answer) -> None:
+            def put(self, data: bytes, item: Any, answer: Answer, *, alone: bool = False) -> None:
                 answer(SpoolFull("no room"))
 
         recorder._spool = Full()

@@ -130,11 +130,14 @@ class TunnelLink:
         code = self._connection.close_code
         return Closed(1006 if code is None else code, self._connection.close_reason or "", by_us=False)
 
-    def flush(self) -> None:
-        """Sends what the multiplexer has, together with whatever else this turn of the loop adds."""
-        if not self._is_write_due:
+    def flush(self, *, at_once: bool = False) -> None:
+        """Sends what the multiplexer has, together with whatever else this turn of the loop adds; `at_once` when
+        nothing else is to be expected."""
+        if at_once:
+            self._write()
+        elif not self._is_write_due:
             self._is_write_due = True
-            self._loop.call_soon(self._write)
+            self._loop.call_soon(self._write_due)
 
     def close(self, code: int = CLOSE_NORMAL, reason: str = "") -> None:
         """Begins to close; `run` returns when it is done. The first code counts."""
@@ -211,8 +214,11 @@ class TunnelLink:
         elif kind in (Hello, Welcome, GoAway) and self._greeting_timer is not None:
             self._greeting_timer.cancel()
 
-    def _write(self) -> None:
+    def _write_due(self) -> None:
         self._is_write_due = False
+        self._write()
+
+    def _write(self) -> None:
         connection, next_message = self._connection, self.tunnel.data_to_send
         while connection.is_writable and (message := next_message()):
             connection.post(message)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ledger import limits
 from ledger.core.spool_format import SpoolDamaged
 from ledger.spool import Record, Spool, SpoolBroken, SpoolFull
 
@@ -308,6 +309,59 @@ async def test_an_answer_that_raises_harms_no_other(folder: Path) -> None:
     await asyncio.sleep(0)
     assert answers == [None, None]
     assert [str(context["exception"]) for context in told] == ["a mistake"]
+
+
+async def test_a_quick_disk_is_waited_for_when_a_row_is_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And after one slow sync no longer, until it has been quick for a while."""
+    monkeypatch.setattr("ledger.limits.SPOOL_QUICK_SYNC_NS", 10**9)
+    spool = await Spool.open(folder, segment_bytes=4_096)
+    told: list[int] = []
+
+    async def put(number: int) -> bool:
+        """Whether it was on disk when `put` returned."""
+        spool.put(b"%d" % number, None, lambda error: told.append(number) if error is None else None, alone=True)
+        is_there = told[-1:] == [number]
+        while told[-1:] != [number]:
+            await asyncio.sleep(0.001)
+        return is_there
+
+    first = [await put(number) for number in range(limits.SPOOL_QUICK_SYNCS)]
+    assert not any(first)
+    assert all([await put(number) for number in range(100, 400)])
+    monkeypatch.setattr("ledger.limits.SPOOL_QUICK_SYNC_NS", 0)
+    assert await put(400), "nobody could know"
+    monkeypatch.setattr("ledger.limits.SPOOL_QUICK_SYNC_NS", 10**9)
+    assert not await put(401)
+    waiting = asyncio.create_task(spool.append(b"other"))
+    await asyncio.sleep(0)
+    assert not await put(402), "behind one that waits, in order"
+    await waiting
+    await crash(spool)
+    again = await Spool.open(folder)
+    numbers = [*range(limits.SPOOL_QUICK_SYNCS), *range(100, 402)]
+    assert await contents(again) == [*(b"%d" % number for number in numbers), b"other", b"402"]
+    await again.close()
+
+
+async def test_a_full_disk_is_said_where_the_row_was_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.limits.SPOOL_QUICK_SYNC_NS", 10**9)
+    spool = await Spool.open(folder)
+    for number in range(limits.SPOOL_QUICK_SYNCS):
+        await spool.append(b"%d" % number)
+    answers: list[Exception | None] = []
+
+    def no_room(file: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("ledger.spool._write_all", no_room)
+        spool.put(b"refused", None, answers.append, alone=True)
+        await asyncio.sleep(0)
+    assert [type(answer) for answer in answers] == [SpoolFull]
+    spool.put(b"taken", None, answers.append, alone=True)
+    assert answers[1:] == [None]
+    assert (await contents(spool))[-1] == b"taken"
+    await spool.close()
 
 
 async def test_reserved_room_is_given_back(folder: Path) -> None:
