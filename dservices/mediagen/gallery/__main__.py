@@ -57,6 +57,11 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 def serve() -> int:
     """Until Ctrl-C. Only this machine can reach it. The sources stay in .cache: making them takes some seconds."""
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a shell ignores them for what runs behind it
+        signal.signal(number, signal.default_int_handler)
     folder = DOCS.parents[1] / ".cache/gallery"
     print("Making the sources", flush=True)
     render.prepare(folder)
