@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cgn_chassis import logs, process, settings
 from cgn_chassis.keys import load_or_create
@@ -18,6 +18,11 @@ from cgn_chassis.process import Life
 from cgn_chassis.tls import server_context
 from cgn_node import limits
 from cgn_node.config import Settings
+
+if TYPE_CHECKING:
+    from cgn_node.core.commands import ReportError
+    from cgn_node.http_server import HttpListener
+    from cgn_node.status_endpoint import Facts
 
 VERSION = "0.1.0"
 STOP_S = 10
@@ -160,14 +165,13 @@ async def start_node(chosen: Settings) -> Node:
     from cgn_node.bodies import body_folder
     from cgn_node.central_endpoint import CentralEndpoint
     from cgn_node.core import broker, events
-    from cgn_node.core.commands import ReportError
     from cgn_node.driver import Driver
     from cgn_node.http_server import HttpListener
     from cgn_node.miner_endpoint import MinerEndpoint
     from cgn_node.policy import PolicyView
     from cgn_node.recorder import Recorder
     from cgn_node.sessions import FailedKeys, Sessions
-    from cgn_node.status_endpoint import Facts, Latencies, private_pages, public_pages
+    from cgn_node.status_endpoint import Facts, Latencies
     from cgn_node.work_endpoint import WorkEndpoint
     from ledger import open_store
     from ledger.spool import Shipper, Spool, keep_refused
@@ -178,10 +182,7 @@ async def start_node(chosen: Settings) -> Node:
     spool = await Spool.open(state / "spool")
     shipper = Shipper(spool, store, keccak_256, on_refused=keep_refused(state / "refused"), observe=_shipped)
 
-    def report(command: ReportError) -> None:
-        _log.warning(f"broker.{command.kind}", request_id=command.request, miners=command.miners, detail=command.detail)
-
-    driver = Driver(broker.Broker(broker.Settings(acknowledge_ms=chosen.miner.acknowledge_ms)), report=report)
+    driver = Driver(broker.Broker(broker.Settings(acknowledge_ms=chosen.miner.acknowledge_ms)), report=_report)
     sessions, failed_keys, latencies = Sessions(chosen.work.session_ttl_s), FailedKeys(), Latencies()
     current: list[PolicyView] = []
 
@@ -226,8 +227,7 @@ async def start_node(chosen: Settings) -> Node:
         held_bytes=chosen.work.held_bytes,
         latencies=latencies.add,
     )
-    credential = (chosen.tls.certificate, chosen.tls.key)
-    work_listener = HttpListener(work, tls=server_context(credential))
+    work_listener = HttpListener(work, tls=server_context((chosen.tls.certificate, chosen.tls.key)))
     facts = Facts(
         geolocation=chosen.geolocation,
         version=VERSION,
@@ -241,13 +241,25 @@ async def start_node(chosen: Settings) -> Node:
         latencies=latencies,
         policy=policy,
     )
-    status_listener = HttpListener(public_pages(facts), tls=server_context(credential))
-    metrics_listener = HttpListener(private_pages(facts), tls=None)
     node = Node(driver, central, miners, work, recorder, spool, store, shipper)
-    node.listeners = [work_listener, status_listener, metrics_listener]
+    node.listeners = [work_listener, *_status_listeners(facts, chosen)]
     node.shipping = asyncio.create_task(shipper.run(), name="ledger shipper")
     await _listen(node, chosen)
     return node
+
+
+def _report(command: "ReportError") -> None:
+    """What the broker found wrong with somebody goes to the log."""
+    _log.warning(f"broker.{command.kind}", request_id=command.request, miners=command.miners, detail=command.detail)
+
+
+def _status_listeners(facts: "Facts", chosen: Settings) -> "list[HttpListener]":
+    """The public pages, and those for operators on loopback (N-3)."""
+    from cgn_node.http_server import HttpListener
+    from cgn_node.status_endpoint import private_pages, public_pages
+
+    tls = server_context((chosen.tls.certificate, chosen.tls.key))
+    return [HttpListener(public_pages(facts), tls=tls), HttpListener(private_pages(facts), tls=None)]
 
 
 async def _listen(node: Node, chosen: Settings) -> None:

@@ -123,20 +123,14 @@ async def settle(
     from ledger import open_store
     from payouts import rebuild
     from payouts.chain import Signer, Web3Chain
-    from payouts.deploy import Manifest, check
     from payouts.driver import Driver
     from payouts.facts import last_ingest_of
     from payouts.journal import Journal
-    from payouts.rpc import Rpc
     from payouts.settlement import Settlement
     from payouts.token import Token
     from payouts.top_up import NoTopUp, TopUp, TreasuryTopUp
 
-    address, first_block = wanted.token, 0
-    if wanted.manifest is not None:
-        manifest = Manifest.load(wanted.manifest)
-        check(manifest, Rpc(wanted.rpc_url))
-        address, first_block = manifest.token.address, manifest.first_block
+    address, first_block = _contract(wanted)
     outside = outside or Outside(Web3Chain)
     chain = outside.chain_at(wanted.rpc_url)
     chain_id = chain.chain_id()
@@ -178,6 +172,18 @@ async def settle(
             return await settlement.settle(period, last)
     finally:
         await store.close()
+
+
+def _contract(wanted: PayoutSettings) -> tuple[str, int]:
+    """The token's address and its first block; a manifest is checked against the chain before anything is signed."""
+    from payouts.deploy import Manifest, check
+    from payouts.rpc import Rpc
+
+    if wanted.manifest is None:
+        return wanted.token, 0
+    manifest = Manifest.load(wanted.manifest)
+    check(manifest, Rpc(wanted.rpc_url))
+    return manifest.token.address, manifest.first_block
 
 
 def _cpu(nano: int) -> str:

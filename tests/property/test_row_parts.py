@@ -5,7 +5,7 @@ import string
 from typing import Any
 
 import pytest
-from cgn_sdk.protocol import receipt
+from cgn_sdk.protocol import merkle, receipt
 from cgn_sdk.protocol.canonical import CanonicalText, encode
 from cgn_sdk.protocol.messages import Statement
 from hypothesis import given
@@ -115,9 +115,14 @@ def test_the_accounts_part(parties: list[tuple[str, str]]) -> None:
 @given(st.lists(DIGESTS, min_size=1, max_size=20), st.binary(min_size=64, max_size=64))
 def test_the_seals_of_a_message(digests: list[bytes], signature: bytes) -> None:
     tree = receipt.seal_tree(digests)
-    texts = receipt.seal_texts(tree, signature)
-    assert [is_canonical(text) for text in texts] == [
-        receipt.seal_members(tree, index, signature) for index in range(len(digests))
+    assert [is_canonical(text) for text in receipt.seal_texts(tree, signature)] == [
+        {
+            "count": str(len(digests)),
+            "index": str(index),
+            "path": [node.hex() for node in merkle.path(tree, index)],
+            "signature": signature.hex(),
+        }
+        for index in range(len(digests))
     ]
 
 

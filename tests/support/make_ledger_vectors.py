@@ -72,7 +72,7 @@ def sealed_metrics(row_id: str) -> dict[str, Any]:
     requests = [*(f"{n:032x}" for n in (1, 2)), row_id, *(f"{n:032x}" for n in (4, 5))]
     tree = receipt.seal_tree([receipt.statement_digest(statement(request)) for request in requests])
     signature = MINER_KEY.sign(receipt.SEAL, receipt.seal_bytes(tree[-1][0], len(requests)))
-    return {"statement": statement(row_id), "seal": receipt.seal_members(tree, 2, signature)}
+    return {"statement": statement(row_id), "seal": json.loads(receipt.seal_texts(tree, signature)[2])}
 
 
 def write_receipt(one: row.Row) -> None:

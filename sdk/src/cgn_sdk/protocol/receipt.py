@@ -247,18 +247,9 @@ def seal_bytes(root: bytes, count: int) -> bytes:
     return root + count.to_bytes(8, "big")
 
 
-def seal_members(tree: Sequence[Sequence[bytes]], index: int, signature: bytes) -> dict[str, Any]:
-    """Returns the `seal` object that the `metrics` part holds for statement `index` of a sealed message."""
-    return {
-        "index": str(index),
-        "count": str(len(tree[0])),
-        "path": [node.hex() for node in merkle.path(tree, index)],
-        "signature": signature.hex(),
-    }
-
-
 def seal_texts(tree: Sequence[Sequence[bytes]], signature: bytes) -> list[CanonicalText]:
-    """Returns the canonical JSON of `seal_members` for every statement of a sealed message, in order."""
+    """Returns what the `metrics` part holds as `seal`, for every statement of a sealed message in order: the canonical
+    JSON of {count, index, path, signature}, the numbers as digits, the rest in hexadecimal."""
     count, signed = len(tree[0]), signature.hex()
     texts = []
     for index in range(count):

@@ -66,7 +66,11 @@ def sealed(mine: dict[str, str], signer: signing.Signer = MINER, others: int = 4
     digests.insert(index, receipt.statement_digest(mine))
     tree = receipt.seal_tree(digests)
     signature = signer.sign(receipt.SEAL, receipt.seal_bytes(tree[-1][0], len(digests)))
-    return {"statement": mine, "seal": receipt.seal_members(tree, index, signature), "measured": {"wall_ns": "8"}}
+    return {
+        "statement": mine,
+        "seal": json.loads(receipt.seal_texts(tree, signature)[index]),
+        "measured": {"wall_ns": "8"},
+    }
 
 
 @pytest.fixture
