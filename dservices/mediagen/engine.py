@@ -55,7 +55,9 @@ REMOVED_GLOBALS = (
 """Clocks, shared memory, code that is not JavaScript, and memory outside V8's heap limit. MediaScript has none
 of them.
 """
-FLAGS = ("--single-threaded", "--no-harmony-temporal")
+FLAGS = ("--single-threaded",)
+"""Measured beside it and without effect on making, running and closing a context: fewer compilers, no draft features of
+the language, fixed seeds, other pages. Reading functions twice (`--max-lazy`) costs 0.25 ms."""
 SCRIPT_NAME = "script.ms"
 _STRING, _SHARED_BUFFER = 5, 101
 _FIRST_ERROR, _PARSE_ERROR, _MEMORY, _TIMEOUT, _TERMINATED = 200, 201, 202, 203, 204
@@ -85,20 +87,44 @@ class _Value:
 def _library() -> ctypes.CDLL:
     from py_mini_racer import init_mini_racer
 
-    return init_mini_racer(flags=("--single-threaded",), ignore_duplicate_init=True)
+    return init_mini_racer(flags=FLAGS, ignore_duplicate_init=True)
+
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "answers": ("TextResponse", "RespType", "resp"),
+    "chance": (),
+    "clock": ("Date",),
+    "colours": ("RgbColor", "CmykColor", "rgb", "RgbColorFromPct"),
+    "errors": ("MediaScriptError",),
+    "files": ("File", "Zip"),
+    "framework": (),
+    "metadata": ("IPTCMetadata", "ExifMetadata"),
+    "profiles": ("IccProfile",),
+    "request": ("req", "print", "version", "error", "getScriptFileName", "getPropertyValue"),
+    "values": (),
+    "xml": ("XmlDocument",),
+}
+"""The files of `prelude/` beside `core.js`, and the globals whose first use makes V8 compile one."""
+
+
+def _source(name: str) -> str:
+    """A file of the prelude without comments and indentation, which V8 would read in every context."""
+    text = resources.files("dservices.mediagen").joinpath(f"prelude/{name}.js").read_text("utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 @functools.cache
-def _start_code(table: str) -> str:
-    """The prelude over this table; without comments and indentation, which V8 would read in every context."""
-    prelude = resources.files("dservices.mediagen").joinpath("prelude.js").read_text("utf-8")
-    lines = (line.strip() for line in prelude.splitlines())
-    short = "\n".join(line for line in lines if not line.startswith("//"))
-    return (
-        f"Object.defineProperty(globalThis, '__start', {{value: {short.strip()}"
-        f"(__host, __buffer, {limits.CALL_MAX_CHARS}, {table})}});"
-        "delete globalThis.__host; delete globalThis.__buffer; 1\n//# sourceURL=mediascript"
-    )
+def _code(table: str) -> tuple[str, dict[str, str]]:
+    """The prelude over this table of names (JSON), and its parts by name."""
+    names = json.loads(table)
+    methods = f"|{'|'.join(names.pop('methods'))}|"
+    globals_ = [text for part, listed in PARTS.items() for name in listed for text in (name, part)]
+    core = f"{_source('core')}({limits.CALL_MAX_CHARS}, {json.dumps(methods)}, {globals_}, {list(REMOVED_GLOBALS)})"
+    parts = {
+        part: f"(tools => {_source(part)}(tools, {json.dumps(names)}))\n//# sourceURL=mediascript" for part in PARTS
+    }
+    return f"{core}\n//# sourceURL=mediascript", parts
 
 
 class Context:
@@ -113,6 +139,7 @@ class Context:
         self._host: HostCall | None = None
         self._host_seconds = 0.0
         self._host_since: float | None = None
+        self._parts: dict[str, str] = {}
         self._memory: Any = None
         self._units: Any = None
         self._lock = threading.Lock()
@@ -122,18 +149,17 @@ class Context:
 
     def _install(self, table: dict[str, Any]) -> None:
         library, context = self._library, self._context
-        size = 8 + 2 * limits.CALL_MAX_CHARS
-        buffer = self._evaluate(f"globalThis.__buffer = new SharedArrayBuffer({size})")
-        if buffer.type != _SHARED_BUFFER or buffer.length != size:
+        code, self._parts = _code(json.dumps(table))
+        border = self._evaluate(code)
+        if border.type >= _FIRST_ERROR:
+            raise RuntimeError(f"the prelude failed: {border.text[:300]}")
+        buffer = library.mr_get_object_item(context, border.raw, self._string("buffer")).contents
+        if buffer.type != _SHARED_BUFFER or buffer.len != 8 + 2 * limits.CALL_MAX_CHARS:
             raise RuntimeError("the JavaScript engine gave no shared buffer")
-        self._memory = (ctypes.c_int32 * 2).from_address(buffer.pointer)
-        self._units = (ctypes.c_char * (2 * limits.CALL_MAX_CHARS)).from_address(buffer.pointer + 8)
-        global_object = self._evaluate("globalThis")
+        self._memory = (ctypes.c_int32 * 2).from_address(buffer.value.value_ptr)
+        self._units = (ctypes.c_char * (2 * limits.CALL_MAX_CHARS)).from_address(buffer.value.value_ptr + 8)
         function = library.mr_make_js_callback(context, _HOST_CALLBACK)
-        library.mr_set_object_item(context, global_object.raw, self._string("__host"), function)
-        started = self._evaluate(_start_code(json.dumps({**table, "removed": REMOVED_GLOBALS})))
-        if started.type >= _FIRST_ERROR:
-            raise RuntimeError(f"the prelude failed: {started.text[:300]}")
+        library.mr_set_object_item(context, border.raw, self._string("host"), function)
 
     def run(self, code: str, function: str, arguments: Sequence[Any], host: HostCall) -> dict[str, Any]:
         """Evaluates the script and calls its function. What happened, as the prelude reports it; ScriptStopped
@@ -154,7 +180,9 @@ class Context:
         if outcome.type == _FIRST_ERROR:
             return {"thrown_text": outcome.text}
         literal = json.dumps(list(arguments)).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-        outcome = self._evaluate(f"__start({json.dumps(function)}, {literal})", started)
+        outcome = self._evaluate(f"__start({json.dumps(function)}, {literal}, () => {function})", started)
+        if outcome.type == _PARSE_ERROR:  # the name is a reserved word
+            return {"absent": function}
         self._raise_stop(outcome)
         report = json.loads(outcome.text) if outcome.type == _STRING else {"thrown_text": outcome.text}
         return report if isinstance(report, dict) else {"thrown_text": "the script changed how it is started"}
@@ -222,13 +250,12 @@ class Context:
             self._host_since = time.monotonic()
         try:
             length = self._memory[0]
-            host = self._host
-            if host is None:  # the prelude warms up
-                answer = "{}"
-            elif not 0 <= length <= limits.CALL_MAX_CHARS:
+            if not -limits.CALL_MAX_CHARS <= length <= limits.CALL_MAX_CHARS:
                 raise ValueError("length")
-            else:
-                answer = host(bytes(self._units[: 2 * length]).decode("utf-16-le", "surrogatepass"))
+            text = bytes(self._units[: 2 * abs(length)]).decode("utf-16-le", "surrogatepass")
+            host = self._host
+            assert host is not None
+            answer = host(text) if length >= 0 else self._parts[text]
         except BaseException:
             answer = '{"problem":{"code":"internal_error","status":500,"detail":"the host failed"}}'
         data = answer.encode("utf-16-le", "surrogatepass")

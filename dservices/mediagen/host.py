@@ -433,7 +433,7 @@ def script_table() -> dict[str, Any]:
 
     return {
         "version": catalogue.VERSION,
-        "methods": {name.lower(): name for name in MEDIA},
+        "methods": list(MEDIA),
         "req": list(REQ),
         "resp": list(RESP),
         "profile": list(PROFILE),
