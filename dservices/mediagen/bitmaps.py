@@ -91,6 +91,7 @@ def save(image: Image) -> bytes:
         image = image.bandjoin([image, image])
     alpha = has_alpha(image.copy(interpretation="srgb"))
     width, height = image.width, image.height
+    image = image.copy_memory()  # each channel below would compute the picture anew
     order = image[2].bandjoin([image[1], image[0], *([image[3]] if alpha else [])]).flipver()
     bands = 4 if alpha else 3
     row = (width * bands + 3) // 4 * 4

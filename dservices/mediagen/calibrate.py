@@ -1,9 +1,12 @@
 """`python -m dservices.mediagen.calibrate`: measures what each term of an estimate costs and writes the table.
 
 A real service runs the trials (`trials.CALIBRATION`) over sources rendered here; what is measured is the CPU time of
-its front and worker together, as a miner meters it, so that other load matters little. The coefficients are those
-non-negative numbers that make the sum of squares of the relative errors least (coordinate descent: a few hundred
-unknowns need no library). The benchmark judges them on trials that were not fitted.
+its front and worker together, as a miner meters it, in units of a fixed piece of work that is timed on the same core
+right before and after (`yardstick`), so that neither other load nor a machine that changes its speed matters much. The
+coefficients come out of `fitting`. The benchmark judges them on requests that were not fitted.
+
+`--keep FILE` also writes the costs, `--from FILE` takes those of scripts that it has instead of measuring: after a
+change to the model, but not to what a request does, fitting again takes seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import math
 import os
 import socket
 import statistics
@@ -19,32 +21,50 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
-from dservices.mediagen import trials
+from dservices.mediagen import fitting, trials
 from dservices.mediagen.facts import HEAD_BYTES
+from dservices.mediagen.pool import worker_environment
 
-SETTLE_S = 0.02
+SETTLE_S = 0.012
 """After an answer the worker makes the next context: that belongs to the request's cost."""
-RIDGE = 1e-6
-SWEEPS = 1000
-ROUNDS = 8
-TRUSTED = 0.15
-"""A row that is off by less (natural logarithm) has its full weight."""
-_VERSION = "2"
+LONG_NS, LONGER_NS = 80_000_000, 250_000_000
+"""A request beyond the first is measured twice at most, beyond the second once: it lasts long enough by itself."""
+VERSION = "3"
+
+
+def whole(body: str) -> tuple[str, dict[str, str]]:
+    """(script, parameters) of a trial: the body of a main function with an empty Media `m`; or a whole script behind a
+    line `//?name=value&…` with the parameters."""
+    if not body.startswith("//?"):
+        return f"function main() {{ var m = new Media(); {body} }}", {}
+    line, _, script = body.partition("\n")
+    return script, dict(parse_qsl(line[3:]))
 
 
 class Refused(Exception):
     """The service did not do a trial: what it said."""
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A request's cost: CPU nanoseconds as they were, and in units of the fixed work (medians), and its result."""
+
+    cpu_ns: int
+    works: float
+    result: bytes
+
+
 class Trial:
-    """A running service with one worker, an origin for its sources, and its CPU clock."""
+    """A running service with one worker, the fixed work beside it on the same core, an origin for its sources, and its
+    CPU clock."""
 
     def __init__(self, sources: Path) -> None:
         class Handler(SimpleHTTPRequestHandler):
@@ -73,7 +93,18 @@ class Trial:
             "CGN_MEDIAGEN_CACHE_BYTES": "0",
             "CGN_MEDIAGEN_ALLOW": f"127.0.0.1:{self._origin.server_address[1]}",
         }
+        core = max(os.sched_getaffinity(0))
         self._process = subprocess.Popen([sys.executable, "-m", "dservices.mediagen"], env=environment)
+        os.sched_setaffinity(self._process.pid, {core})
+        self._beside = subprocess.Popen(
+            [sys.executable, "-m", "dservices.mediagen.yardstick"],
+            env=worker_environment(None),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        os.sched_setaffinity(self._beside.pid, {core})
+        self.works_ns: list[int] = []
+        """Every time of the fixed work, in order."""
         self._await_start()
 
     def _await_start(self) -> None:
@@ -89,6 +120,7 @@ class Trial:
     def close(self) -> None:
         self._process.terminate()
         self._process.wait(timeout=30)
+        self._beside.communicate(timeout=30)
         self._origin.shutdown()
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
@@ -101,10 +133,12 @@ class Trial:
             connection.close()
 
     def target(self, body: str) -> str:
-        """The request target of a script whose main function has this body."""
+        """The request target of a script, see `whole`."""
+        text, parameters = whole(body)
         name = f"trial-{abs(hash(body)):x}.ms"
-        (self.sources / name).write_text(f"function main() {{ var m = new Media(); {body} }}")
-        return f"/mgen/io?script={quote(f'http://127.0.0.1:{self._origin.server_address[1]}/{name}', safe='')}"
+        (self.sources / name).write_text(text)
+        script = quote(f"http://127.0.0.1:{self._origin.server_address[1]}/{name}", safe="")
+        return f"/mgen/io?script={script}" + "".join(f"&{key}={quote(value)}" for key, value in parameters.items())
 
     def cpu_ns(self) -> int:
         """CPU time of front and workers so far, threads that have ended included."""
@@ -113,17 +147,33 @@ class Trial:
         # The clock of another process, as clock_getcpuclockid(3) makes it out of the process id.
         return sum(time.clock_gettime_ns((~int(each) << 3) | 2) for each in (pid, *children))
 
-    def measured(self, target: str, runs: int = 3) -> tuple[int, bytes]:
-        """(median CPU nanoseconds, the result) of a request."""
-        times, result = [], b""
-        for _ in range(runs):
+    def work_ns(self) -> int:
+        """CPU time of the fixed work just now."""
+        assert self._beside.stdin is not None
+        assert self._beside.stdout is not None
+        self._beside.stdin.write(b"\n")
+        self._beside.stdin.flush()
+        self.works_ns.append(int(self._beside.stdout.readline()))
+        return self.works_ns[-1]
+
+    def measured(self, target: str, runs: int = 3) -> Measured:
+        """The cost of a request, less often than `runs` where it takes long."""
+        times, ratios, result = [], [], b""
+        earlier = self.work_ns()
+        for run in range(runs):
             before = self.cpu_ns()
             status, result = self.ask("GET", target)
             time.sleep(SETTLE_S)
-            times.append(self.cpu_ns() - before)
+            spent = self.cpu_ns() - before
             if status != 200:
                 raise Refused(f"{status}: {result[:300].decode('utf-8', 'replace')}")
-        return round(statistics.median(times)), result
+            later = self.work_ns()
+            times.append(spent)
+            ratios.append(2 * spent / (earlier + later))
+            earlier = later
+            if run + 1 >= (1 if spent > LONGER_NS else 2 if spent > LONG_NS else runs):
+                break
+        return Measured(round(statistics.median(times)), statistics.median(ratios), result)
 
     def estimated(self, target: str) -> dict[str, Any]:
         question = json.dumps({"method": "GET", "target": target}).encode()
@@ -158,9 +208,9 @@ class Rehearsal:
         from dservices.mediagen.mrl import Mrl
 
         address = "http://trial.invalid/trial.ms"
-        text = f"function main() {{ var m = new Media(); {body} }}"
+        text, parameters = whole(body)
         script = scripts.assemble(address, lambda name: text.encode())
-        mrl = Mrl(address, "main", (), {}, "")
+        mrl = Mrl(address, "main", (), parameters, "")
         host = estimating.SketchHost(mrl, {}, self.head, self._fonts, locate=script.locate)
         spent = [0]
 
@@ -184,104 +234,44 @@ class Rehearsal:
         return host.terms, taken, spent[0]
 
 
-def fit(rows: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
-    """Non-negative coefficients of the terms. `rows`: (terms, nanoseconds).
-
-    Least squares of relative errors would rather be too low than too high, as nothing is off by more than 100 % below;
-    so the rounds weigh a row by the mean of measured and estimated, and one that does not fit the rest counts less."""
-    names = sorted({name for terms, _ in rows for name in terms})
-    values = dict.fromkeys(names, 0.0)
-    weights = [1 / measured for _, measured in rows]
-    for _ in range(ROUNDS):
-        values = _solved(rows, weights, names, values)
-        weights = []
-        for terms, measured in rows:
-            estimated = max(measured / 20, sum(values[name] * amount for name, amount in terms.items()))
-            apart = abs(math.log(estimated / measured))
-            weights.append((estimated * measured) ** -0.5 * min(1.0, TRUSTED / max(apart, 1e-9)) ** 0.5)
-    return values
-
-
-def _solved(
-    rows: Sequence[tuple[Mapping[str, float], float]],
-    weights: Sequence[float],
-    names: Sequence[str],
-    start: Mapping[str, float],
-) -> dict[str, float]:
-    """Weighted non-negative least squares by coordinate descent."""
-    columns = {
-        name: [(index, terms[name] * weights[index]) for index, (terms, _) in enumerate(rows) if terms.get(name)]
-        for name in names
-    }
-    values = dict(start)
-    residuals = [
-        weight * (measured - sum(values[name] * amount for name, amount in terms.items()))
-        for (terms, measured), weight in zip(rows, weights, strict=True)
-    ]
-    for _ in range(SWEEPS):
-        moved = 0.0
-        for name in names:
-            column = columns[name]
-            norm = sum(share * share for _, share in column)
-            if norm == 0:
-                continue
-            gradient = sum(share * residuals[index] for index, share in column)
-            value = max(0.0, (values[name] * norm + gradient) / (norm * (1 + RIDGE)))
-            change = value - values[name]
-            if change:
-                values[name] = value
-                for index, share in column:
-                    residuals[index] -= share * change
-                moved = max(moved, abs(change) * norm**0.5)
-        if moved < 1e-6:
-            break
-    return values
-
-
-def errors(rows: Sequence[tuple[Mapping[str, float], float]], values: Mapping[str, float]) -> list[float]:
-    """Relative errors of the estimates, signed, in the order of the rows."""
-    return [
-        sum(values.get(name, 0.0) * amount for name, amount in terms.items()) / measured - 1 for terms, measured in rows
-    ]
-
-
-def measure(sources: Path, kept: Mapping[str, int]) -> list[tuple[dict[str, float], int, str]]:
-    """(terms, CPU nanoseconds, name) of every trial; `kept` times are not measured again."""
-    trials.make_sources(sources)
-    rows, rehearsal = [], Rehearsal(sources)
-    trial = Trial(sources)
+def measure(sources: Path, bodies: Mapping[str, str]) -> tuple[dict[str, float], int]:
+    """(cost of every trial in units of the fixed work, by script; the fixed work's median time here)."""
+    trial, costs = Trial(sources), {}
     try:
         trial.measured(trial.target("m.makeCanvas(xs @ 1, ys @ 1); m.save(type @ 'png');"), 5)
-        for name, body in trials.CALIBRATION.items():
-            target = trial.target(body)
-            terms = rehearsal.terms(body)
+        for name, body in bodies.items():
             try:
-                cpu_ns = kept[name] if name in kept else trial.measured(target)[0]
+                found = trial.measured(trial.target(body))
             except Refused as refusal:
                 print(f"left out: {name}: {refusal}", file=sys.stderr)
                 continue
-            rows.append((terms, cpu_ns, name))
-            if name not in kept:
-                print(f"{cpu_ns / 1e6:9.1f} ms  {name}", flush=True)
+            costs[body] = found.works
+            print(f"{found.cpu_ns / 1e6:9.1f} ms {found.works:9.2f}  {name}", flush=True)
     finally:
         trial.close()
-    return rows
+    return costs, round(statistics.median(trial.works_ns))
 
 
-def yardstick_ns() -> int:
-    """The fixed work as a worker would do it, in a process of its own with a worker's environment; the median of 7."""
-    from dservices.mediagen.pool import worker_environment
+def table_of(
+    costs: Mapping[str, float], works_ns: int, sources: Path
+) -> tuple[dict[str, Any], list[tuple[float, str]]]:
+    """(what the file of coefficients holds, the relative error and name of every trial)."""
+    rehearsal = Rehearsal(sources)
+    fitted = {name: body for name, body in trials.CALIBRATION.items() if body in costs}
+    rows = [(rehearsal.terms(body), costs[body] * works_ns) for body in fitted.values()]
+    values = fitting.fit(rows)
+    table = {
+        "version": VERSION,
+        "trials": len(rows),
+        "yardstick_ns": works_ns,
+        "nanoseconds": {name: round(value) for name, value in sorted(values.items())},
+    }
+    return table, list(zip(fitting.errors(rows, values), fitted, strict=True))
 
-    code = "from dservices.mediagen.estimating import yardstick_ns; print(yardstick_ns())"
-    times = [
-        int(
-            subprocess.run(
-                [sys.executable, "-c", code], env=worker_environment(None), capture_output=True, check=True
-            ).stdout
-        )
-        for _ in range(7)
-    ]
-    return int(statistics.median(times))
+
+def write(table: Mapping[str, Any], path: Path) -> None:
+    """The file of coefficients."""
+    path.write_text(json.dumps(table, indent=1) + "\n")
 
 
 def main() -> int:
@@ -290,24 +280,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(estimating.__file__).with_name(estimating.COEFFICIENTS))
     parser.add_argument("--sources", type=Path, default=Path(".cache/trials"))
-    parser.add_argument("--keep", type=Path, help="also write the times here, to fit again without measuring")
-    parser.add_argument("--from", dest="kept", type=Path, help="take the times that --keep wrote")
+    parser.add_argument("--keep", type=Path, help="also write the costs here, to fit again without measuring")
+    parser.add_argument("--from", dest="kept", type=Path, help="take the costs that --keep wrote")
     options = parser.parse_args()
-    rows = measure(options.sources, json.loads(options.kept.read_text()) if options.kept else {})
+    trials.make_sources(options.sources)
+    costs, works_ns = {}, 0
+    if options.kept:
+        kept = json.loads(options.kept.read_text())
+        costs, works_ns = kept["works"], kept["yardstick_ns"]
+    missing = {name: body for name, body in trials.CALIBRATION.items() if body not in costs}
+    if missing:
+        found_costs, just_now_ns = measure(options.sources, missing)
+        costs, works_ns = {**costs, **found_costs}, works_ns or just_now_ns
     if options.keep:
-        options.keep.write_text(json.dumps({name: cpu_ns for _, cpu_ns, name in rows}, indent=1))
-    plain = [(terms, float(cpu_ns)) for terms, cpu_ns, _ in rows]
-    values = fit(plain)
-    found = errors(plain, values)
-    for error, (_, cpu_ns, name) in sorted(zip(found, rows, strict=True), key=lambda pair: -abs(pair[0]))[:20]:
-        print(f"{error:+7.1%} of {cpu_ns / 1e6:8.1f} ms  {name}")
-    print(f"{len(rows)} trials fitted, {sum(abs(e) <= 0.25 for e in found) / len(found):.0%} within 25 %")
-    table = {
-        "version": _VERSION,
-        "yardstick_ns": yardstick_ns(),
-        "nanoseconds": {name: round(value) for name, value in sorted(values.items())},
-    }
-    options.out.write_text(json.dumps(table, indent=1) + "\n")
+        options.keep.write_text(json.dumps({"yardstick_ns": works_ns, "works": costs}, indent=1))
+    table, found = table_of(costs, works_ns, options.sources)
+    for error, name in sorted(found, key=lambda pair: -abs(pair[0]))[:20]:
+        print(f"{error:+7.1%} of {costs[trials.CALIBRATION[name]] * works_ns / 1e6:8.1f} ms  {name}")
+    print(f"{len(found)} trials fitted, {fitting.within([error for error, _ in found]):.1%} within 25 %")
+    write(table, options.out)
     return 0
 
 

@@ -11,7 +11,6 @@ it is estimated up to there, and the basis says "partial".
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,12 +19,12 @@ from typing import Any
 
 from cgn_sdk.dservice.problems import Problem
 
-from dservices.mediagen import limits, sketching
+from dservices.mediagen import limits, sketching, yardstick
 from dservices.mediagen.catalogue import MEDIA, check
 from dservices.mediagen.channel import Data
 from dservices.mediagen.facts import Facts, facts_of
 from dservices.mediagen.host import Host
-from dservices.mediagen.picture import GRAY, RGBA
+from dservices.mediagen.picture import GRAY, RGBA, Picture
 from dservices.mediagen.sketching import Sketch, Term
 
 COEFFICIENTS = "coefficients.json"
@@ -41,6 +40,7 @@ class Model:
     coefficients: Mapping[str, float]
     yardstick_ns: int
     version: str
+    trials: int = 0
 
     def cpu_ns(self, terms: Mapping[str, float], factor: float = 1.0) -> int:
         return round(factor * sum(self.of(name) * amount for name, amount in sorted(terms.items())))
@@ -48,42 +48,41 @@ class Model:
     def of(self, name: str) -> float:
         """A term nobody has measured costs what its nearest relatives do on average."""
         known = self.coefficients.get(name)
-        if known is not None or name.endswith(".detail"):
-            return known or 0.0
-        stem = name
-        while "." in stem:
-            stem = stem.rpartition(".")[0]
+        if known is not None:
+            return known
+        stem, _, last = name.rpartition(".")
+        if (where := _point(last)) is not None:
+            points = {at: key for key in self.coefficients if (at := _point(key[len(stem) + 1 :])) is not None
+                      and key.startswith(stem + ".")}  # fmt: skip
+            if points:
+                return self.coefficients[points[min(points, key=lambda at: (abs(at - where), at))]]
+        while stem:
             near = [
                 value
                 for key, value in self.coefficients.items()
-                if key.startswith(stem + ".") and not key.endswith((".detail", ".call", ".bytes"))
+                if key.startswith(stem + ".") and not key.endswith((".call", ".bytes", ".bits"))
             ]
             if near:
                 return sum(near) / len(near)
+            stem = stem.rpartition(".")[0]
         return 0.0
+
+
+def _point(text: str) -> int | None:
+    """The number of a point of a curve (`coding.points`), such as 15 of "p15"."""
+    return int(text[1:]) if text[:1] == "p" and text[1:].isdigit() else None
+
+
+def read(text: str) -> Model:
+    """A file of coefficients."""
+    data = json.loads(text)
+    return Model(data["nanoseconds"], data["yardstick_ns"], data["version"], data["trials"])
 
 
 @cache
 def model() -> Model:
     """The committed calibration."""
-    data = json.loads(resources.files("dservices.mediagen").joinpath(COEFFICIENTS).read_text("utf-8"))
-    return Model(data["nanoseconds"], data["yardstick_ns"], data["version"])
-
-
-def yardstick_ns() -> int:
-    """CPU time of a fixed piece of work of the kind that requests are made of: the least of three runs."""
-    import pyvips
-
-    noise = pyvips.Image.gaussnoise(512, 512, mean=128, sigma=40, seed=1).gaussblur(1).cast("uchar").copy_memory()
-    picture = noise.bandjoin([noise, noise]).copy(interpretation="srgb").copy_memory()
-    times = []
-    for _ in range(3):
-        started = time.process_time_ns()
-        data = picture.jpegsave_buffer(Q=85, keep="none")
-        again = pyvips.Image.new_from_buffer(data, "").resize(0.4)
-        again.pngsave_buffer(compression=6, filter="sub", keep="none")
-        times.append(time.process_time_ns() - started)
-    return min(times)
+    return read(resources.files("dservices.mediagen").joinpath(COEFFICIENTS).read_text("utf-8"))
 
 
 class SketchHost(Host):
@@ -121,8 +120,6 @@ class SketchHost(Host):
 
     def sketched(self, sketch: Sketch, number: int) -> dict[str, Any]:
         """A new Media for the script."""
-        from dservices.mediagen.picture import Picture
-
         made = self.made(Picture())
         self.sketches[made["v"]], self._numbers[made["v"]] = sketch, number
         return made
@@ -165,28 +162,40 @@ class SketchHost(Host):
                 return replace(partner, frames=1, moves=False)
             count = max(sketch.frames, int(args["index"]))
             return (
-                replace(sketching.decoded(sketch, number), frames=count, moves=True)
+                replace(
+                    sketching.decoded(sketch, number),
+                    frames=count,
+                    moves=True,
+                    content=sketch.content.mixed(partner.content, 1 / count),
+                )
                 .then(("canvas", partner.values))
                 .with_terms(partner.pending)
             )
-        if method == "setLayer" and not sketch.width:
+        if partner is not None:
+            partner = sketching.flattened(partner)
+        if method == "setLayer":
             assert partner is not None
-            return replace(partner, mode=RGBA)
-        if method in ("composite", "setLayer"):
+            sketch = sketching.decoded(sketch, number) if sketch.width else sketch
+            return sketching.with_layer(sketch, partner, args)
+        if method == "composite" and not sketch.layers:
             sketch = sketching.decoded(sketch, number)
-            if method == "setLayer":
-                sketch = replace(sketch, mode=RGBA)
             if args.get("onto") and partner is not None:
                 sketch, partner = partner, sketch
-            area = sketch.area
+            area, base = sketch.area, sketch
             if partner is not None:
                 whole = bool(args.get("tile"))
                 area = sketch.area if whole else min(partner.area / max(1, partner.frames) * sketch.frames, sketch.area)
                 sketch = sketch.with_terms(partner.pending)
-            return sketching.inked(sketch, args, area)
+            put = sketching.inked(sketch, args, area)
+            return put if partner is None else replace(put, content=sketching.over(base, partner.content, area))
         if partner is not None:
             sketch = sketch.with_terms(partner.pending)
         return sketching.step(method, sketch, args, number)
+
+    def _save(self, picture: Picture, args: dict[str, Any]) -> None:
+        """Of `resp.setObject`, which has the picture that stands for a sketch here."""
+        handle = next(handle for handle, known in self.pictures.items() if known is picture)
+        self._save_sketch(self.sketches[handle], self._numbers.get(handle, 0), args)
 
     def _save_sketch(self, sketch: Sketch, number: int, args: dict[str, Any]) -> None:
         kind, terms = sketching.saved(sketch, args, number)
@@ -196,7 +205,8 @@ class SketchHost(Host):
             self.answer.body, self.answer.content_type = b"", kind
             return
         if not name.lower().startswith(("http:", "https:")):
-            bytes_guess = round(sketch.area * 1e6 * (1.0 if kind == "png" else 0.3))
+            packed = sketch.content.rough if kind in ("png", "gif", "tiff") else sketch.content.busy
+            bytes_guess = max(200, round(sketch.values * 1e6 * (1.0 if kind == "bmp" else packed)))
             facts = Facts(kind, bytes_guess, sketch.width, sketch.height, sketch.bands, sketch.frames)
             self._facts["mem:/" + name.partition(":")[2].lstrip("/") if ":" in name else "mem:/" + name] = facts
 
@@ -278,13 +288,22 @@ class SketchHost(Host):
         return self.sketched(replace(sketch.then(("exportChannel", sketch.values)), mode=GRAY), number)
 
     def _query_getLayerCount(self, sketch: Sketch, number: int, args: Any) -> int:
-        return 1
+        return len(sketching.layers_of(sketch))
 
     def _query_getLayer(self, sketch: Sketch, number: int, args: Any) -> Any:
-        return self.sketched(replace(sketching.decoded(sketch, number), mode=RGBA), number)
+        sketch = sketching.decoded(sketch, number)
+        layer = self._layer(sketch, args)
+        part = replace(sketch, width=layer.width, height=layer.height, content=layer.content, layers=(), mode=RGBA)
+        return self.sketched(part, number)
 
     def _query_getLayerName(self, sketch: Sketch, number: int, args: Any) -> str:
-        return f"Layer {args['index']}"
+        return self._layer(sketch, args).name
+
+    def _layer(self, sketch: Sketch, args: Any) -> sketching.LayerSketch:
+        layers = sketching.layers_of(sketch)
+        if args["index"] >= len(layers):
+            raise Problem(422, "bad_parameter", f"there is no layer {args['index']}", parameter="index")
+        return layers[args["index"]]
 
     def _query_getFrame(self, sketch: Sketch, number: int, args: Any) -> Any:
         sketch = sketching.decoded(sketch, number)
@@ -311,12 +330,12 @@ def answer_of(host: SketchHost, script_bytes: int, partial: str | None) -> bytes
         "cpu_ns": model().cpu_ns(host.terms),
         "basis": basis,
         "terms": dict(sorted(host.terms.items())),
-        "factor": machine_factor(),
+        "factor": speed().factor(model().yardstick_ns),
     }
     return json.dumps(answer).encode()
 
 
 @cache
-def machine_factor() -> float:
-    """This machine's time over that of the calibration; measured once in a worker's life, 0.1 to 10."""
-    return max(0.1, min(10.0, yardstick_ns() / model().yardstick_ns))
+def speed() -> yardstick.Speed:
+    """This worker's measure of its machine."""
+    return yardstick.Speed()

@@ -10,6 +10,8 @@ import re
 import struct
 from dataclasses import dataclass, replace
 
+from cgn_sdk.dservice.problems import Problem
+
 from dservices.mediagen import limits
 from dservices.mediagen.loading import sniff
 
@@ -17,6 +19,18 @@ HEAD_BYTES = 64 * 1024
 """What is read of a source: headers and the usual Exif and ICC blocks fit. A longer preamble costs accuracy only."""
 _GUESS = {"jpeg": 0.3, "webp": 0.15, "avif": 0.1, "png": 1.5, "gif": 0.6, "tiff": 3.0, "bmp": 3.0, "psd": 3.0}
 """Bytes a pixel of usual files, for those whose size the head does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """Of one layer of a PSD; `bytes` in the file."""
+
+    name: str
+    width: int
+    height: int
+    blend: str
+    visible: bool
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,14 @@ class Facts:
     """Of a TIFF: "none", "lzw", "deflate", "jpeg" or "other"."""
     known: bool = True
     """Whether the size was read rather than guessed."""
+    quality: float = 0.0
+    """Of a JPEG, 1 to 100 as libjpeg counts, by its table of luminance; 0 if that is not told."""
+    colours: int = 0
+    """Of a PNG or GIF with a palette: how many."""
+    taken: bool = False
+    """A PDF that has photographs in it."""
+    layers: tuple[LayerFacts, ...] = ()
+    """Of a PSD, from the lowest up."""
 
     @property
     def pixels(self) -> int:
@@ -90,6 +112,8 @@ def _jpeg(head: bytes, guess: Facts) -> Facts:
                 found = replace(found, dpi=float(density) * (2.54 if unit == 2 else 1.0))
         elif marker == 0xE1 and body[:6] == b"Exif\0\0":
             found = replace(found, turned=_orientation(body[6:]) >= 5)
+        elif marker == 0xDB and not found.quality:
+            found = replace(found, quality=_quality(body))
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             _, height, width, bands = struct.unpack_from(">BHHB", body, 0)
             return replace(
@@ -97,6 +121,19 @@ def _jpeg(head: bytes, guess: Facts) -> Facts:
             )
         at += 2 + length
     return replace(guess, turned=found.turned, dpi=found.dpi)
+
+
+_STANDARD_SUM = 3687
+"""Of the table of luminance in annex K.1 of the JPEG standard, which libjpeg scales by quality."""
+
+
+def _quality(tables: bytes) -> float:
+    """By the first table of a DQT segment, if that is table 0."""
+    if len(tables) < 65 or tables[0] & 15:
+        return 0.0
+    values = struct.unpack_from(">64H", tables, 1) if tables[0] >> 4 else tables[1:65]
+    scale = 100 * sum(values) / _STANDARD_SUM
+    return max(1.0, min(100.0, 100 - scale / 2 if scale <= 100 else 5000 / scale))
 
 
 def _orientation(block: bytes) -> int:
@@ -117,7 +154,7 @@ def _orientation(block: bytes) -> int:
 def _png(head: bytes, guess: Facts) -> Facts:
     width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", head, 16)
     bands = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}[colour]
-    frames, dpi, at = 1, 72.0, 8
+    frames, dpi, at, colours = 1, 72.0, 8, 2 ** min(depth, 8) if colour == 0 and depth < 8 else 0
     while at + 8 <= len(head):
         (length,) = struct.unpack_from(">I", head, at)
         kind, body = head[at + 4 : at + 8], head[at + 8 : at + 8 + length]
@@ -125,6 +162,8 @@ def _png(head: bytes, guess: Facts) -> Facts:
             break
         if kind == b"acTL":
             frames = struct.unpack_from(">I", body)[0]
+        elif kind == b"PLTE" and colour == 3:
+            colours = length // 3
         elif kind == b"tRNS":
             bands = 4
         elif kind == b"pHYs" and len(body) == 9 and body[8] == 1:
@@ -142,6 +181,7 @@ def _png(head: bytes, guess: Facts) -> Facts:
         dpi=round(dpi, 2),
         deep=depth == 16,
         lossless=True,
+        colours=colours,
     )
 
 
@@ -171,7 +211,9 @@ def _gif(head: bytes, guess: Facts) -> Facts:
             frames = round((frames - 1) * (guess.bytes - first) / max(1, whole - first))
         else:  # not even one: by the bytes that frames of this size usually have
             frames = max(1, round(guess.bytes / (width * height * _GUESS["gif"])))
-    return Facts("gif", guess.bytes, width, height, bands=4 if transparent else 3, frames=max(1, frames))
+    colours = 2 << (flags & 7) if flags & 0x80 else 256
+    bands = 4 if transparent else 3
+    return Facts("gif", guess.bytes, width, height, bands=bands, frames=max(1, frames), colours=colours)
 
 
 def _webp(head: bytes, guess: Facts) -> Facts:
@@ -209,6 +251,8 @@ def _avif(head: bytes, guess: Facts) -> Facts:
 def _tiff(head: bytes, guess: Facts) -> Facts:
     order = "<" if head[:2] == b"II" else ">"
     (start,) = struct.unpack_from(order + "I", head, 4)
+    if start + 2 > len(head):
+        return _unseen(head, guess)
     (count,) = struct.unpack_from(order + "H", head, start)
     values: dict[int, int] = {}
     for index in range(min(count, 256)):
@@ -231,16 +275,36 @@ def _tiff(head: bytes, guess: Facts) -> Facts:
     )
 
 
+_PACKED_BYTES = 1.35
+"""A pixel of a photograph in a TIFF with lossless compression."""
+
+
+def _unseen(head: bytes, guess: Facts) -> Facts:
+    """A TIFF whose directory lies behind its pixels: how they are packed shows where they begin."""
+    codec = {0x78: "deflate", 0x80: "lzw", 0xFF: "jpeg"}.get(head[8], "none")
+    if codec == "none":
+        return replace(guess, codec=codec)
+    packed = guess.bytes * _GUESS["tiff"] / (_GUESS["jpeg"] if codec == "jpeg" else _PACKED_BYTES)
+    return replace(_guessed("tiff", round(packed)), bytes=guess.bytes, codec=codec, lossless=codec != "jpeg")
+
+
 def _bmp(head: bytes, guess: Facts) -> Facts:
     width, height, _, bits = struct.unpack_from("<iiHH", head, 18)
     return Facts("bmp", guess.bytes, width, abs(height), bands=4 if bits == 32 else 3, lossless=True)
 
 
 def _psd(head: bytes, guess: Facts) -> Facts:
+    from dservices.mediagen import photoshop
+
     bands, height, width, depth, mode = struct.unpack_from(">HIIHH", head, 12)
-    return Facts(
+    found = Facts(
         "psd", guess.bytes, width, height, bands=min(bands, 4), deep=depth == 16, inks=mode == 4, lossless=True
     )
+    try:
+        layers = tuple(LayerFacts(*layer) for layer in photoshop.outline(head))
+    except (ValueError, Problem):
+        return found  # none, or behind a long preamble
+    return replace(found, layers=layers)
 
 
 _BOX = re.compile(rb"/MediaBox\s*\[\s*([-\d.]+)\s+([-\d.]+)\s+([-\d.]+)\s+([-\d.]+)")
@@ -250,7 +314,7 @@ _COUNT = re.compile(rb"/Count\s+(\d{1,6})")
 def _pdf(head: bytes, guess: Facts) -> Facts:
     """Page size in points from the first MediaBox; the number of pages from the largest /Count in sight."""
     counts = [int(match[1]) for match in _COUNT.finditer(head)]
-    found = replace(guess, frames=max([1, *counts]), known=bool(counts))
+    found = replace(guess, frames=max([1, *counts]), known=bool(counts), taken=b"/DCTDecode" in head)
     box = _BOX.search(head)
     if box is None:
         return found

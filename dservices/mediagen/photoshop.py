@@ -198,15 +198,7 @@ def _layers(data: bytes, section: tuple[int, int], header: _Header) -> tuple[Lay
     """Bottom to top. Groups are dissolved; what is in a hidden group is hidden."""
     start, length = section
     block = data[start : start + length]
-    if length < 6:
-        return ()
-    (count,) = _unpack(">h", block, 4)
-    at, records = 6, []
-    if abs(count) > LAYERS_MAX:
-        raise ValueError(f"psd: it has more than {LAYERS_MAX} layers")
-    for _ in range(abs(count)):
-        record, at = _record(block, at)
-        records.append(record)
+    records, at = _records(block)
     area = sum(max(0, r.right - r.left) * max(0, r.bottom - r.top) for r in records)
     if area > limits.PIXELS_MAX:
         raise too_large()
@@ -222,6 +214,42 @@ def _layers(data: bytes, section: tuple[int, int], header: _Header) -> tuple[Lay
         if record.group == 0 and header.mode != 2:
             layers.append(replace(_layer(block, channels, record, header), visible=not unseen))
     return tuple(layers)
+
+
+def _records(block: bytes) -> tuple[list[_Record], int]:
+    """(records, where the channels begin) of the section of layers, or of its beginning as far as that has them all."""
+    records: list[_Record] = []
+    if len(block) < 6:
+        return records, 0
+    (count,) = _unpack(">h", block, 4)
+    at = 6
+    if abs(count) > LAYERS_MAX:
+        raise ValueError(f"psd: it has more than {LAYERS_MAX} layers")
+    for _ in range(abs(count)):
+        record, at = _record(block, at)
+        records.append(record)
+    return records, at
+
+
+def outline(head: bytes) -> list[tuple[str, int, int, str, bool, int]]:
+    """(name, width, height, blend, visible, bytes) of every layer, bottom to top, from the beginning of a file.
+    ValueError where that does not hold all records."""
+    at = 26
+    for _ in range(2):
+        at += 4 + _unpack(">I", head, at)[0]
+    records, _ = _records(head[at + 4 :])
+    return [
+        (
+            record.name,
+            max(1, record.right - record.left),
+            max(1, record.bottom - record.top),
+            record.blend,
+            not unseen,
+            sum(size for _, size in record.channels),
+        )
+        for record, unseen in zip(records, _hidden(records), strict=True)
+        if record.group == 0
+    ]
 
 
 def _hidden(records: list[_Record]) -> list[bool]:

@@ -18,7 +18,8 @@ from typing import Any
 
 from cgn_sdk.dservice.problems import Problem
 
-from dservices.mediagen import geometry, limits
+from dservices.mediagen import coding, contents, geometry, layering, limits
+from dservices.mediagen.contents import FLAT, Content
 from dservices.mediagen.facts import Facts
 from dservices.mediagen.picture import CMYK, CMYKA, GRAY, RGB, RGBA
 from dservices.mediagen.saving import type_of_name
@@ -40,6 +41,18 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerSketch:
+    """One layer: what flattening costs depends on its size and blend mode."""
+
+    name: str
+    width: int
+    height: int
+    blend: str = "Normal"
+    visible: bool = True
+    content: Content = FLAT
+
+
+@dataclass(frozen=True, slots=True)
 class Sketch:
     """A picture without pixels. `undecoded` is set as long as a scale may still let the decoder shrink."""
 
@@ -51,16 +64,14 @@ class Sketch:
     """Frames with delays: an animation."""
     file_type: str | None = None
     dpi: tuple[float, float] = (72.0, 72.0)
-    detail: float = 0.0
-    """How hard the content is to compress, 0 (flat) to 1 (noise), guessed from the source's bytes a pixel."""
+    content: Content = FLAT
+    """What there is to encode, as far as the sources' heads tell."""
     undecoded: Facts | None = None
     pending: tuple[Term, ...] = ()
     palette: int = 0
     selection: bool = False
-    layers: tuple[tuple[int, str], ...] = ()
-    """(pixels, blend) of each."""
-    delay: int = 100
-    profile: bytes | None = None
+    layers: tuple[LayerSketch, ...] = ()
+    """From the background up. What flattening them costs is not pending yet."""
 
     @property
     def bands(self) -> int:
@@ -118,8 +129,10 @@ def loaded(facts: Facts, args: Args, number: int) -> Sketch:
         moves=facts.frames > 1 and facts.kind in ("gif", "webp", "png"),
         file_type=facts.kind,
         dpi=(dpi, dpi),
-        detail=_detail(facts),
+        content=contents.of_source(facts, dpi),
     )
+    if facts.kind == "psd":
+        return _photoshop(sketch, facts, args, number)
     if facts.frames == 1 and facts.kind in ("jpeg", "png", "webp", "avif", "tiff"):
         return replace(sketch, undecoded=facts)
     all_pixels = facts.width * facts.height * facts.frames / MEGA
@@ -133,17 +146,25 @@ def loaded(facts: Facts, args: Args, number: int) -> Sketch:
     return replace(sketch, pending=tuple(terms))
 
 
-_BYTES_OF_NOISE = {"jpeg": 0.28, "png": 1.0, "webp": 0.2, "gif": 0.8, "avif": 0.15}
-"""Bytes a channel value at which a file counts as full of detail."""
-
-
-def _detail(facts: Facts) -> float:
-    if facts.kind in ("pdf", "svg"):
-        return 0.05
-    packed = facts.kind == "tiff" and facts.codec in ("lzw", "deflate")
-    worth = 1.0 if packed else _BYTES_OF_NOISE.get(facts.kind, 0.0)
-    values = max(1, facts.pixels * facts.bands)
-    return min(1.0, facts.bytes / values / worth) if worth else 0.3
+def _photoshop(sketch: Sketch, facts: Facts, args: Args, number: int) -> Sketch:
+    """The flattened picture that ends a PSD, or the layers that are asked for."""
+    entries = args.get("layers")
+    packed, depth = facts.bytes - sum(layer.bytes for layer in facts.layers), 2 if facts.deep else 1
+    chosen: tuple[LayerSketch, ...] = ()
+    values = sketch.values
+    if entries is not None and facts.layers:
+        every = tuple(LayerSketch(f.name, f.width, f.height, f.blend, f.visible) for f in facts.layers)
+        numbers = list(dict.fromkeys(layering.named(every, entries)))
+        chosen = tuple(every[n] for n in numbers)
+        packed = sum(facts.layers[n].bytes for n in numbers)
+        values = sum(layer.width * layer.height for layer in chosen) * 4 / MEGA
+        sketch = replace(sketch, mode=CMYKA if facts.inks else RGBA)
+    terms = (
+        Term("load.psd", values * depth, number),
+        Term("load.psd.bytes", max(0, packed) / MEGA, number),
+        Term("load.psd.call", 1, number),
+    )
+    return replace(sketch, layers=chosen, pending=terms)
 
 
 def decoded(sketch: Sketch, number: int) -> Sketch:
@@ -183,13 +204,14 @@ def _shrunk(sketch: Sketch, width: int, height: int, number: int, coarse: bool) 
         Term(f"load.{facts.kind}.bytes", facts.bytes / MEGA, number),
         Term(f"load.{facts.kind}.call", 1, number),
         Term(f"load.{kind}.by{min(step, 8)}" if step > 1 else f"load.{kind}", area * facts.bands, number),
-        Term("thumbnail.in", area * facts.bands / step**2, number),
+        Term("thumbnail.in", area * (facts.bands + 1) / step**2, number),
         Term("thumbnail.out", width * height * facts.bands / MEGA, number),
     ]
     if facts.bands == 4:
         terms.append(Term("thumbnail.alpha", area / step**2, number))
-    detail = min(1.0, sketch.detail * factor**0.5)
-    return replace(sketch, width=width, height=height, detail=detail, undecoded=None, pending=(*sketch.pending, *terms))
+    content = contents.scaled(sketch.content, factor)
+    pending = (*sketch.pending, *terms)
+    return replace(sketch, width=width, height=height, content=content, undecoded=None, pending=pending)
 
 
 def resized(sketch: Sketch, width: int, height: int, alg: str) -> Sketch:
@@ -205,9 +227,8 @@ def resized(sketch: Sketch, width: int, height: int, alg: str) -> Sketch:
         terms.append((f"resize.up.{alg}", out))
     if sketch.alpha:
         terms.append(("resize.alpha", sketch.area + out / sketch.bands))
-    factor = (across * down) ** -0.5
-    detail = min(1.0, sketch.detail * factor**0.5) if factor > 1 else sketch.detail * factor
-    return sketch.then(*terms, width=width, height=height, detail=detail)
+    content = contents.scaled(sketch.content, (across * down) ** -0.5)
+    return sketch.then(*terms, width=width, height=height, content=content)
 
 
 def on_canvas(sketch: Sketch, width: int, height: int, share: float | None = None) -> Sketch:
@@ -251,13 +272,26 @@ def _text_terms(args: Args, dpi: float) -> tuple[list[tuple[str, float]], int, i
     return terms, width, height
 
 
+def over(sketch: Sketch, content: Content, area: float) -> Content:
+    """The sketch's content with `area` (millions of pixels) of another's over it."""
+    return sketch.content.mixed(content, area / sketch.area if sketch.area else 1.0)
+
+
+_SIMPLE = frozenset({"Darken", "Lighten", "Multiply", "Screen", "Difference", "Exclusion", "Dissolve"})
+_HEAVY = frozenset({"Hue", "Saturation", "Color", "Luminosity", "Colorize"})
+
+
+def _ink(blend: str, mode: str) -> str:
+    """The term of a blend mode: libvips' own, or arithmetic of three degrees."""
+    if blend in ("Normal", "Prenormal", "Under") and mode in (RGB, RGBA):
+        return "ink.plain"
+    return "ink.heavy" if blend in _HEAVY else "ink.formula" if blend in _SIMPLE else "ink.curved"
+
+
 def inked(sketch: Sketch, args: Args, area: float) -> Sketch:
     """An overlay of `area` (millions of pixels) put on."""
-    blend = args.get("blend", "Normal")
-    plain = blend in ("Normal", "Prenormal", "Under") and sketch.mode in (RGB, RGBA)
-    heavy = blend in ("Hue", "Saturation", "Color", "Luminosity", "Colorize")
     area = min(area, sketch.area) * each(sketch, args)
-    terms = [("ink.plain" if plain else "ink.heavy" if heavy else "ink.formula", area * sketch.bands)]
+    terms = [(_ink(args.get("blend", "Normal"), sketch.mode), area * sketch.bands)]
     terms += [("ink.base", sketch.values), ("ink.call", float(sketch.frames))]
     if sketch.selection:
         terms.append(("selected", sketch.values))
@@ -277,7 +311,8 @@ def _scale(sketch: Sketch, args: Args, number: int) -> Sketch:
     facts = sketch.undecoded
     shrinks = facts is not None and facts.kind in ("jpeg", "webp", "png") and not facts.deep and not facts.inks
     smaller = target.width <= sketch.width and target.height <= sketch.height
-    if shrinks and smaller and args["alg"] in ("Fast", "Smooth") and args["frames"] is None:
+    same = (target.width, target.height) == (sketch.width, sketch.height)
+    if shrinks and smaller and not same and args["alg"] in ("Fast", "Smooth") and args["frames"] is None:
         sketch = _shrunk(sketch, target.width, target.height, number, args["alg"] == "Fast")
     sketch = resized(decoded(sketch, number), target.width, target.height, args["alg"])
     if (target.width, target.height) != (target.canvas_width, target.canvas_height):
@@ -335,7 +370,8 @@ def _canvas(sketch: Sketch, args: Args, number: int) -> Sketch:
 
 def _make_text(sketch: Sketch, args: Args, number: int) -> Sketch:
     terms, width, height = _text_terms(args, 72.0)
-    made = Sketch(width, height, RGBA, detail=0.1, dpi=(args["dpi"] or 72.0,) * 2)
+    content = contents.letters(height / max(1, str(args["text"]).count("\n") + 1))
+    made = Sketch(width, height, RGBA, content=content, dpi=(args["dpi"] or 72.0,) * 2)
     return made.then(*terms, ("ink.plain", made.values if args["fillcolor"] is not None else 0.0))
 
 
@@ -343,7 +379,9 @@ def _draw_text(sketch: Sketch, args: Args, number: int) -> Sketch:
     sketch = decoded(sketch, number)
     terms, width, height = _text_terms(args, sketch.dpi[1])
     area = sketch.area if args["tile"] else width * height * sketch.frames / MEGA
-    return inked(sketch.then(*terms), args, area)
+    letter = contents.letters(height / max(1, str(args["text"]).count("\n") + 1))
+    inked_text = inked(sketch.then(*terms), args, area)
+    return replace(inked_text, content=over(sketch, letter, area))
 
 
 def _shape(sketch: Sketch, args: Args, number: int) -> Sketch:
@@ -359,14 +397,18 @@ def _shape(sketch: Sketch, args: Args, number: int) -> Sketch:
     else:
         width, height = abs(args["xs"]), abs(args["ys"])
     area = min((width + reach) * (height + reach), sketch.width * sketch.height) * sketch.frames / MEGA
-    return inked(sketch.then(("shape.call", 1.0), ("shape.area", area)), args, area)
+    drawn = contents.graphic(min(0.1, 0.5 / max(1.0, min(width, height) + 1)))
+    shaped = inked(sketch.then(("shape.call", 1.0), ("shape.area", area)), args, area)
+    return replace(shaped, content=over(sketch, drawn, area if args.get("fill") else 0.0))
 
 
 def _gradient(sketch: Sketch, args: Args, number: int) -> Sketch:
     if not sketch.width:
         sketch = Sketch(args["xs"] or 1, args["ys"] or 1)
     sketch = decoded(sketch, number)
-    return sketch.then((f"gradient.{args['style']}", sketch.values))
+    ramp = Content(0.01, 0.01, 1.0)
+    content = ramp if args["opacity"] == 255 else sketch.content.mixed(ramp, 0.3)
+    return sketch.then((f"gradient.{args['style']}", sketch.values), content=content)
 
 
 def _convert(sketch: Sketch, args: Args, number: int) -> Sketch:
@@ -392,7 +434,7 @@ def _reduce(sketch: Sketch, args: Args, number: int) -> Sketch:
     if args["dither"]:
         terms.append(("reduce.dither", sketch.values))
     made = eager(sketch).then(*terms)
-    return replace(made, palette=args["colors"], detail=min(made.detail, 0.4))
+    return replace(made, palette=args["colors"], content=contents.in_palette(made.content))
 
 
 def eager(sketch: Sketch) -> Sketch:
@@ -453,7 +495,8 @@ def _filter(method: str) -> Callable[[Sketch, Args, int], Sketch]:
         sketch = decoded(sketch, number)
         values = sketch.values * each(sketch, args)
         taps = taps_of(method, args)
-        terms = [(f"op.{method}", values)]
+        kind = ".saturation" if method == "equalize" and args.get("saturation") is not None else ""
+        terms = [(f"op.{method}{kind}", values)]
         if taps:
             terms.append(("conv.tap", values * taps))
         if method in ("otherMaximum", "otherMinimum"):
@@ -462,25 +505,9 @@ def _filter(method: str) -> Callable[[Sketch, Args, int], Sketch]:
             terms.append(("filter.alpha", sketch.area))
         if sketch.selection:
             terms.append(("selected", values))
-        return sketch.then(*terms, detail=_detail_after(method, args, sketch.detail))
+        return sketch.then(*terms, content=contents.after(method, args, sketch.content))
 
     return change
-
-
-def _detail_after(method: str, args: Args, detail: float) -> float:
-    """Filters that smooth make a picture cheaper to encode, noise and edges dearer."""
-    if method in ("blur", "blurGaussianBlur"):
-        return detail / (1 + float(args["radius"]))
-    match method:
-        case "blurBlur" | "blurMoreBlur" | "blurMotionBlur" | "otherMaximum" | "otherMinimum":
-            return detail / 2
-        case "pixellateMosaic":
-            return detail / float(args["size"])
-        case "noiseAddNoise":
-            return min(1.0, detail + float(args["amount"]) / 60)
-        case "sharpenSharpen" | "sharpenSharpenMore" | "sharpenUnsharpMask" | "stylizeDiffuse" | "stylizeFindEdges":
-            return min(1.0, detail * 1.5)
-    return detail
 
 
 def _keep(sketch: Sketch, args: Args, number: int) -> Sketch:
@@ -495,8 +522,88 @@ def _selection(sketch: Sketch, args: Args, number: int) -> Sketch:
     return sketch.then(("selection", sketch.area), ("conv.int", sketch.area * radius * 6), selection=True)
 
 
+# -- layers --------------------------------------------------------------------------------------------------------
+
+_DRAWS = frozenset("drawText rectangle ellipse arc polygon line setPixel gradient composite".split())  # noqa: SIM905
+"""Without `layers` they are for the topmost one; other steps for all."""
+
+
+def layers_of(sketch: Sketch) -> tuple[LayerSketch, ...]:
+    """The layers; a picture without any is its own background layer."""
+    if sketch.layers or not sketch.width:
+        return sketch.layers
+    return (LayerSketch("Background", sketch.width, sketch.height, content=sketch.content),)
+
+
+def flattened(sketch: Sketch, *, only_visible: bool = True) -> Sketch:
+    """The sketch whose layers have been put on each other, as it is seen."""
+    if not sketch.layers:
+        return sketch
+    terms: list[tuple[str, float]] = []
+    content = sketch.content
+    for layer in sketch.layers:
+        if layer.visible or not only_visible:
+            area = min(layer.width * layer.height, sketch.width * sketch.height) / MEGA
+            terms += [(_ink(layer.blend, RGBA), area * 4), ("ink.base", sketch.values), ("ink.call", 1.0)]
+            content = content.mixed(layer.content, area / sketch.area)
+    return sketch.then(*terms, layers=(), content=content)
+
+
+def _chosen(sketch: Sketch, args: Args, draws: bool) -> list[int]:
+    layers = layers_of(sketch)
+    if args.get("layers") is not None:
+        return list(dict.fromkeys(layering.named(layers, args["layers"])))
+    if draws:
+        return [max((n for n, layer in enumerate(layers) if layer.visible), default=len(layers) - 1)]
+    return list(range(len(layers)))
+
+
+def each_layer(method: str, sketch: Sketch, args: Args, number: int) -> Sketch:
+    """A step for layers instead of frames: the listed ones, each laid on the canvas first."""
+    chosen = _chosen(sketch, args, method in _DRAWS)
+    if not chosen:
+        return sketch
+    once = replace(sketch, frames=len(chosen), mode=RGBA, layers=(), pending=())
+    done = STEPS.get(method, _filter(method))(once, {**args, "frames": None}, number)
+    terms = [*done.pending, Term("canvas", once.values)]
+    whole = len(chosen) == len(sketch.layers)
+    width, height = (done.width, done.height) if whole else (sketch.width, sketch.height)
+    layers = tuple(
+        replace(layer, width=done.width, height=done.height, content=done.content) if n in chosen else layer
+        for n, layer in enumerate(sketch.layers)
+    )
+    return replace(sketch, width=width, height=height, layers=layers, pending=(*sketch.pending, *terms))
+
+
+def with_layer(sketch: Sketch, media: Sketch, args: Args) -> Sketch:
+    """`setLayer`; both decoded."""
+    made = LayerSketch(f"Layer {args['index']}", media.width, media.height, content=media.content)
+    if not sketch.width:
+        return replace(media, mode=RGBA, layers=(made,))
+    layers, index = list(layers_of(sketch)), int(args["index"])
+    layers[index : index + 1] = (
+        [replace(layers[index], width=media.width, height=media.height)] if index < len(layers) else [made]
+    )
+    return replace(sketch.with_terms(media.pending), mode=RGBA, layers=tuple(layers))
+
+
+def _change_layer(**names: str) -> Callable[[Sketch, Args, int], Sketch]:
+    def change(sketch: Sketch, args: Args, number: int) -> Sketch:
+        sketch = decoded(sketch, number)
+        layers = list(layers_of(sketch))
+        if args["index"] < len(layers):
+            layers[args["index"]] = replace(
+                layers[args["index"]], **{field: args[name] for field, name in names.items()}
+            )
+        return replace(sketch, mode=RGBA, layers=tuple(layers))
+
+    return change
+
+
 def _collapse(sketch: Sketch, args: Args, number: int) -> Sketch:
-    return replace(decoded(sketch, number), layers=())
+    sketch = decoded(sketch, number)
+    layers = tuple(layers_of(sketch)[n] for n in _chosen(sketch, args, False))
+    return flattened(replace(sketch, layers=layers, mode=RGBA), only_visible=args["visibleonly"])
 
 
 STEPS: dict[str, Callable[[Sketch, Args, int], Sketch]] = {
@@ -529,18 +636,22 @@ STEPS: dict[str, Callable[[Sketch, Args, int], Sketch]] = {
     "setSourceProfile": _keep,
     "setMetadata": _keep,
     "setFrameDelay": _keep,
-    "setLayerName": _keep,
-    # The layers are put together anew, lazily: what setLayer has added is done once all the same.
-    "setLayerBlend": _keep,
     "setLayerOpacity": _keep,
-    "setLayerVisible": _keep,
     "setLayerPosition": _keep,
+    "setLayerBlend": _change_layer(blend="blend"),
+    "setLayerVisible": _change_layer(visible="visible"),
+    "setLayerName": _change_layer(name="name"),
 }
+_OF_LAYERS = frozenset(name for name in STEPS if name.startswith("setLayer")) | {"collapse"}
+_OF_PICTURES = frozenset(("setResolution", "setColor", "setSourceProfile", "setMetadata", "setFrameDelay"))
 
 
 def step(method: str, sketch: Sketch, args: Args, number: int) -> Sketch:
     """The sketch after a transform. Bounds are the real ones' business; here sizes are only kept sane."""
-    done = STEPS.get(method, _filter(method))(sketch, args, number)
+    if sketch.layers and method not in _OF_LAYERS and method not in _OF_PICTURES:
+        done = each_layer(method, sketch, args, number)
+    else:
+        done = STEPS.get(method, _filter(method))(sketch, args, number)
     if done.width * done.height * done.frames > 4 * limits.PIXELS_MAX:
         raise Problem(422, "picture_too_large", f"a picture may have at most {limits.PIXELS_MAX} pixels")
     return done
@@ -548,12 +659,10 @@ def step(method: str, sketch: Sketch, args: Args, number: int) -> Sketch:
 
 # -- saving --------------------------------------------------------------------------------------------------------
 
-_QUALITY = {"jpeg": 85, "webp": 80, "avif": 55, "tiff": 85, "pdf": 85}
-
 
 def saved(sketch: Sketch, args: Args, number: int) -> tuple[str, list[Term]]:
     """(format, terms of settling and encoding)."""
-    sketch = decoded(sketch, number)
+    sketch = flattened(decoded(sketch, number))
     if args["frames"] is not None:
         chosen = max(1, len(frame_numbers(args["frames"], sketch.frames)))
         sketch = replace(sketch.shared(chosen / sketch.frames), frames=chosen)
@@ -564,42 +673,7 @@ def saved(sketch: Sketch, args: Args, number: int) -> tuple[str, list[Term]]:
     if sketch.frames > 1 and not all_frames:
         sketch = replace(sketch.shared(1 / sketch.frames), frames=1)
     terms = [*sketch.pending, Term(f"save.{kind}.call", 1)]
-    quality = (args["quality"] or _QUALITY.get(kind, 80)) / 100
-    # What a lossless encoder meets in a photograph is noise soon, however small the lossy file it came from.
-    exact = kind in ("png", "gif", "tiff") or (kind == "webp" and args["lossless"])
-    bits = sketch.detail**0.5 if exact else quality**3 * sketch.detail
-    for name, amount in _encoding(kind, sketch, args, moves):
-        terms += [Term(name, amount), Term(f"{name}.detail", amount * bits)]
+    terms += [Term(name, amount) for name, amount in coding.encoding(kind, sketch, args, moves) if amount > 0]
     if sketch.frames > 1:
         terms.append(Term(f"save.{kind}.frames", float(sketch.frames)))
     return kind, terms
-
-
-def _encoding(kind: str, sketch: Sketch, args: Args, moves: bool) -> list[tuple[str, float]]:
-    values, area = sketch.values, sketch.area
-    match kind:
-        case "jpeg" | "pdf":
-            full = args["subsampling"] == "off" or (args["subsampling"] == "auto" and (args["quality"] or 85) >= 90)
-            slow = kind == "jpeg" and (args["progressive"] or args["interlaced"])
-            name = f"save.jpeg{'.444' if full else ''}{'.progressive' if slow else ''}"
-            return [(name, area * min(3, sketch.bands) if sketch.mode not in (CMYK, CMYKA) else values)]
-        case "png":
-            if moves and sketch.frames > 1:
-                return [(f"save.png.{args['level']}", area * 4), ("save.apng", area)]
-            if sketch.palette or args["colors"] is not None:
-                return [("save.png.palette", area)]
-            return [(f"save.png.{args['level']}", values), *([("save.png.interlaced", values)] * args["interlaced"])]
-        case "webp":
-            effort = min(6, args["effort"]) if args["effort"] is not None else 4
-            name = f"save.webp.{'lossless.' if args['lossless'] else ''}{effort}"
-            return [(name, area), *([("save.webp.alpha", area)] if sketch.alpha else [])]
-        case "avif":
-            effort = args["effort"] if args["effort"] is not None else 2
-            return [(f"save.avif.{'lossless.' if args['lossless'] else ''}{effort}", area)]
-        case "gif":
-            effort = args["effort"] if args["effort"] not in (None, 0) else 7
-            return [("save.gif", area), ("save.gif.effort", area * effort / 10)]
-        case "tiff":
-            return [(f"save.tiff.{args['compression']}", values)]
-        case _:
-            return [(f"save.{kind}", values)]

@@ -4,10 +4,11 @@ every term. The benchmark and the tests have trials of their own over other sour
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
-VERSION = "2"
+VERSION = "4"
 _FILTERS = {
     "blur": ("radius @ 2", "radius @ 12"),
     "blurBlur": ("",),
@@ -35,7 +36,20 @@ _FILTERS = {
     "fixAlpha": ("color @ 0xFFFFFF",),
     "quadWarp": ("x1 @ 30, y1 @ 20, x2 @ 700, y2 @ 0, x3 @ 780, y3 @ 580, x4 @ 0, y4 @ 550",),
 }
-_JPEGS = ("photo12.jpg", "photo3.jpg", "photo1.jpg", "chart2.jpg", "photo3p.jpg", "gray3.jpg", "photo24.jpg")
+_JPEGS = (
+    "photo01.jpg",
+    "photo03.jpg",
+    "photo12.jpg",
+    "photo3.jpg",
+    "photo1.jpg",
+    "chart2.jpg",
+    "photo3p.jpg",
+    "gray3.jpg",
+    "photo24.jpg",
+    "busy2.jpg",
+    "soft2.jpg",
+    "text1.jpg",
+)
 
 
 def _cases() -> dict[str, str]:
@@ -49,16 +63,14 @@ def _cases() -> dict[str, str]:
         cases[f"{source} whole"] = f"m.load(name @ '{source}'); {jpeg}"
     for source in ("photo1.png", "photo3.png", "chart2.png", "alpha1.png", "palette1.png", "photo1.webp", "photo6.webp",
                    "less1.webp", "alpha1.webp", "photo1.avif", "photo3.avif", "photo1.tif", "photo6.tif", "raw3.tif", "photo1.bmp",
-                   "photo3.bmp", "small.svg", "cmyk1.jpg"):  # fmt: skip
+                   "photo3.bmp", "small.svg", "cmyk1.jpg", "text1.png", "text1g.png"):  # fmt: skip
         cases[f"{source} to 300"] = (
             f"m.load(name @ '{source}'); m.scale(xs @ 300, constrain @ true); m.save(type @ 'png', level @ 1);"
         )
         cases[f"{source} to 900 best"] = (
-            f"m.load(name @ '{source}'); m.scale(xs @ 900, constrain @ true, alg @ 'Best'); m.save(type @ 'bmp');"
+            f"m.load(name @ '{source}'); m.scale(xs @ 900, constrain @ true, alg @ 'Best'); m.save(type @ 'jpeg', quality @ 80);"
         )
-        cases[f"{source} whole"] = (
-            f"m.load(name @ '{source}'); m.save(type @ '{'tiff' if source == 'cmyk1.jpg' else 'bmp'}', compression @ 'none');"
-        )
+        cases[f"{source} whole"] = f"m.load(name @ '{source}'); m.save(type @ 'jpeg', quality @ 80);"
     cases.update(_encoders())
     cases.update(_steps())
     cases.update(_contents())
@@ -77,66 +89,81 @@ def _cases() -> dict[str, str]:
     return cases
 
 
+_KINDS = {
+    "photo": "m.load(name @ 'photo12.jpg'); m.scale(xs @ {0}, constrain @ true);",
+    "detailed": "m.load(name @ 'busy2.jpg'); m.scale(xs @ {0}, constrain @ true);",
+    "soft": "m.load(name @ 'soft2.jpg'); m.scale(xs @ {0}, constrain @ true);",
+    "chart": "m.load(name @ 'chart2.png'); m.scale(xs @ {0}, constrain @ true);",
+    "letters": "m.load(name @ 'text1.png'); m.scale(xs @ {0}, constrain @ true);",
+    "page": "m.load(name @ 'paper.pdf', dpi @ {0} / 8.3);",
+    "card": "m.makeCanvas(xs @ {0}, ys @ {0} * 0.7, fillColor @ 0x203040); m.drawText(text @ 'A title', size @ {0} / 9);",
+    "noise": "m.load(name @ 'photo12.jpg'); m.scale(xs @ {0}, constrain @ true); m.noiseAddNoise(amount @ 20);",
+    "blurred": "m.load(name @ 'busy2.jpg'); m.scale(xs @ {0}, constrain @ true); m.blurGaussianBlur(radius @ 4);",
+    "alpha": "m.load(name @ 'alpha1.png'); m.scale(xs @ {0}, constrain @ true);",
+}
+"""Pictures of a width, by what is in them."""
+_ALL = tuple(_KINDS)
+_FEW = ("photo", "detailed", "soft", "letters", "chart", "alpha")
+
+
 def _encoders() -> dict[str, str]:
-    settings = [f"type @ 'jpeg', quality @ {q}" for q in (40, 75, 92)]
-    settings += ["type @ 'jpeg', quality @ 80, progressive @ true", "type @ 'jpeg', quality @ 92, progressive @ true"]
-    settings += [f"type @ 'png', level @ {level}" for level in range(10)]
-    settings += ["type @ 'png', colors @ 64", "type @ 'png', interlaced @ true"]
-    settings += [f"type @ 'webp', effort @ {effort}" for effort in range(7)]
-    settings += [f"type @ 'webp', quality @ {q}" for q in (30, 95)]
-    settings += [f"type @ 'webp', lossless @ true, effort @ {effort}" for effort in (0, 2, 4, 6)]
-    settings += [f"type @ 'avif', effort @ {effort}" for effort in (0, 2, 4, 6)]
-    settings += ["type @ 'avif', quality @ 85", "type @ 'avif', quality @ 30"]
-    settings += ["type @ 'gif'", "type @ 'gif', effort @ 2", "type @ 'gif', colors @ 16"]
-    settings += [
-        f"type @ 'tiff', compression @ '{c}'" for c in ("none", "lzw", "deflate", "jpeg", "packbits", "webp", "zstd")
+    """Every setting of every encoder over the kinds of content that its time depends on."""
+    plans: list[tuple[str, int, tuple[str, ...]]] = []
+    plans += [
+        (f"type @ 'jpeg', quality @ {q}", 700, ("photo", "detailed", "chart", "letters")) for q in (40, 75, 85, 92)
     ]
-    settings += ["type @ 'pdf'", "type @ 'bmp'"]
-    cases = {}
-    for setting in settings:
-        for source, width in (("photo3.jpg", 700), ("chart2.png", 500)):
-            cases[f"{source} {width} as {setting}"] = (
-                f"m.load(name @ '{source}'); m.scale(xs @ {width}, constrain @ true); m.save({setting});"
-            )
-    for setting in ("type @ 'png'", "type @ 'webp'", "type @ 'avif'", "type @ 'gif'"):
-        cases[f"alpha as {setting}"] = (
-            f"m.load(name @ 'alpha1.png'); m.scale(xs @ 600, constrain @ true); m.save({setting});"
-        )
+    plans += [
+        (f"type @ 'jpeg', quality @ {q}, progressive @ true", 700, ("photo", "detailed", "chart")) for q in (80, 92)
+    ]
+    plans += [(f"type @ 'png', level @ {level}", 500, _ALL) for level in range(10)]
+    plans += [("type @ 'png', interlaced @ true", 500, _FEW), ("type @ 'png', colors @ 64", 400, _FEW)]
+    plans += [("type @ 'png', colors @ 200, dither @ 8", 500, _FEW)]
+    plans += [(f"type @ 'webp', effort @ {effort}", 500, (*_FEW, "card", "noise")) for effort in (0, 1, 2, 3, 4, 5, 6)]
+    plans += [(f"type @ 'webp', quality @ {q}", 600, _FEW[:5]) for q in (40, 92)]
+    plans += [(f"type @ 'webp', lossless @ true, effort @ {effort}", 350, _ALL) for effort in (0, 2, 4, 6)]
+    plans += [(f"type @ 'avif', effort @ {effort}", 300, (*_FEW, "card")) for effort in (0, 2, 4, 6)]
+    plans += [(f"type @ 'avif', quality @ {q}", 400, _FEW[:5]) for q in (30, 75)]
+    plans += [(f"type @ 'gif', effort @ {effort}", 350, _ALL) for effort in (2, 7)]
+    plans += [("type @ 'gif', colors @ 16", 350, _FEW[:5])]
+    plans += [
+        (f"type @ 'tiff', compression @ '{c}'", 600, ("photo", "detailed", "chart", "letters", "noise"))
+        for c in ("lzw", "deflate")
+    ]
+    plans += [
+        (f"type @ 'tiff', compression @ '{c}'", 700, ("photo", "chart")) for c in ("none", "jpeg", "packbits", "webp")
+    ]
+    plans += [("type @ 'pdf'", 700, ("photo", "letters")), ("type @ 'bmp'", 700, ("photo", "chart"))]
+    cases = {
+        f"{kind} {width} as {setting}": f"{_KINDS[kind].format(width)} m.save({setting});"
+        for setting, width, kinds in plans
+        for kind in kinds
+    }
+    large = ("type @ 'webp', quality @ 80", "type @ 'png', level @ 6", "type @ 'png', level @ 2", "type @ 'gif'")
+    for setting in (*large, "type @ 'webp', lossless @ true"):
+        cases[f"photo large as {setting}"] = f"m.load(name @ 'photo3.jpg'); m.save({setting});"
     for setting in (
-        "type @ 'webp', quality @ 80",
         "type @ 'png', level @ 6",
+        "type @ 'png', level @ 9",
+        "type @ 'webp'",
         "type @ 'gif'",
         "type @ 'webp', lossless @ true",
     ):
-        cases[f"photo large as {setting}"] = f"m.load(name @ 'photo3.jpg'); m.save({setting});"
+        for kind in ("photo", "detailed", "letters", "chart"):
+            cases[f"{kind} 1100 as {setting}"] = f"{_KINDS[kind].format(1100)} m.save({setting});"
+            cases[f"{kind} 180 as {setting}"] = f"{_KINDS[kind].format(180)} m.save({setting});"
     return cases
 
 
 def _contents() -> dict[str, str]:
     """The encoders whose time depends much on what is encoded, over more kinds of content and sizes."""
     cases = {}
-    for width in (350, 1200):
+    for width in (350, 1000):
         large = f"m.load(name @ 'photo12.jpg'); m.scale(xs @ {width}, constrain @ true);"
-        settings = [f"type @ 'png', level @ {level}" for level in (1, 4, 6, 9)] + [
-            "type @ 'webp', quality @ 80",
-            "type @ 'webp', lossless @ true",
-        ]
-        settings += [
-            "type @ 'webp', effort @ 1",
-            "type @ 'webp', effort @ 6",
-            "type @ 'avif'",
-            "type @ 'gif'",
-            "type @ 'tiff', compression @ 'lzw'",
-            "type @ 'tiff'",
-        ]
-        settings += ["type @ 'avif', effort @ 4"] * (width < 500)
-        for setting in settings:
-            cases[f"photo12 at {width} as {setting}"] = f"{large} m.save({setting});"
-        for step in ("m.pixellateMosaic(size @ 12)", "m.blurGaussianBlur(radius @ 5)", "m.noiseAddNoise(amount @ 15)"):
+        for step in ("m.pixellateMosaic(size @ 12)", "m.blurGaussianBlur(radius @ 5)", "m.stylizeFindEdges()"):
             for setting in ("type @ 'png', level @ 9", "type @ 'png', level @ 3", "type @ 'webp'"):
                 cases[f"{step} at {width} as {setting}"] = f"{large} {step}; m.save({setting});"
         cases[f"palette at {width}"] = f"{large} m.reduce(colors @ 64); m.save(type @ 'png');"
-        cases[f"contour at {width}"] = f"{large} m.stylizeFindEdges(); m.save(type @ 'png');"
+        cases[f"palette at {width} as gif"] = f"{large} m.reduce(colors @ 30); m.save(type @ 'gif');"
     for source in ("photo12.jpg", "photo3.jpg", "gray3.jpg"):
         cases[f"{source} turned"] = (
             f"m.load(name @ '{source}'); m.rotate(angle @ 90); m.save(type @ 'jpeg', quality @ 85);"
@@ -195,14 +222,14 @@ def _contents() -> dict[str, str]:
 
 def _steps() -> dict[str, str]:
     cases = {}
-    start, end = "m.load(name @ 'photo3.jpg'); m.scale(xs @ 800, ys @ 600);", "m.save(type @ 'bmp');"
+    start, end = "m.load(name @ 'photo3.jpg'); m.scale(xs @ 800, ys @ 600);", "m.save(type @ 'jpeg', quality @ 80);"
     alpha = "m.load(name @ 'alpha1.png'); m.scale(xs @ 600, ys @ 480);"
     for method, variants in _FILTERS.items():
         for arguments in variants:
             cases[f"{method} {arguments}"] = f"{start} m.{method}({arguments}); {end}"
-        cases[f"{method} large"] = f"m.load(name @ 'photo1.bmp'); m.{method}({variants[0]}); {end}"
+        cases[f"{method} large"] = f"m.load(name @ 'photo3.jpg'); m.{method}({variants[0]}); {end}"
         if method not in ("colorize", "equalize", "quadWarp"):
-            cases[f"{method} alpha"] = f"{alpha} m.{method}({variants[0]}); {end}"
+            cases[f"{method} alpha"] = f"{alpha} m.{method}({variants[0]}); m.save(type @ 'png', level @ 1);"
     steps = [
         "m.rotate(angle @ 7)", "m.rotate(angle @ 90)", "m.rotate(angle @ 12, smooth @ false)", "m.flip(axis @ 'vertical')",
         "m.crop(xs @ 400, ys @ 300)", "m.pad(xs @ 1000, ys @ 900, padColor @ 0xFF0000)", "m.zoom(scale @ 200)",
@@ -215,7 +242,7 @@ def _steps() -> dict[str, str]:
         "m.rectangle(x @ 10, y @ 10, xs @ 300, ys @ 200, color @ 0xFF0000, fill @ true)", "m.ellipse(x @ 400, y @ 300, rx @ 350, ry @ 250, width @ 5)",
         "m.line(x1 @ 0, y1 @ 0, x2 @ 799, y2 @ 599, width @ 3)", "m.polygon(points @ '10,10;500,50;300,500;10,10', fill @ true)",
         "m.arc(x @ 300, y @ 300, rx @ 200, ry @ 200, startAngle @ 0, endAngle @ 200)", "m.setPixel(x @ 5, y @ 5, color @ 0)",
-        "m.gradient(opacity @ 120)", "m.gradient(opacity @ 120, style @ 'radial')", "m.convert(rtype @ 'Gray-8')", "m.convert(rtype @ 'RGBA-32')",
+        "m.gradient(opacity @ 120)", "m.gradient(angle @ 90)", "m.gradient(opacity @ 120, style @ 'radial')", "m.convert(rtype @ 'Gray-8')", "m.convert(rtype @ 'RGBA-32')",
         "m.convert(rtype @ 'RGB-15')", "m.reduce(colors @ 32)", "m.reduce(colors @ 200, dither @ 8)", "m.colorCorrect(destProfile @ 'p3', sourceProfile @ 'rgb')",
         "m.colorCorrect(destProfile @ 'cmyk', sourceProfile @ 'rgb'); m.colorCorrect(destProfile @ 'rgb')",
         "var c = m.exportChannel(channel @ 'Red'); m.importChannel(channel @ 'Blue', source @ c)",
@@ -224,9 +251,8 @@ def _steps() -> dict[str, str]:
         "m.sizeText(text @ 'How wide is it', size @ 40)", "m.measureText(text @ 'Offsets', size @ 30)",
     ]  # fmt: skip
     for text in steps:
-        kind = "tiff', compression @ 'none" if "cmyk" in text and "rgb')" not in text[-8:] else "bmp"
-        cases[text] = f"{start} {text}; m.save(type @ '{kind}');"
-    for blend in ("Normal", "Multiply", "SoftLight", "Luminosity", "Dissolve", "Dodge", "Hue"):
+        cases[text] = f"{start} {text}; {end}"
+    for blend in ("Normal", "Multiply", "Screen", "Overlay", "SoftLight", "Luminosity", "Dissolve", "Dodge", "Hue"):
         cases[f"composite {blend}"] = (
             f"{start} var w = new Media(); w.load(name @ 'alpha1.png'); w.scale(xs @ 500, ys @ 400); m.composite(source @ w, blend @ '{blend}', opacity @ 200); {end}"
         )
@@ -236,6 +262,18 @@ def _steps() -> dict[str, str]:
     cases["layers"] = (
         f"{start} var w = new Media(); w.load(name @ 'alpha1.png'); w.scale(xs @ 500, ys @ 400); m.setLayer(1, w); m.setLayerBlend(1, 'Screen'); m.collapse(); {end}"
     )
+    over = "var w = new Media(); w.load(name @ 'alpha1.png'); w.scale(xs @ {0}, ys @ {1}); m.setLayer(1, w);"
+    for width, height in ((300, 200), (800, 600)):
+        two = f"{start} {over.format(width, height)}"
+        cases[f"layer of {width}"] = f"{two} {end}"
+        cases[f"layer of {width}, multiplied"] = f"{two} m.setLayerBlend(1, 'Multiply'); {end}"
+        cases[f"layer of {width} blurred"] = f"{two} m.blurGaussianBlur(radius @ 4, layers @ '1'); {end}"
+        cases[f"layers with {width} adjusted"] = f"{two} m.adjustHsb(hue @ 20); m.collapse(); {end}"
+    for source in ("layers.psd", "drawn.psd"):
+        cases[f"{source} whole"] = f"m.load(name @ '{source}'); {end}"
+        cases[f"{source} smaller"] = f"m.load(name @ '{source}'); m.scale(xs @ 300, constrain @ true); m.save();"
+        cases[f"{source} layers"] = f"m.load(name @ '{source}', layers @ 's*,ground'); {end}"
+    cases["layers.psd one"] = "m.load(name @ 'layers.psd', layers @ '0'); m.save(type @ 'png', level @ 1);"
     cases["frames"] = (
         "for (var n = 1; n <= 8; n++) { var f = new Media(); f.makeCanvas(xs @ 200, ys @ 150, fillColor @ n * 3000); f.drawText(text @ 'Frame ' + n, size @ 24); m.setFrame(n, f); } m.save(type @ 'gif');"
     )
@@ -266,6 +304,64 @@ def chart(width: int, height: int, seed: int = 1) -> Any:
     return image.insert(white, width // 10, height // 30).cast("uchar").copy(interpretation="srgb")
 
 
+def written(text: str, times: int, size: int, width: int = 900, height: int = 1100) -> Any:
+    """A page of a text, black on white."""
+    import pyvips
+
+    mask = pyvips.Image.text(text * times, font=f"sans {size}", dpi=72, width=width - 100)
+    page = mask.embed(50, 50, width, max(height, mask.height + 100)).crop(0, 0, width, height)
+    return (page.bandjoin([page, page]) * -1 + 255).cast("uchar").copy(interpretation="srgb")
+
+
+def _packed_rows(image: Any) -> list[bytes]:
+    """One channel's rows as PackBits writes them."""
+    data, rows = image.write_to_memory(), []
+    for y in range(image.height):
+        row, out, at, plain = data[y * image.width : (y + 1) * image.width], bytearray(), 0, 0
+        while at <= len(row):
+            run = 1
+            while at + run < len(row) and run < 128 and row[at + run] == row[at]:
+                run += 1
+            if run > 2 or at == len(row) or at - plain == 128:
+                if at > plain:
+                    out += bytes([at - plain - 1]) + row[plain:at]
+                if at == len(row):
+                    break
+                if run > 2:
+                    out += bytes([257 - run, row[at]])
+                    at += run
+                plain = at
+            else:
+                at += 1
+        rows.append(bytes(out))
+    return rows
+
+
+def photoshop_file(picture: Any, layers: list[tuple[str, Any, int, int, bytes]]) -> bytes:
+    """A PSD of an RGB picture and layers (name, RGBA image, left, top, blend key), packed as Photoshop does."""
+
+    def channel(image: Any) -> bytes:
+        rows = _packed_rows(image)
+        return struct.pack(f">H{len(rows)}H", 1, *map(len, rows)) + b"".join(rows)
+
+    records, data = b"", b""
+    for name, image, left, top, blend in layers:
+        parts = [channel(image[n]) for n in (3, 0, 1, 2)]
+        records += struct.pack(">iiiiH", top, left, top + image.height, left + image.width, 4)
+        records += b"".join(struct.pack(">hI", n - 1, len(part)) for n, part in enumerate(parts))
+        text = bytes([len(name)]) + name.encode("ascii")
+        extra = bytes(8) + text + bytes(-len(text) % 4)
+        records += b"8BIM" + blend + struct.pack(">BBBxI", 255, 0, 0, len(extra)) + extra
+        data += b"".join(parts)
+    info = struct.pack(">h", len(layers)) + records + data
+    info += bytes(-len(info) % 4)
+    section = struct.pack(">I", len(info)) + info + bytes(4)
+    planes = [_packed_rows(picture[n]) for n in range(3)]
+    whole = struct.pack(f">H{3 * picture.height}H", 1, *(len(row) for rows in planes for row in rows))
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, picture.height, picture.width, 8, 3) + bytes(8)
+    return head + struct.pack(">I", len(section)) + section + whole + b"".join(b"".join(rows) for rows in planes)
+
+
 def make_sources(folder: Path) -> None:
     """Renders what is missing."""
     import pyvips
@@ -279,25 +375,36 @@ def make_sources(folder: Path) -> None:
     photo = samples.landscape().copy_memory()
     sizes = {mega: photo.resize((mega / 12) ** 0.5).cast("uchar").copy_memory() for mega in (1, 3, 6)}
     graph = chart(1800, 1200)
+    fine = samples._octaves(1700, 1250, 24, 4, 31) * 70
+    busy = (photo.resize(0.425).crop(0, 0, 1700, 1250) + fine.bandjoin([fine, fine * 0.8])).cast("uchar").sharpen()
+    busy = busy.copy(interpretation="srgb").copy_memory()
 
     def save(image: Any, name: str, **options: Any) -> None:
         image.write_to_file(str(folder / name), **{"keep": "none", **options})
 
     save(photo, "photo12.jpg", Q=88)
+    save(busy, "busy2.jpg", Q=85)
+    save(photo.resize(0.4).gaussblur(2.5).cast("uchar"), "soft2.jpg", Q=88)
+    words = written("A page full of words, as a scan or a picture of a screen has them, line by line. ", 30, 15)
+    save(words, "text1.png")
+    save(words, "text1.jpg", Q=82)
+    save(words.colourspace("b-w"), "text1g.png")
     save(photo.resize(2**0.5).cast("uchar"), "photo24.jpg", Q=80)
     save(sizes[3], "photo3.jpg", Q=85)
     save(sizes[3], "photo3p.jpg", Q=85, interlace=True)
     save(sizes[3].colourspace("b-w"), "gray3.jpg", Q=85)
     save(sizes[1], "photo1.jpg", Q=75)
+    for mega in (0.1, 0.3):
+        save(photo.resize((mega / 12) ** 0.5).cast("uchar"), f"photo0{mega * 10:.0f}.jpg", Q=86)
     save(graph, "chart2.jpg", Q=90)
     inks = [255 - sizes[1][n] for n in range(3)]
     save(inks[0].bandjoin([inks[1], inks[2], inks[0] * 0]).cast("uchar").copy(interpretation="cmyk"), "cmyk1.jpg", Q=85)
     alpha = pyvips.Image.xyz(sizes[1].width, sizes[1].height)[0].linear(256 / sizes[1].width, 0).cast("uchar")
     clear = sizes[1].bandjoin(alpha)
-    save(sizes[1], "photo1.png")
-    save(sizes[3], "photo3.png")
+    save(sizes[1], "photo1.png", filter="all")
+    save(sizes[3], "photo3.png", filter="sub")
     save(graph, "chart2.png")
-    save(clear, "alpha1.png")
+    save(clear, "alpha1.png", filter="all")
     save(sizes[1], "palette1.png", palette=True)
     save(sizes[1], "photo1.webp", Q=80)
     save(sizes[6], "photo6.webp", Q=75, effort=1)
@@ -313,6 +420,11 @@ def make_sources(folder: Path) -> None:
 
     for mega in (1, 3):
         (folder / f"photo{mega}.bmp").write_bytes(bitmaps.save(sizes[mega]))
+    small, sign = clear.resize(0.5).cast("uchar"), chart(300, 200, 3).bandjoin(200).copy(interpretation="srgb")
+    (folder / "layers.psd").write_bytes(
+        photoshop_file(small[0:3], [("ground", small, 0, 0, b"norm"), ("sign", sign, 60, 40, b"mul ")])
+    )
+    (folder / "drawn.psd").write_bytes(photoshop_file(chart(900, 700, 6), [("sign", sign, 9, 9, b"scrn")]))
     circles = "".join(f'<circle cx="{50 * n}" cy="{30 * n}" r="{20 + n}" fill="#{n:x}{n:x}8"/>' for n in range(16))
     (folder / "small.svg").write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="800" height="500">{circles}</svg>'

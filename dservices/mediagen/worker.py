@@ -69,6 +69,7 @@ class Runner:
         self._table = host.script_table()
         self._scripts = scripts.Scripts()
         self._used: list[Any] = []
+        self._consulted = False
         self.spent = False
         self.waiting: Callable[[int], bool] | None = None
         """Whether a frame has come within so many milliseconds; set by `main`, where there is a real channel."""
@@ -86,6 +87,10 @@ class Runner:
             elif len(self._fresh) < CONTEXTS_AHEAD:
                 self._fresh.append(engine.Context(self._table))
             else:
+                if self._consulted:
+                    from dservices.mediagen import estimating
+
+                    estimating.speed().refresh()
                 return
 
     def _take_context(self) -> Any:
@@ -134,6 +139,7 @@ class Runner:
         if consulted:
             from dservices.mediagen import consulting
 
+            self._consulted = True
             host = consulting.host_for(order, mrl, self._fetch, self._fonts, options, upload[position:])
         else:
             host = Host(mrl, order["headers"], self._fetch, self._fonts, **options)

@@ -40,9 +40,9 @@ def main() -> int:
     shares = [float(text) for text in options.shares.split(",")]
     bench_estimator.make_sources()
     here = Here(bench_estimator.SOURCES)
-    names = list(bench_estimator.HELD_OUT)
-    here.work(bench_estimator.HELD_OUT[names[0]])
-    honest = {name: here.work(body) for name, body in bench_estimator.HELD_OUT.items()}
+    names = list(bench_estimator.DEVELOPMENT)
+    here.work(bench_estimator.DEVELOPMENT[names[0]])
+    honest = {name: here.work(body) for name, body in bench_estimator.DEVELOPMENT.items()}
     for share in shares if not options.only_tampered else ():
         report_honest(here, honest, share, options.each)
     found: dict[float, dict[str, list[str]]] = {share: defaultdict(list) for share in shares}
@@ -54,7 +54,7 @@ def main() -> int:
         name = names[turn % len(names)]
         kind = list(KINDS)[(turn // len(names) + turn) % len(KINDS)]
         turn += 1
-        body = bench_estimator.HELD_OUT[name]
+        body = bench_estimator.DEVELOPMENT[name]
         result, content_type, work_ns = honest[name]
         if name not in pictures:
             pictures[name] = here.capture(body)
@@ -104,7 +104,7 @@ def report_honest(here: Here, honest: dict[str, tuple[bytes, str, int]], share: 
     for label, known in (("nothing known of the sources", False), ("sources known from an earlier verdict", True)):
         answers, ratios, total, work = [], [], 0, 0
         for name, (result, content_type, work_ns) in honest.items():
-            body = bench_estimator.HELD_OUT[name]
+            body = bench_estimator.DEVELOPMENT[name]
             forget()
             if known:
                 here.verify(body, result, content_type, share=0.99)

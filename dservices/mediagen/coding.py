@@ -1,0 +1,126 @@
+"""The terms of encoding a picture (G-8): which amounts of what, by format, options and content. Pure.
+
+Where an encoder's time does not grow in proportion with a number that describes the content, the area is shared out
+between two neighbouring points of that number (`points`), each with a coefficient of its own: a curve of straight
+pieces that the calibration bends as it likes, downwards, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from dservices.mediagen.contents import coded
+from dservices.mediagen.picture import CMYK, CMYKA
+
+if TYPE_CHECKING:
+    from dservices.mediagen.sketching import Sketch
+
+Args = Mapping[str, Any]
+Amounts = list[tuple[str, float]]
+
+QUALITY = {"jpeg": 85, "webp": 80, "avif": 55, "tiff": 85, "pdf": 85}
+_PACKED = (0.0, 0.05, 0.15, 0.4, 0.7)
+"""Of `rough`, for deflate and its kind, whose search is longest half way between flat and noise."""
+_TONES = (0.0, 0.2, 0.45, 0.8)
+"""Of `rough`, in continuous tones, for what looks for a palette or for repetitions."""
+_EDGES = (0.0, 0.05, 0.2)
+"""Of `rough`, in few colours."""
+_BITS = (0.0, 0.03, 0.1, 0.3)
+"""Of `busy` at the quality asked for, for lossy encoders."""
+_EFFORTS = {"webp": (0, 1, 2, 3, 4, 5, 6), "webp.lossless": (0, 2, 4, 6), "avif": (0, 2, 4, 6), "gif": (2, 7)}
+"""Those that are calibrated."""
+
+
+def points(name: str, amount: float, x: float, at: Sequence[float]) -> Amounts:
+    """The amount, shared between the two points next to `x`; all of it at the last one beyond."""
+    if x <= at[0]:
+        return [(f"{name}.p{round(100 * at[0])}", amount)]
+    for low, high in pairwise(at):
+        if x < high:
+            share = (x - low) / (high - low)
+            return [
+                (f"{name}.p{round(100 * low)}", amount * (1 - share)),
+                (f"{name}.p{round(100 * high)}", amount * share),
+            ]
+    return [(f"{name}.p{round(100 * at[-1])}", amount)]
+
+
+def efforts(name: str, effort: int) -> list[tuple[str, float]]:
+    """(name with a calibrated effort, share) of what an effort is made up of."""
+    known = _EFFORTS[name]
+    if effort <= known[0]:
+        return [(f"{name}.{known[0]}", 1.0)]
+    for low, high in pairwise(known):
+        if effort < high:
+            share = (effort - low) / (high - low)
+            return [(f"{name}.{low}", 1 - share), (f"{name}.{high}", share)] if share else [(f"{name}.{low}", 1.0)]
+    return [(f"{name}.{known[-1]}", 1.6 ** (effort - known[-1]))]
+
+
+def palette(name: str, area: float, rough: float, rich: float, frames: int = 1) -> Amounts:
+    """Of looking for few colours or for repetitions: quick where there are few already; where there are many, a part
+    grows with their number, which grows slower than the area."""
+    few, tones = area * (1 - rich), area * rich
+    root = frames * (tones / frames) ** 0.5
+    return [
+        *points(f"{name}.few", few, rough, _EDGES),
+        *points(f"{name}.rich", tones, rough, _TONES),
+        *points(f"{name}.root", root, rough, _TONES[1:3]),
+    ]
+
+
+def encoding(kind: str, sketch: Sketch, args: Args, moves: bool) -> Amounts:
+    """Terms of the encoder alone; areas in millions of pixels, values in millions of channel values."""
+    values, area, content = sketch.values, sketch.area, sketch.content
+    rough, rich = content.rough * (0.8 if sketch.alpha else 1.0), content.rich  # alpha is mostly flat
+    quality = args["quality"] or QUALITY.get(kind, 80)
+    match kind:
+        case "jpeg" | "pdf":
+            return _jpeg(kind, sketch, args, quality)
+        case "png" if moves and sketch.frames > 1:
+            return [*points(f"save.png.{args['level']}", area * 4, rough, _PACKED), ("save.apng", area)]
+        case "png" if sketch.palette or args["colors"] is not None:
+            return palette("save.png.palette", area, rough, rich)
+        case "png":
+            terms = points(f"save.png.{args['level']}", values, rough, _PACKED)
+            return [*terms, *([("save.png.interlaced", values)] * args["interlaced"])]
+        case "webp" if args["lossless"]:
+            wanted = min(6, args["effort"]) if args["effort"] is not None else 4
+            return [
+                (name, amount * share)
+                for each, share in efforts("webp.lossless", wanted)
+                for name, amount in palette(f"save.{each}", area, rough, rich)
+            ] + [(f"save.webp.alpha.{wanted}", area)] * sketch.alpha
+        case "webp" | "avif":
+            default, most = (4, 6) if kind == "webp" else (2, 9)
+            wanted = min(most, args["effort"]) if args["effort"] is not None else default
+            bits = content.busy * coded(100 if args["lossless"] else quality if kind == "webp" else quality + 25)
+            return [
+                (name, amount * share)
+                for each, share in efforts(kind, wanted)
+                for name, amount in points(f"save.{each}", area, bits, _BITS)
+            ] + [(f"save.{kind}.alpha.{wanted}", area)] * sketch.alpha
+        case "gif":
+            wanted = args["effort"] if args["effort"] not in (None, 0) else 7
+            return [
+                (name, amount * share)
+                for each, share in efforts("gif", wanted)
+                for name, amount in palette(f"save.{each}", area, rough, rich, sketch.frames)
+            ]
+        case "tiff" if args["compression"] in ("lzw", "deflate"):
+            return points(f"save.tiff.{args['compression']}", values, rough, _PACKED)
+        case "tiff":
+            return [(f"save.tiff.{args['compression']}", values)]
+    return [(f"save.{kind}", values)]
+
+
+def _jpeg(kind: str, sketch: Sketch, args: Args, quality: float) -> Amounts:
+    full = args["subsampling"] == "off" or (args["subsampling"] == "auto" and (args["quality"] or 85) >= 90)
+    slow = kind == "jpeg" and (args["progressive"] or args["interlaced"])
+    name = f"save.jpeg{'.444' if full else ''}{'.progressive' if slow else ''}"
+    bands = sketch.bands if sketch.mode in (CMYK, CMYKA) else min(3, sketch.bands)
+    values = sketch.area * bands
+    terms = [(name, values), (f"{name}.bits", values * sketch.content.busy * coded(quality))]
+    return [*terms, ("flatten", sketch.area)] if sketch.alpha else terms
