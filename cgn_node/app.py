@@ -178,7 +178,7 @@ async def start_node(chosen: Settings) -> Node:
 
     state = chosen.state
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = await open_store(chosen.ledger)
+    store = await open_store(chosen.ledger, apart=True)
     spool = await Spool.open(state / "spool")
     shipper = Shipper(spool, store, keccak_256, on_refused=keep_refused(state / "refused"), observe=_shipped)
 

@@ -102,7 +102,8 @@ class Spool:
         self._segments: list[_Segment] = []
         self._next = 1
         self._bytes = 0
-        self._waiting: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._gathered: list[_Waiting] = []
+        self._waiting: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
         self._waiting_bytes = 0
         self._lock_state = threading.Lock()
         """Guards what loop and thread both change: the counts of bytes, the list of segments, whether it is broken."""
@@ -177,12 +178,25 @@ class Spool:
                 if alone and self._is_quick_and_idle():
                     here.append(_Waiting(data, item, answer))
                 else:
-                    self._waiting.put(_Waiting(data, item, answer))
+                    if not self._gathered:
+                        self._loop.call_soon(self._hand_over)
+                    self._gathered.append(_Waiting(data, item, answer))
                 self._waiting_bytes += size
         if error is not None:
             answer(error)
         elif here:
             self._write_here(here)
+
+    def _hand_over(self) -> None:
+        """Gives the thread what one turn of the loop brought. Earlier would not be sooner: the loop hears of a sync
+        only in its next turn, and a thread that wakes meanwhile takes the interpreter from it."""
+        group, self._gathered = self._gathered, []
+        with self._lock_state:  # the thread looks for the last time under it, once it is broken
+            broken = self._broken
+            if group and broken is None:
+                self._waiting.put(group)
+        if broken is not None:
+            self._answer(group, SpoolBroken(f"the spool's disk failed: {broken}"))
 
     def _is_quick_and_idle(self) -> bool:
         """Whether the thread holds nothing, has told of all it wrote, and the disk's last syncs were quick."""
@@ -246,7 +260,8 @@ class Spool:
         """Writes what waits and closes. A newest segment that is wholly cut is removed."""
         with self._lock_state:
             self._closing = True
-            self._waiting.put(None)
+        self._hand_over()
+        self._waiting.put(None)
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
         if self._broken is None and self._cut == self._durable:
@@ -331,7 +346,8 @@ class Spool:
                     return
 
     def _take_group(self) -> tuple[list[_Waiting], bool]:
-        """Waits for a row, then takes what else is there, up to SPOOL_GROUP_BYTES. And whether nothing follows."""
+        """Waits for rows, then takes what else is there, past SPOOL_GROUP_BYTES by one turn of the loop at most. And
+        whether nothing follows."""
         group: list[_Waiting] = []
         size = 0
         while size <= limits.SPOOL_GROUP_BYTES:
@@ -340,8 +356,8 @@ class Spool:
             waiting = self._waiting.get()
             if waiting is None:
                 return group, True
-            group.append(waiting)
-            size += len(waiting.data)
+            group += waiting
+            size += sum(len(one.data) for one in waiting)
         return group, False
 
     def _write_group(self, group: list[_Waiting]) -> int:
@@ -378,13 +394,13 @@ class Spool:
                 self._waiting_bytes -= _size_of(group)
             self._tell(self._answer, group, SpoolFull(f"the spool's disk is full: {error}"))
             return True
-        rest = []
+        rest: list[_Waiting] = []
         with self._lock_state:
             self._broken = error
             while not self._waiting.empty():
                 waiting = self._waiting.get()
                 if waiting is not None:
-                    rest.append(waiting)
+                    rest += waiting
         self._on_fatal(error)
         self._tell(self._answer, [*group, *rest], SpoolBroken(f"the spool's disk failed: {error}"))
         return False

@@ -1,15 +1,16 @@
-"""One body of tests for both ledger stores (L-3, L-4, L-6, L-7, P-10). Each test gets an empty ledger."""
+"""One body of tests for both ledger stores, in this process and in one of their own (L-3, L-4, L-6, L-7, P-10). Each test gets an empty ledger."""
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol.row import MAX_AMOUNT, PayIn, Payout, Row, RowError
+from cgn_sdk.protocol.row import MAX_AMOUNT, PayIn, Payout, Row, RowError, public_preimage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,14 +20,20 @@ from ledger.port import BatchRecord, Conflict, Store, StoredRow, Total
 MakeRow = Callable[..., Row]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("elasticsearch", marks=pytest.mark.engine("elasticsearch"))])
-async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/ledger.db"
+Opening = Callable[[], Awaitable[Store]]
+
+
+@pytest.fixture(
+    params=["sqlite", "sqlite apart", pytest.param("elasticsearch", marks=pytest.mark.engine("elasticsearch"))]
+)
+async def opening(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opening]:
+    """Opens the ledger of this test, again and again; `apart`: in a process of its own."""
+    if request.param.startswith("sqlite"):
+        yield partial(open_store, f"sqlite:///{tmp_path}/ledger.db", apart=request.param.endswith("apart"))
         return
     prefix = f"test-{random.SystemRandom().getrandbits(48):012x}"
     server = request.getfixturevalue("elasticsearch_url")
-    yield f"{server}/{prefix}"
+    yield partial(open_store, f"{server}/{prefix}")
     await remove_indices(server, prefix)
 
 
@@ -40,8 +47,8 @@ async def remove_indices(server: str, prefix: str) -> None:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    opened = await open_store(url)
+async def store(opening: Opening) -> AsyncIterator[Store]:
+    opened = await opening()
     yield opened
     await opened.close()
 
@@ -117,7 +124,9 @@ async def test_a_row_id_with_another_hash_is_refused_and_nothing_stored(store: S
 async def test_a_row_whose_money_or_hash_is_wrong_is_not_stored(store: Store, make_row: MakeRow) -> None:
     """L-1: enforced when stored, whoever made the object."""
     sound = make_row(1)
-    wrong_money = replace(sound, public={**sound.public, "usage_fee_nano_cpu": "1"})
+    columns = {**sound.public, "usage_fee_nano_cpu": "1"}
+    text = public_preimage(columns)
+    wrong_money = replace(sound, public=columns, public_json=text, row_hash=keccak_256(text))
     wrong_hash = replace(sound, row_hash=bytes(32))
     for wrong in (wrong_money, wrong_hash):
         with pytest.raises(RowError):
@@ -125,10 +134,10 @@ async def test_a_row_whose_money_or_hash_is_wrong_is_not_stored(store: Store, ma
     assert await store.head() == 0
 
 
-async def test_it_is_all_there_after_opening_again(store: Store, url: str, make_row: MakeRow) -> None:
+async def test_it_is_all_there_after_opening_again(store: Store, opening: Opening, make_row: MakeRow) -> None:
     await store.append([make_row(n) for n in range(1, 6)])
     await store.close()
-    again = await open_store(url)
+    again = await opening()
     try:
         assert await again.head() == 5
         await again.append([make_row(5), make_row(6)])
@@ -137,9 +146,9 @@ async def test_it_is_all_there_after_opening_again(store: Store, url: str, make_
         await again.close()
 
 
-async def test_two_writers_share_one_numbering(store: Store, url: str, make_row: MakeRow) -> None:
+async def test_two_writers_share_one_numbering(store: Store, opening: Opening, make_row: MakeRow) -> None:
     """Numbers without gaps or repeats although two open stores append at once, some rows by both."""
-    other = await open_store(url)
+    other = await opening()
     try:
         mine = [store.append([make_row(n) for n in range(first, first + 6)]) for first in range(1, 50, 4)]
         others = [other.append([make_row(n) for n in range(first, first + 6)]) for first in range(3, 50, 4)]

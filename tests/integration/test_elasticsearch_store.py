@@ -109,6 +109,16 @@ async def test_a_crash_between_rows_and_their_block_leaves_nothing_visible(
     await other.close()
 
 
+async def test_it_works_from_a_process_of_its_own(elasticsearch_url: str, prefix: str, make_row: MakeRow) -> None:
+    """As in a node; the rest of what such a store keeps is shown over the embedded one."""
+    apart = await open_store(f"{elasticsearch_url}/{prefix}", apart=True)
+    await apart.append([make_row(n) for n in (1, 2, 3)])
+    assert [row.verified(keccak_256) for row in await apart.read(0, 10)] == [make_row(n) for n in (1, 2, 3)]
+    with pytest.raises(Conflict):
+        await apart.append([make_row(1, fee_nano_eur=2_000)])
+    await apart.close()
+
+
 async def test_a_row_left_by_a_crash_is_not_replaced_by_another_of_its_id(
     store: ElasticsearchStore, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

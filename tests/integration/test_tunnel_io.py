@@ -21,7 +21,7 @@ from cgn_sdk.protocol.messages import (
 )
 from cgn_sdk.protocol.tunnel import Cancelled, DataReceived, Event, Opened, Tunnel
 from cgn_sdk.tunnel_connection import DIALLING_OPTIONS
-from cgn_sdk.tunnel_io import BodyReader, Closed, StreamGone, TunnelLink
+from cgn_sdk.tunnel_io import FLUSHES_PER_MESSAGE, BodyReader, Closed, StreamGone, TunnelLink
 from false_node import FalseNode, false_node
 from websockets.asyncio.client import connect
 
@@ -132,6 +132,28 @@ async def test_a_request_body_is_echoed_with_back_pressure(free_port: Callable[[
         assert len(b"".join([part async for part in call.body])) == size
         assert await sending == size
         assert (await call.done).statement.response_bytes == size
+
+
+async def test_what_one_turn_brings_leaves_in_few_messages_and_some_of_it_early(free_port: Callable[[], int]) -> None:
+    """A peer begins with the first of many requests before the loop of this end has turned."""
+    async with a_tunnel(free_port()) as (node, _, _):
+        connection = node.link._connection
+        sizes: list[int] = []
+        post = connection.post
+        connection.post = lambda message: (sizes.append(len(message)), post(message))  # type: ignore[attr-defined]
+        for _ in range(3):
+            node.open("/1")
+        assert sizes == [], "they wait for each other"
+        await asyncio.sleep(0)
+        assert len(sizes) == 1
+        await asyncio.sleep(0.05)
+        sizes.clear()
+        for _ in range(2 * FLUSHES_PER_MESSAGE + 1):
+            node.open("/1")
+        assert len(sizes) == 2
+        await asyncio.sleep(0)
+        assert len(sizes) == 3
+        assert sizes[0] > 10 * sizes[2]
 
 
 async def test_the_end_of_a_stream_wakes_its_writer(free_port: Callable[[], int]) -> None:

@@ -1,10 +1,10 @@
 """Carries a tunnel over one WebSocket connection: the asyncio driver that node and miner share.
 
-Messages are handed to the multiplexer as they arrive, and its events to a synchronous callback. Whatever frames the
-callbacks of one turn of the loop queue leave in one message. The next message is asked of the multiplexer only when the
-transport has taken the last one, so that a control frame queued meanwhile passes the bytes of large bodies: un-sent
-behind it are at most one message (256 KiB) and what the kernel holds (kept small by TCP_NOTSENT_LOWAT where it
-exists).
+Messages are handed to the multiplexer as they arrive, and its events to a synchronous callback. The frames that the
+callbacks of one turn of the loop queue leave in one message, or in a few where they are many. The next message is asked
+of the multiplexer only when the transport has taken the last one, so that a control frame queued meanwhile passes the
+bytes of large bodies: un-sent behind it are at most one message (256 KiB) and what the kernel holds (kept small by
+TCP_NOTSENT_LOWAT where it exists).
 
 The connection comes in from outside (`Connection` says what is used of it; those of `tunnel_connection` fit). Pings,
 pongs and finding a dead peer are the library's.
@@ -36,6 +36,10 @@ from cgn_sdk.tunnel_connection import Taker
 
 NOT_SENT_BYTES: Final = 128 * 1024
 """TCP_NOTSENT_LOWAT: un-sent bytes the kernel takes. Its own default lets megabytes queue before control frames."""
+
+FLUSHES_PER_MESSAGE: Final = 32
+"""So many wishes to send in one turn of the loop are not gathered further: the peer begins with them while this end is
+still busy with the rest. Otherwise, under load, both ends take turns and each waits half of the time."""
 
 CLOSE_REASON_MAX_BYTES: Final = 120
 """A close frame holds 123 bytes of reason (RFC 6455 section 5.5)."""
@@ -94,6 +98,7 @@ class TunnelLink:
         self._ended: asyncio.Future[Exception | None] = self._loop.create_future()
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self._is_write_due = False
+        self._flushes = 0
         self._writable_waiters: dict[int, asyncio.Future[None]] = {}
         self._closing: asyncio.Task[None] | None = None
         self._closed_by_us: tuple[int, str] | None = None
@@ -133,7 +138,9 @@ class TunnelLink:
     def flush(self, *, at_once: bool = False) -> None:
         """Sends what the multiplexer has, together with whatever else this turn of the loop adds; `at_once` when
         nothing else is to be expected."""
-        if at_once:
+        self._flushes += 1
+        if at_once or self._flushes >= FLUSHES_PER_MESSAGE:
+            self._flushes = 0
             self._write()
         elif not self._is_write_due:
             self._is_write_due = True
@@ -216,6 +223,7 @@ class TunnelLink:
 
     def _write_due(self) -> None:
         self._is_write_due = False
+        self._flushes = 0
         self._write()
 
     def _write(self) -> None:

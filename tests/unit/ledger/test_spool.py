@@ -7,6 +7,8 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -397,3 +399,27 @@ async def test_closing_writes_what_waits(folder: Path) -> None:
     with pytest.raises(SpoolBroken):
         await spool.append(b"late")
     await again.close()
+
+
+async def test_rows_given_while_the_disk_fails_are_answered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread ends with its last look at what waits; what the loop had not handed over by then is not forgotten."""
+    failing = threading.Event()
+
+    def fail(file: int) -> None:
+        failing.wait()
+        raise OSError(errno.EIO, "it burns")
+
+    fatal: list[BaseException] = []
+    spool = await Spool.open(folder, on_fatal=fatal.append)
+    monkeypatch.setattr("ledger.spool._sync", fail)
+    answers: list[Exception | None] = []
+    spool.put(b"under way", None, answers.append)
+    await asyncio.sleep(0.01)
+    spool.put(b"of this turn", None, answers.append)
+    failing.set()
+    while spool._thread.is_alive():
+        time.sleep(0.001)
+    await asyncio.sleep(0.01)
+    assert [type(answer) for answer in answers] == [SpoolBroken, SpoolBroken]
+    assert len(fatal) == 1
+    await spool.close()

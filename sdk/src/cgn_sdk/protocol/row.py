@@ -1,8 +1,9 @@
 """The microtransaction row: its columns, its hashes, and what must hold for its money (L-1, L-2).
 
 Columns are declared once, in `COLUMNS`, with the three characteristics of the specification. A `Row` can only be made
-by `build_row`, which checks everything, or `decode_row`, which checks everything again. `verify_row` says what is
-wrong with a public row that somebody else shows.
+by `build_row`, which checks everything, `decode_row`, which checks everything again, or `carry_row`, which takes over
+what another process of the program has checked. `verify_row` says what is wrong with a public row that somebody else
+shows.
 
     row hash   = Keccak-256(canonical JSON of all public columns but the row hash itself)
     part salt  = Keccak-256(salt ‖ part name)
@@ -154,7 +155,7 @@ class RowError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One verified microtransaction. Made by `build_row` and `decode_row` only."""
+    """One verified microtransaction. Made by `build_row`, `decode_row` and `carry_row` only."""
 
     public: Mapping[str, Any]
     """The public columns (those of PUBLIC_COLUMNS)."""
@@ -262,6 +263,24 @@ def decode_row(data: bytes, keccak: Keccak) -> Row:
     if wrong:
         raise RowError(wrong)
     return _finish(rebuilt, salt, private_json, keccak)
+
+
+def carry_row(public_json: bytes, private_json: bytes, row_hash: bytes, keccak: Keccak) -> Row:
+    """Returns a `Row` that another process of the same program made, from its three fields; cheaper than `decode_row`.
+
+    Its maker has checked it. The hash is looked at again and binds all public columns; the private parts are taken as
+    they are (who reads them from a store checks them again). Not for bytes from anybody else, nor from a disk.
+    Raises RowError when the hash does not fit or the bytes are no row's.
+    """
+    if keccak(public_json) != row_hash:
+        raise RowError([Finding("row_hash", "row", "is not the hash of the public columns")])
+    try:
+        public, salt = json.loads(public_json), bytes.fromhex(private_json[-66:-2].decode())
+    except ValueError as error:
+        raise RowError([Finding("row_malformed", "row", f"not a row: {error!r:.200}")]) from error
+    if len(salt) != SALT_BYTES:
+        raise RowError([Finding("salt", "salt", f"is not {SALT_BYTES} bytes")])
+    return Row(MappingProxyType(public), salt, row_hash, public_json, private_json)
 
 
 def row_hash(public: Mapping[str, Any], keccak: Keccak) -> bytes:

@@ -45,6 +45,20 @@ def test_a_row_survives_writing_and_reading(make_row: Callable[..., row.Row]) ->
     assert encode(json.loads(one.to_bytes())) == one.to_bytes()
 
 
+def test_a_row_is_carried_to_another_process_as_it_was(make_row: Callable[..., row.Row]) -> None:
+    one = make_row(parts={"custom": {"user": "Zoë"}, "metrics": {"cpu_ns": "12"}})
+    assert row.carry_row(one.public_json, one.private_json, one.row_hash, keccak_256) == one
+    for public, private in (
+        (one.public_json.replace(b"operator", b"operatur"), one.private_json),
+        (one.public_json, one.private_json[:-3]),
+        (one.public_json, b""),
+    ):
+        with pytest.raises(row.RowError):
+            row.carry_row(public, private, one.row_hash, keccak_256)
+    with pytest.raises(row.RowError):
+        row.carry_row(b"no JSON", one.private_json, keccak_256(b"no JSON"), keccak_256)
+
+
 def test_lists_are_sorted_whatever_the_order_given(make_row: Callable[..., row.Row]) -> None:
     sound = make_row()
     entries = [
