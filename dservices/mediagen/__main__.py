@@ -10,7 +10,7 @@ from cgn_sdk.dservice.estimates import Estimate, Work
 from cgn_sdk.dservice.framework import Request, Response, run
 from cgn_sdk.dservice.verdicts import Claim, Verdict
 
-from dservices.mediagen import consulting
+from dservices.mediagen import consulting, verifying
 from dservices.mediagen.service import MediaGen
 from dservices.mediagen.settings import SettingRefused, Settings
 
@@ -39,7 +39,7 @@ def main() -> int:
         return await consulting.estimate(service[0], work)
 
     async def verify(claim: Claim) -> Verdict:
-        return await consulting.verify(service[0], claim)
+        return await verifying.verify(service[0], claim)
 
     return run(handle, on_start=start, on_stop=stop, estimator=estimate, verifier=verify)
 

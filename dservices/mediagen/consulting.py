@@ -1,7 +1,7 @@
-"""Asked about a request instead of doing it (G-8): the way of an estimate or a verdict through front and worker.
+"""Asked what a request will cost (G-8): the way of an estimate through front and worker.
 
-The front's half is `estimate`, `verify` and `Heads`; the worker's is `host_for` and `conclude`. What runs is the same
-script in the same sandbox; only the host behind it differs.
+The front's half is `estimate` and `Heads`, the worker's is `conclude`. What runs is the same script in the same
+sandbox; only the host behind it differs.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cgn_sdk.dservice.estimates import Estimate, Work
 from cgn_sdk.dservice.fetch import Fetcher
 from cgn_sdk.dservice.problems import Problem
-from cgn_sdk.dservice.verdicts import Claim, Verdict, verdict_of
 
 from dservices.mediagen.facts import HEAD_BYTES
 
@@ -58,53 +57,13 @@ async def estimate(service: MediaGen, work: Work) -> Estimate:
     return Estimate(cpu_ns=round(answer["cpu_ns"] * answer["factor"]), basis=answer["basis"])
 
 
-async def verify(service: MediaGen, claim: Claim) -> Verdict:
-    """The verdict on a result. Where the request cannot even be asked about, nobody is accused."""
-    if claim.work.method not in ("GET", "HEAD", "POST"):
-        return Verdict("cannot_tell", "unclear", "only GET and POST make results")
-    order = {
-        **service.order(claim.work.target, claim.work.headers),
-        "mode": "verify",
-        "uploads": [["body", len(claim.body)]] if claim.body else [],
-        "claim": {
-            "status": claim.status,
-            "content_type": claim.headers.get("content-type", ""),
-            "seed": claim.seed.hex(),
-            "share_ppm": claim.share_ppm,
-        },
-    }
-    try:
-        script = await service.script(str(order["script"]), service.settings.wall_s)
-        _, body = await service.pool.run(order, script, claim.body + claim.result)
-    except Problem as problem:
-        return Verdict("cannot_tell", "unclear", f"{problem.code}: {problem.detail}"[:500])
-    return verdict_of(body)
-
-
 # -- in the worker ----------------------------------------------------------------------------------------------------
-
-
-def host_for(order: Mapping[str, Any], mrl: Any, fetch: Any, fonts: Any, options: dict[str, Any], rest: bytes) -> Any:
-    """The host behind the script for this kind of question; `rest` is what came with it behind the uploads."""
-    if order["mode"] == "verify":
-        from dservices.mediagen import verifying
-
-        return verifying.CheckHost(
-            mrl, order["headers"], fetch, fonts, claim={**order["claim"], "result": rest}, **options
-        )
-    from dservices.mediagen import estimating
-
-    return estimating.SketchHost(mrl, order["headers"], fetch, fonts, body_bytes=int(order["body_bytes"]), **options)
 
 
 def conclude(host: Any, script: Any, failure: Problem | None) -> bytes:
     """The answer once the script has run."""
     from dservices.mediagen import estimating
 
-    if not isinstance(host, estimating.SketchHost):
-        from dservices.mediagen import verifying
-
-        return verifying.conclude(host, failure)
     if failure is not None and failure.code not in estimating.PARTIAL:
         raise failure
     return estimating.answer_of(host, len(script.code), failure.code if failure is not None else None)

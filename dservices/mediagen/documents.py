@@ -4,27 +4,21 @@ encoder; no date and no random id in it, so the bytes repeat (G-1)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from dservices.mediagen.picture import CMYK, GRAY, Image, Picture, mode_of
+from dservices.mediagen.picture import CMYK, GRAY, Picture, mode_of
 from dservices.mediagen.saving import QUALITY, flattened
 
 
-def page_jpeg(image: Image, options: Mapping[str, Any]) -> bytes:
-    return bytes(image.jpegsave_buffer(Q=options["quality"] or QUALITY["pdf"], keep="none"))
-
-
-def write(
-    picture: Picture, options: Mapping[str, Any], encode: Callable[[Image, Mapping[str, Any]], bytes] | None = None
-) -> bytes:
-    """The document. `encode` makes a page's JPEG; a verifier gives back those of the document it looks at."""
+def write(picture: Picture, options: Mapping[str, Any]) -> bytes:
+    """The document."""
     bodies: list[bytes] = [b"<< /Type /Catalog /Pages 2 0 R >>", b""]
     kids = []
     for frame in picture.images:
         image = flattened(frame, picture.background)
         mode = mode_of(image)
-        jpeg = (encode or page_jpeg)(image, options)
+        jpeg = bytes(image.jpegsave_buffer(Q=options["quality"] or QUALITY["pdf"], keep="none"))
         space = {GRAY: b"/DeviceGray", CMYK: b"/DeviceCMYK"}.get(mode, b"/DeviceRGB")
         # libvips writes CMYK inverted, as Adobe's programs do; the page has to be told.
         decode = b" /Decode [1 0 1 0 1 0 1 0]" if mode == CMYK else b""

@@ -59,6 +59,8 @@ class Answer:
     body: bytes | None = None
     content_type: str | None = None
     cached: bool = True
+    format: str | None = None
+    """Of a picture that was encoded here; None of a text, or of a file passed on as it is."""
 
 
 class Host:
@@ -233,6 +235,7 @@ class Host:
         if name is None:
             self.answer.body, self.answer.content_type = data, content_type
             self.answer.cached = args["responsetype"] != "streamed"
+            self.answer.format = content_type.rpartition("/")[2]
             return
         self.write(name, data, content_type)
 
@@ -362,7 +365,7 @@ class Host:
             case "setPath":
                 path = args["path"]
                 data = self.read(path)
-                self.answer.body = data
+                self.answer.body, self.answer.format = data, None
                 self.answer.cached = args["type"] != "streamed"
                 self.answer.content_type = saving.CONTENT_TYPES.get(
                     loading.sniff(data) or "", "application/octet-stream"
@@ -392,7 +395,7 @@ class Host:
         data = text.encode("utf-8", "replace")
         if len(data) > limits.OUTPUT_MAX_BYTES:
             raise Problem(422, "output_too_large", f"the result has more than {limits.OUTPUT_MAX_BYTES} bytes")
-        self.answer.body = data
+        self.answer.body, self.answer.format = data, None
         self.answer.content_type = _header_value(content_type) + (
             "" if "charset" in content_type else "; charset=utf-8"
         )

@@ -198,16 +198,18 @@ class Pool:
         *,
         wall_s: float | None = None,
         spent_s: float = 0.0,
+        fetch: FetchForWorker | None = None,
     ) -> tuple[dict[str, Any], bytes]:
         """Sends one request with its script to a worker: (outcome, body). Problem for everything else. `spent_s` of its
-        time is over already."""
+        time is over already; `fetch` fetches for this request alone."""
+        fetch = fetch or self._fetch
         bound = min(self._wall_s, wall_s) if wall_s is not None else self._wall_s
         shared = Shared.of(upload) if upload else None
         try:
-            outcome, body = await self._run_once(order, script, shared, bound, spent_s)
+            outcome, body = await self._run_once(order, script, shared, bound, spent_s, fetch)
         except WorkerDied:  # it had died before it began: the request did not cause that
             try:
-                outcome, body = await self._run_once(order, script, shared, bound, spent_s)
+                outcome, body = await self._run_once(order, script, shared, bound, spent_s, fetch)
             except WorkerDied:
                 raise Problem(503, "busy", "no worker could be had; repeat later") from None
         if "problem" in outcome:
@@ -216,7 +218,13 @@ class Pool:
         return outcome, body
 
     async def _run_once(
-        self, order: Mapping[str, Any], script: bytes, upload: Shared | None, bound: float, spent_s: float
+        self,
+        order: Mapping[str, Any],
+        script: bytes,
+        upload: Shared | None,
+        bound: float,
+        spent_s: float,
+        fetch: FetchForWorker,
     ) -> tuple[dict[str, Any], bytes]:
         """One worker, one try. WorkerDied only if the worker ended before it began with the request."""
         if self._waiting >= limits.QUEUE_MAX:
@@ -229,7 +237,7 @@ class Pool:
         whole = False
         try:
             async with asyncio.timeout(max(0.0, bound - spent_s)):
-                outcome, body = await self._serve(worker, order, script, upload)
+                outcome, body = await self._serve(worker, order, script, upload, fetch)
             whole = True
         except TimeoutError:
             raise Problem(422, "work_timeout", f"the request took longer than {bound:g} s", limit_s=bound) from None
@@ -246,7 +254,7 @@ class Pool:
         return outcome, body
 
     async def _serve(
-        self, worker: Worker, order: Mapping[str, Any], script: bytes, upload: Shared | None
+        self, worker: Worker, order: Mapping[str, Any], script: bytes, upload: Shared | None, fetch: FetchForWorker
     ) -> tuple[dict[str, Any], bytes]:
         await worker.send({"run": order}, script, upload)
         while True:
@@ -259,7 +267,7 @@ class Pool:
                     await self._put(str(message["put"]), data, str(message["content_type"]))
                     await worker.send({"ok": True})
                 else:
-                    source = await self._fetch(str(message["fetch"]), str(message["purpose"]))
+                    source = await fetch(str(message["fetch"]), str(message["purpose"]))
                     if isinstance(source, bytes) and len(source) > INLINE_MAX_BYTES:
                         source = Shared.of(source)
                     if isinstance(source, bytes):

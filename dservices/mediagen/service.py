@@ -13,10 +13,11 @@ from cgn_sdk.dservice.fetch import Fetcher, FetchLimits
 from cgn_sdk.dservice.framework import Request, Response
 from cgn_sdk.dservice.problems import Problem
 
-from dservices.mediagen import limits, mrl
+from dservices.mediagen import limits, mrl, provenance
 from dservices.mediagen.channel import Shared
 from dservices.mediagen.consulting import Heads
-from dservices.mediagen.pool import Pool
+from dservices.mediagen.pool import FetchForWorker, Pool
+from dservices.mediagen.provenance import Reading
 from dservices.mediagen.settings import Settings
 from dservices.mediagen.sources import Source, Sources
 
@@ -105,25 +106,32 @@ class MediaGen:
             if request.method == "POST":
                 upload = await request.read(limits.SOURCE_MAX_BYTES)
                 order["uploads"] = [["body", len(upload)]] if upload else []
-            started_s = time.monotonic()
-            script = await self.script(str(order["script"]), wall_s)
-            spent_s = time.monotonic() - started_s
-            outcome, body = await self.pool.run(order, script, upload, wall_s=wall_s, spent_s=spent_s)
+            outcome, body = await self.made(order, upload, wall_s)
         finally:
             self._inside -= 1
-        return self._response(request, outcome, body)
+        return self.response(request.method, request.headers, outcome, body)
 
-    async def script(self, address: str, wall_s: float) -> bytes:
+    async def made(self, order: Mapping[str, Any], upload: bytes, wall_s: float) -> tuple[dict[str, Any], bytes]:
+        """What a worker makes of an order and the sources of the moment: (outcome, body)."""
+        reading = Reading(self._fetch, self.sources)
+        started_s = time.monotonic()
+        script = await self.script(str(order["script"]), wall_s, reading.fetch)
+        spent_s = time.monotonic() - started_s
+        outcome, body = await self.pool.run(order, script, upload, wall_s=wall_s, spent_s=spent_s, fetch=reading.fetch)
+        return {**outcome, "sources_digest": await reading.digest()}, body
+
+    async def script(self, address: str, wall_s: float, fetch: FetchForWorker | None = None) -> bytes:
         """Fetched before a worker is taken: a slow origin of a script keeps nobody else waiting."""
         try:
             async with asyncio.timeout(wall_s):
-                script = await self._fetch(address, "script")
+                script = await (fetch or self._fetch)(address, "script")
         except TimeoutError:
             raise Problem(422, "work_timeout", f"the request took longer than {wall_s:g} s", limit_s=wall_s) from None
         return script.read() if isinstance(script, Shared) else script
 
     @staticmethod
-    def _response(request: Request, outcome: dict[str, Any], body: bytes) -> Response:
+    def response(method: str, asked: Mapping[str, str], outcome: Mapping[str, Any], body: bytes) -> Response:
+        """The answer to a request with this method and these headers."""
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {
             "Cache-Control": f"public, max-age={MAX_AGE_S}" if outcome["cached"] else "no-store",
@@ -137,9 +145,13 @@ class MediaGen:
             "Sources": str(outcome["sources"]),
             "Source-Bytes": str(outcome["source_bytes"]),
             "Steps": str(outcome["steps"]),
+            provenance.SOURCES: outcome["sources_digest"],
+            provenance.ENGINE: outcome["engine"],
         }
+        if outcome["format"]:
+            metadata[provenance.FORMAT] = outcome["format"]
         if outcome["printed"]:
             metadata["Log"] = " | ".join(outcome["printed"])
-        if request.method != "POST" and tag in request.headers.get("if-none-match", ""):
+        if method != "POST" and tag in asked.get("if-none-match", ""):
             return Response(304, {k: v for k, v in headers.items() if k != "Content-Type"}, b"", metadata)
         return Response(outcome["status"], headers, body, metadata)

@@ -38,7 +38,6 @@ VERIFY_EVERY_S = 30.0
 """Large sealed memory is compared with its digest at most this often: 3 MB cost 1.7 ms, and only hardware can change
 it."""
 
-DIGEST_DELAY_S = 0.2
 _DECIDING = frozenset({"cache-control", "pragma", "expires", "vary", "etag", "last-modified", "date", "age"})
 """Header fields that `caching` reads; the others are not kept."""
 
@@ -84,7 +83,6 @@ class Sources:
         self._fetcher, self._cache_bytes, self._verify_every_s = fetcher, cache_bytes, verify_every_s
         self._monotonic, self._wall = monotonic, wall
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
         self.held_bytes = 0
         self.counts = Counts()
 
@@ -108,14 +106,21 @@ class Sources:
             self._entries.move_to_end(url)
         return body
 
+    async def digest(self, url: str, body: Source) -> bytes:
+        """SHA-256 of bytes that `get` gave for the address; once for those that are kept."""
+        entry = self._entries.get(url)
+        if entry is None or entry.body is not body:
+            return await asyncio.to_thread(_digest, body) if isinstance(body, Shared) else _digest(body)
+        if not entry.digest:
+            entry.digest = await asyncio.to_thread(_digest, body)
+        return entry.digest
+
     def forget(self, url: str) -> None:
         """An upload to the address makes what was kept of it void (RFC 9111, 4.4)."""
         if (entry := self._entries.pop(url, None)) is not None:
             self.held_bytes -= entry.cost
 
     def clear(self) -> None:
-        for task in self._tasks:
-            task.cancel()
         self._entries.clear()
         self.held_bytes = 0
 
@@ -189,11 +194,7 @@ class Sources:
             return body
         headers = {name: value for name, value in answer.headers.items() if name in _DECIDING}
         entry = _Entry(body, headers, kept, b"", self._monotonic())
-        if isinstance(body, Shared):  # nobody waits for the digest of a large one
-            task = asyncio.get_running_loop().create_task(_note_digest(entry, body))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        else:
+        if not isinstance(body, Shared):  # that of a large one is taken beside the work: `digest`
             entry.digest = _digest(body)
         self.forget(url)
         self._entries[url] = entry
@@ -236,11 +237,6 @@ class _Sink:
             return b"".join(self._parts)
         self._shared.seal()
         return self._shared
-
-
-async def _note_digest(entry: _Entry, body: Shared) -> None:
-    await asyncio.sleep(DIGEST_DELAY_S)  # the request that brought it comes first
-    entry.digest = await asyncio.to_thread(_digest, body)
 
 
 def _digest(body: Source) -> bytes:

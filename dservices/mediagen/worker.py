@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from dservices.mediagen import confinement
@@ -55,21 +56,24 @@ class Runner:
             lettering,
             loading,
             operations,
+            provenance,
             saving,
             scripts,
             shaping,
+            vectors,
         )
 
         # libvips counts SVG among what VIPS_BLOCK_UNTRUSTED switches off; G-6 wants it read, and it draws the shapes.
         pyvips.operation_block_set("VipsForeignLoadSvg", False)
         pyvips.cache_set_max(0)  # one request's pictures must not stay for the next
         self._channel, self._status = channel, status
+        self._engine = provenance.engine()
         self._fonts = fonts.Fonts(_path(os.environ.get("CGN_MEDIAGEN_FONTS")))
         self._fonts.install()
         self._table = host.script_table()
         self._scripts = scripts.Scripts()
         self._used: list[Any] = []
-        self._consulted = False
+        self._estimated = False
         self.spent = False
         self.waiting: Callable[[int], bool] | None = None
         """Whether a frame has come within so many milliseconds; set by `main`, where there is a real channel."""
@@ -87,7 +91,7 @@ class Runner:
             elif len(self._fresh) < CONTEXTS_AHEAD:
                 self._fresh.append(engine.Context(self._table))
             else:
-                if self._consulted:
+                if self._estimated:
                     from dservices.mediagen import estimating
 
                     estimating.speed().refresh()
@@ -106,8 +110,11 @@ class Runner:
         """One request: (outcome, body). The script comes with it, or is fetched."""
         from cgn_sdk.dservice.problems import Problem
 
+        from dservices.mediagen import vectors
+
         try:
-            return self._run(order, upload, script)
+            with vectors.without() if order.get("portable") else nullcontext():
+                return self._run(order, upload, script)
         except Problem as problem:
             problem.__traceback__ = problem.__context__ = None  # the same here: see `Host`
             return {"problem": [problem.status, problem.code, problem.detail, problem.facts]}, b""
@@ -134,13 +141,17 @@ class Runner:
         for name, size in order.get("uploads", ()):
             uploads[name] = upload[position : position + size]
             position += size
-        options = {"locate": script.locate, "put": self._put, "uploads": uploads}
-        consulted = order.get("mode")  # asked about a request instead of doing it
-        if consulted:
-            from dservices.mediagen import consulting
+        # Work that is done again to be compared puts nothing anywhere.
+        put = _put_nothing if order.get("mode") == "again" else self._put
+        options: dict[str, Any] = {"locate": script.locate, "put": put, "uploads": uploads}
+        estimated = order.get("mode") == "estimate"  # asked about a request instead of doing it
+        if estimated:
+            from dservices.mediagen.estimating import SketchHost
 
-            self._consulted = True
-            host = consulting.host_for(order, mrl, self._fetch, self._fonts, options, upload[position:])
+            self._estimated = True
+            host: Host = SketchHost(
+                mrl, order["headers"], self._fetch, self._fonts, body_bytes=int(order["body_bytes"]), **options
+            )
         else:
             host = Host(mrl, order["headers"], self._fetch, self._fonts, **options)
 
@@ -162,8 +173,10 @@ class Runner:
             failure = None if "done" in report else _failed(report, host, script, mrl.function)
         finally:
             self._used.append(context)  # closed when nobody waits
-        if consulted:
-            return {"consulted": True}, consulting.conclude(host, script, failure)
+        if estimated:
+            from dservices.mediagen import consulting
+
+            return {"estimated": True}, consulting.conclude(host, script, failure)
         if failure is not None:
             raise failure
         answer = host.answer
@@ -182,6 +195,8 @@ class Runner:
             "sources": host.sources,
             "source_bytes": host.source_bytes,
             "steps": host.steps,
+            "format": answer.format,
+            "engine": self._engine,
         }, answer.body
 
     def _fetch(self, address: str, purpose: str) -> Data:
@@ -200,6 +215,10 @@ class Runner:
         message, _ = self._channel.receive()
         self._status.note(PHASE_HOST)
         _raise(message)
+
+
+def _put_nothing(address: str, data: bytes, content_type: str) -> None:
+    pass
 
 
 def _raise(message: Mapping[str, Any]) -> None:

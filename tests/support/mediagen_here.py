@@ -1,22 +1,20 @@
-"""MediaGen's work and its verifier in this process, over a folder of sources: what a worker does, without the worker.
+"""MediaGen's work in this process, over a folder of sources: what a worker does, without the worker.
 
-For benchmarks and tests that make and judge many results. Set VIPS_CONCURRENCY=1 before Python starts, as workers have it.
+For benchmarks and tests that make many results, false ones too. Set VIPS_CONCURRENCY=1 before Python starts, as workers have it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
-from cgn_sdk.dservice.verdicts import Verdict, verdict_of
-
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 
-from dservices.mediagen import engine, fonts, host, scripts, verifying
+from dservices.mediagen import engine, fonts, host, scripts
 from dservices.mediagen.mrl import Mrl
+from dservices.mediagen.picture import Picture
 
 ADDRESS = "http://trial.invalid/trial.ms"
 
@@ -26,11 +24,11 @@ class Here:
         import pyvips
 
         pyvips.cache_set_max(0)
-        self._sources, self._fonts, self._table = sources, fonts.Fonts(None), host.script_table()
+        self.folder, self._fonts, self._table = sources, fonts.Fonts(None), host.script_table()
         self._fonts.install()
 
     def fetch(self, address: str, purpose: str) -> bytes:
-        return (self._sources / address.rpartition("/")[2]).read_bytes()
+        return (self.folder / address.rpartition("/")[2]).read_bytes()
 
     def _run(self, body: str, make: Any) -> tuple[Any, Any]:
         text = f"function main() {{ var m = new Media(); {body} }}"
@@ -52,32 +50,22 @@ class Here:
             raise failure
         return made.answer.body, made.answer.content_type, time.process_time_ns() - started
 
-    def capture(self, body: str) -> tuple[Any, dict[str, Any]]:
+    def capture(self, body: str) -> tuple[Picture, dict[str, Any]]:
         """(the picture that is saved, the options)."""
-        made, failure = self._run(body, lambda *a, **o: verifying._Capture(*a, data={}, **o))
+        made, failure = self._run(body, Capture)
         if failure is not None:
             raise failure
         return made.saved
 
-    def verify(
-        self,
-        body: str,
-        result: bytes,
-        content_type: str,
-        *,
-        share: float = 4.0,
-        seed: bytes = bytes(32),
-        status: int = 200,
-    ) -> tuple[Verdict, int]:
-        """(verdict, CPU nanoseconds)."""
-        claim = {
-            "status": status, "content_type": content_type, "seed": seed.hex(), "share_ppm": round(share * 1e6), "result": result,
-        }  # fmt: skip
-        started = time.process_time_ns()
-        made, failure = self._run(body, lambda *a, **o: verifying.CheckHost(*a, claim=claim, **o))
-        verdict = verdict_of(verifying.conclude(made, failure))
-        return verdict, time.process_time_ns() - started
 
+class Capture(host.Host):
+    """A host that keeps what would be the answer instead of encoding it."""
 
-def shown(verdict: Verdict) -> str:
-    return json.dumps(verdict.document())
+    saved: tuple[Picture, dict[str, Any]]
+
+    def _save(self, picture: Picture, args: dict[str, Any]) -> None:
+        if args["name"] is not None:
+            super()._save(picture, args)
+            return
+        self.saved = (picture, args)
+        self.answer.body, self.answer.content_type = b"", None

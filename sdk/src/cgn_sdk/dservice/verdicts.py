@@ -2,26 +2,28 @@
 
     POST /_cgn/verify
     {"work": {"method": "GET", "target": "/mgen/io?…", "headers": {}, "body_bytes": "0"}, "status": "200",
-     "headers": {"content-type": "image/jpeg"}, "seed": "<64 hexadecimal digits>", "share_ppm": "100000",
-     "sizes": ["0", "64000"]}
+     "headers": {"content-type": "image/jpeg", "cgn-meta-format": "jpeg"}, "depth": "exact", "sizes": ["0", "64000"]}
     <line feed> <the work's request body> <the result>
 
     200
-    {"answer": "disagree", "reason": "pixels", "detail": "…", "checks": ["structure", "head", "whole"]}
+    {"answer": "disagree", "reason": "bytes", "detail": "…", "checks": ["screen", "again"]}
 
-The first line is JSON, `sizes` are the lengths of the two parts behind it. `seed` comes from the asker after the
-result is fixed, so that whoever made the result could not know where the verifier looks. `share_ppm` is what verifying
-may cost as a share of what the work costs, in millionths; a verifier that cannot make sure within it says so.
+The first line is JSON, `sizes` are the lengths of the two parts behind it. `headers` are all that the DService's
+response had, its `CGN-Meta-` fields among them. `depth` says how closely to look:
+
+* `screen`: so cheap beside the work that every result can be looked at. It never agrees.
+* `exact`: whatever it takes to be sure, usually the work itself. For results that were drawn (`sampling`).
 
 Answers: `agree` (what was checked covers the whole result), `disagree` (an honest miner would not have sent this;
 `reason` is a word, `detail` a sentence), `cannot_tell` (nothing wrong was found, or nothing could be looked at, for
-`reason`). A verifier never disagrees because it failed itself: that is `cannot_tell`. Pure: encodes, decodes, checks.
+`reason`). A verifier never disagrees because it failed itself: that is `cannot_tell`. Only `agree` is a pass: whoever
+asks has a result that was drawn and not agreed to made again by somebody else, but accuses nobody over `cannot_tell`.
+Pure: encodes, decodes, checks.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -34,25 +36,20 @@ CLAIM_LINE_MAX_BYTES = 2 * ASK_MAX_BYTES
 """The first line: a question as for an estimate and the response's headers."""
 RESULT_MAX_BYTES = 256 << 20
 """Request body and result together: a verifier keeps both in memory."""
-SHARE_PPM_DEFAULT = 100_000
-"""A tenth: verifying must cost far less than doing (T-7)."""
-SHARE_PPM_MAX = 4_000_000
-"""Beyond the work itself only a trial is of use."""
-_SEED = re.compile(r"[0-9a-f]{64}")
 
 Answer = Literal["agree", "disagree", "cannot_tell"]
+Depth = Literal["screen", "exact"]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A result, what it claims to be the result of, and how to look at it. `seed` has 32 bytes."""
+    """A result, what it claims to be the result of, and how closely to look at it. Header names are lower-case."""
 
     work: Work
     result: bytes
-    seed: bytes
+    depth: Depth = "exact"
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    share_ppm: int = SHARE_PPM_DEFAULT
     body: bytes = b""
     """The work's own request body."""
 
@@ -62,8 +59,7 @@ class Claim:
             "work": self.work.document(),
             "status": str(self.status),
             "headers": dict(self.headers),
-            "seed": self.seed.hex(),
-            "share_ppm": str(self.share_ppm),
+            "depth": self.depth,
             "sizes": [str(len(self.body)), str(len(self.result))],
         }
         return json.dumps(line).encode() + b"\n" + self.body + self.result
@@ -92,11 +88,11 @@ def claim_of(data: bytes) -> Claim:
         raise Problem(400, "bad_question", f"the first line must be JSON of at most {CLAIM_LINE_MAX_BYTES} bytes")
     document = object_of(line)
     start = len(line) + 1
-    work, headers, seed = document.get("work"), document.get("headers", {}), document.get("seed")
+    work, headers, depth = document.get("work"), document.get("headers", {}), document.get("depth")
     if not isinstance(work, dict):
         raise Problem(400, "bad_question", "work must be an object", parameter="work")
-    if not (isinstance(seed, str) and _SEED.fullmatch(seed)):
-        raise Problem(400, "bad_question", "seed must be 64 hexadecimal digits, lower case", parameter="seed")
+    if depth not in ("screen", "exact"):
+        raise Problem(400, "bad_question", "depth must be screen or exact", parameter="depth")
     if (
         not isinstance(headers, dict)
         or len(headers) > HEADERS_MAX
@@ -105,13 +101,10 @@ def claim_of(data: bytes) -> Claim:
         raise Problem(
             400, "bad_question", f"headers must be at most {HEADERS_MAX} names with text", parameter="headers"
         )
-    status, share_ppm = integer(document, "status"), integer(document, "share_ppm", optional=True)
-    share_ppm = SHARE_PPM_DEFAULT if share_ppm is None else share_ppm
+    status = integer(document, "status")
     assert status is not None
     if not 100 <= status <= 599:
         raise Problem(400, "bad_question", "status must be an HTTP status", parameter="status")
-    if not 1 <= share_ppm <= SHARE_PPM_MAX:
-        raise Problem(400, "bad_question", f"share_ppm must be 1 to {SHARE_PPM_MAX}", parameter="share_ppm")
     sizes = document.get("sizes")
     if not (isinstance(sizes, list) and len(sizes) == 2):
         raise Problem(400, "bad_question", "sizes must be two lengths", parameter="sizes")
@@ -122,10 +115,9 @@ def claim_of(data: bytes) -> Claim:
     return Claim(
         work_of(work),
         data[cut:],
-        bytes.fromhex(seed),
+        depth,
         status,
         {name.lower(): value for name, value in headers.items()},
-        share_ppm,
         data[start:cut],
     )
 

@@ -14,17 +14,16 @@ from cgn_sdk.dservice.verdicts import Claim, Verdict, claim_of, verdict_of
 CLAIM = Claim(
     Work("POST", "/mgen/io?script=x", {"accept": "a\nb"}, 4),
     b"result\n",
-    bytes(range(32)),
+    "screen",
     201,
     {"content-type": "image/jpeg"},
-    50_000,
     b"\n\0up",
 )
 
 
 def test_a_claim_and_a_verdict_survive_the_wire() -> None:
     assert claim_of(CLAIM.encoded()) == CLAIM
-    verdict = Verdict("disagree", "pixels", "text", ("structure", "head"))
+    verdict = Verdict("disagree", "pixels", "text", ("screen", "again"))
     assert verdict_of(json.dumps(verdict.document()).encode()) == verdict
 
 
@@ -38,16 +37,14 @@ def with_line(**changes: object) -> bytes:
     [
         ({"work": []}, "work"),
         ({"work": {}}, "target"),
-        ({"seed": ""}, "seed"),
-        ({"seed": "A" * 64}, "seed"),
-        ({"seed": "a" * 65}, "seed"),
-        ({"seed": None}, "seed"),
         ({"headers": {"a": []}}, "headers"),
+        ({"depth": ""}, "depth"),
+        ({"depth": "Exact"}, "depth"),
+        ({"depth": None}, "depth"),
+        ({"depth": ["exact"]}, "depth"),
         ({"status": "99"}, "status"),
         ({"status": 200}, "status"),
         ({"status": None}, "status"),
-        ({"share_ppm": "0"}, "share_ppm"),
-        ({"share_ppm": str(verdicts.SHARE_PPM_MAX + 1)}, "share_ppm"),
         ({"sizes": ["4", "6"]}, "sizes"),
         ({"sizes": ["4", "8"]}, "sizes"),
         ({"sizes": ["4"]}, "sizes"),
@@ -85,7 +82,7 @@ async def test_the_route(tmp_path: Path) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as session:
         async with session.post(f"http://d{verdicts.PATH}", data=CLAIM.encoded()) as answer:
             assert (answer.status, verdict_of(await answer.read()).answer) == (200, "agree")
-        async with session.post(f"http://d{verdicts.PATH}", data=with_line(share_ppm="7")) as answer:
+        async with session.post(f"http://d{verdicts.PATH}", data=with_line(status="202")) as answer:
             assert verdict_of(await answer.read()).answer == "disagree"
         async with session.post(f"http://d{verdicts.PATH}", data=b"{}") as answer:
             assert answer.status == 400

@@ -1,0 +1,54 @@
+"""What a result was made from and with, said in few bytes (G-8): so that a verifier knows whether it looks at the same.
+
+* `Sources-Digest`: a digest over all scripts and sources the request has read, taken beside the work. Whoever does the
+  work again and reads other bytes cannot judge the result: a source has changed, or its origin tells different things
+  to different people.
+* `Engine`: version of the service, of libvips, kind of processor. Rounding may differ between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import tomllib
+from importlib import resources
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dservices.mediagen.pool import FetchForWorker
+    from dservices.mediagen.sources import Source, Sources
+
+SOURCES, ENGINE, FORMAT = "Sources-Digest", "Engine", "Format"
+"""Names of the metadata fields; the last is the format of a picture that this service encoded itself."""
+
+
+def engine() -> str:
+    """Version of the service, of libvips, kind of processor."""
+    import platform
+
+    import pyvips
+
+    descriptor = tomllib.loads(resources.files("dservices.mediagen").joinpath("dservice.toml").read_text("utf-8"))
+    libvips = ".".join(str(pyvips.version(part)) for part in range(3))
+    return f"{descriptor['dservice']['version']} libvips-{libvips} {platform.machine()}"
+
+
+class Reading:
+    """Fetches for one request and notes what came; `sources` knows the digests of what it keeps."""
+
+    def __init__(self, fetch: FetchForWorker, sources: Sources) -> None:
+        self._fetch, self._sources = fetch, sources
+        self._read: list[tuple[str, asyncio.Task[bytes]]] = []
+
+    async def fetch(self, address: str, purpose: str) -> Source:
+        source = await self._fetch(address, purpose)
+        self._read.append((address, asyncio.get_running_loop().create_task(self._sources.digest(address, source))))
+        return source
+
+    async def digest(self) -> str:
+        """64 hexadecimal digits over the addresses and the bytes read at each, in no order."""
+        read = {(address, await task) for address, task in self._read}
+        whole = hashlib.sha256(b"mediagen/sources/1\0")
+        for address, digest in sorted(read):
+            whole.update(hashlib.sha256(address.encode()).digest() + digest)
+        return whole.hexdigest()
