@@ -45,6 +45,7 @@ CASES = {
     "pdf": "m.load(name @ 'd.pdf', frames @ '1-2', dpi @ 60); m.save(type @ 'pdf', title @ 'Two pages');",
     "card": "m.makeCanvas(xs @ 300, ys @ 200, fillColor @ 0x335577); m.drawText(text @ 'Card', size @ 40); m.save(type @ 'png');",
     "text": "m.load(name @ 'p.jpg'); resp.setObject(new TextResponse('It is ' + m.getWidth()));",
+    "clock and chance": "resp.setObject(new TextResponse([Date.now(), Math.random(), Math.random(), Math.sin(1e9), Math.pow(1.1, 77)].join()));",
     "as it is": "resp.setPath('p.jpg');",
     "broken, as it is": "resp.setPath('broken.jpg');",
 }  # fmt: skip
