@@ -29,6 +29,12 @@ SPOOL_RECORD_MAX_BYTES: Final = 512 * 1024
 SPOOL_SEGMENT_BYTES: Final = 16 * 1024 * 1024
 """A segment is cut off whole once its rows are in the store; this is what stays on disk at least."""
 
+SPOOL_ZEROED_BYTES: Final = 1024 * 1024
+"""Room written ahead of the rows, at once: about 300 rows, and a millisecond or two of the disk."""
+
+SPOOL_DIRECT_BYTES: Final = 256 * 1024
+"""Groups up to this length go past the kernel's cache: beyond, the copy it saves is no longer what counts."""
+
 SPOOL_MAX_BYTES: Final = 4 * 1024 * 1024 * 1024
 """Default bound of the spool: a day of 20 rows/s, or 20 minutes at 1,000 rows/s, of a store that is away."""
 

@@ -24,7 +24,6 @@ import fcntl
 import os
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,10 +38,10 @@ from ledger import limits
 from ledger.core import spool_format
 from ledger.core.spool_format import SpoolDamaged
 from ledger.port import Conflict, Store, StoreError
+from ledger.segment_file import NO_ROOM, Fatal, SegmentFile
 
 __all__ = ["Record", "Shipper", "Spool", "SpoolBroken", "SpoolDamaged", "SpoolFull"]
 
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SUFFIX: Final = ".spool"
 
 
@@ -116,7 +115,7 @@ class Spool:
         self._parsed: tuple[tuple[Path, int] | None, list[bytes]] = (None, [])
         self._closing = False
         self._broken: BaseException | None = None
-        self._file = -1
+        self._file: SegmentFile | None = None
         self._lock = -1
         self._folder_fd = -1
         self._thread = threading.Thread(target=self._write_groups, name="spool", daemon=True)
@@ -175,7 +174,7 @@ class Spool:
             elif self._bytes + self._waiting_bytes + size + spool_format.GROUP_HEADER_BYTES > self._max_bytes:
                 error = SpoolFull(f"the spool holds {self._bytes} bytes of {self._max_bytes}")
             else:
-                if alone and self._is_quick_and_idle():
+                if alone and self._is_quick_and_idle(size):
                     here.append(_Waiting(data, item, answer))
                 else:
                     if not self._gathered:
@@ -198,10 +197,12 @@ class Spool:
         if broken is not None:
             self._answer(group, SpoolBroken(f"the spool's disk failed: {broken}"))
 
-    def _is_quick_and_idle(self) -> bool:
-        """Whether the thread holds nothing, has told of all it wrote, and the disk's last syncs were quick."""
+    def _is_quick_and_idle(self, size: int) -> bool:
+        """Whether the thread holds nothing, has told of all it wrote, has made room for so many bytes, and the disk's
+        last syncs were quick."""
         is_idle = self._waiting_bytes == 0 and self._durable == self._next - 1
-        return is_idle and self._quick_syncs >= limits.SPOOL_QUICK_SYNCS
+        is_ready = self._file is not None and self._file.is_ready_for(spool_format.GROUP_HEADER_BYTES + size)
+        return is_idle and is_ready and self._quick_syncs >= limits.SPOOL_QUICK_SYNCS
 
     def _write_here(self, group: list[_Waiting]) -> None:
         try:
@@ -266,8 +267,8 @@ class Spool:
             await asyncio.to_thread(self._thread.join)
         if self._broken is None and self._cut == self._durable:
             _unlink_all([segment.path for segment in self._segments])
-        elif self._broken is None and self._file >= 0:
-            _trim(self._file)
+        elif self._broken is None and self._file is not None:
+            self._file.trim()
         self._close_files()
 
     # --- at the start ---
@@ -310,24 +311,15 @@ class Spool:
 
     def _open_segment(self) -> None:
         """Begins the newest segment. Raises OSError and leaves nothing behind when there is no room."""
-        if self._file >= 0:
-            _trim(self._file)  # first: only the newest segment may have an end that was reserved and never written
+        before = self._file
+        if before is not None:
+            before.trim()  # first: only the newest segment may have an end that was reserved and never written
         path = self._folder / f"{self._next:020d}{_SUFFIX}"
         header = spool_format.segment_header(self._next)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            _write_all(file, header)
-            _reserve(file, len(header), min(self._segment_bytes, self._max_bytes - self._bytes))
-            os.fsync(file)
-            os.fsync(self._folder_fd)
-        except OSError:
-            os.close(file)
-            with contextlib.suppress(OSError):
-                path.unlink()
-            raise
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = file
+        room_bytes = min(self._segment_bytes, self._max_bytes - self._bytes)
+        self._file = SegmentFile.create(path, self._folder_fd, header, room_bytes)
+        if before is not None:
+            before.close()
         with self._lock_state:
             self._segments.append(_Segment(path, self._next, 0, len(header)))
             self._bytes += len(header)
@@ -369,15 +361,8 @@ class Spool:
             segment = self._segments[-1]
         first = self._next
         data = spool_format.encode_group(first, [waiting.data for waiting in group])
-        try:
-            _write_all(self._file, data)
-        except OSError as error:
-            if error.errno in _NO_ROOM:
-                _restore(self._file, segment.size)
-            raise
-        began_ns = time.monotonic_ns()
-        _sync(self._file)
-        is_quick = time.monotonic_ns() - began_ns < limits.SPOOL_QUICK_SYNC_NS
+        assert self._file is not None
+        is_quick = self._file.append(data) < limits.SPOOL_QUICK_SYNC_NS
         self._quick_syncs = self._quick_syncs + 1 if is_quick else 0
         with self._lock_state:
             self._next += len(group)
@@ -389,7 +374,7 @@ class Spool:
 
     def _refuse(self, group: list[_Waiting], error: Exception) -> bool:
         """Answers a group that was not written. Returns whether the spool lives on."""
-        if isinstance(error, OSError) and error.errno in _NO_ROOM and not isinstance(error, _Fatal):
+        if isinstance(error, OSError) and error.errno in NO_ROOM and not isinstance(error, Fatal):
             with self._lock_state:
                 self._waiting_bytes -= _size_of(group)
             self._tell(self._answer, group, SpoolFull(f"the spool's disk is full: {error}"))
@@ -457,52 +442,12 @@ class Spool:
         return self._parsed[1]
 
     def _close_files(self) -> None:
-        for descriptor in (self._file, self._folder_fd, self._lock):
+        if self._file is not None:
+            self._file.close()
+        for descriptor in (self._folder_fd, self._lock):
             if descriptor >= 0:
                 os.close(descriptor)
-        self._file = self._folder_fd = self._lock = -1
-
-
-class _Fatal(OSError):
-    """An error after which the file's content is not known."""
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _sync(file: int) -> None:
-    try:
-        os.fdatasync(file)
-    except OSError as error:
-        raise _Fatal(error.errno, f"fdatasync failed: {error.strerror}") from error
-
-
-def _restore(file: int, size: int) -> None:
-    """Takes a half-written group back, durably: a refused row must not come back after a crash."""
-    try:
-        os.ftruncate(file, size)
-        os.lseek(file, size, os.SEEK_SET)
-    except OSError as error:
-        raise _Fatal(error.errno, f"a refused group could not be taken back: {error.strerror}") from error
-    _sync(file)
-
-
-def _reserve(file: int, used: int, size: int) -> None:
-    """Gives the segment its room at once: a group that does not lengthen the file is synced in three quarters of the
-    time (docs/benchmarks.md). Where there is no such room, or no such call, the file grows as it is written."""
-    try:
-        os.posix_fallocate(file, 0, size)
-    except OSError:
-        os.ftruncate(file, used)
-
-
-def _trim(file: int) -> None:
-    """Takes back what was reserved and not written."""
-    os.ftruncate(file, os.lseek(file, 0, os.SEEK_CUR))
-    os.fsync(file)
+        self._folder_fd = self._lock = -1
 
 
 def _size_of(group: Sequence[_Waiting]) -> int:
@@ -608,12 +553,10 @@ def keep_refused(folder: Path) -> Callable[[Record, Exception], None]:
     def keep(record: Record, error: Exception) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / f"{record.sequence:020d}.json"
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            _write_all(file, record.data)
-            os.fsync(file)
-        finally:
-            os.close(file)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(record.data)
+            file.flush()
+            os.fsync(file.fileno())
         path.with_suffix(".reason").write_text(f"{error}\n")
 
     return keep
