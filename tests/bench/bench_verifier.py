@@ -31,7 +31,8 @@ from typing import Any
 
 os.environ["VIPS_CONCURRENCY"] = "1"
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests/support")]
+BESIDE = [str(Path(__file__).parent), str(ROOT / "tests/support")]
+sys.path[:0] = BESIDE
 
 import bench_estimator  # noqa: E402
 from cgn_sdk.dservice import verdicts  # noqa: E402
@@ -71,7 +72,7 @@ def main() -> int:
     parser.add_argument("--tampered", type=int, default=255)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    paths = [str(ROOT), *sys.path[:2]]
+    paths = [str(ROOT), *BESIDE]
     subprocess.run([sys.executable, "-c", SOURCES_ONLY, *paths], check=True)
     here, trial = Here(bench_estimator.SOURCES), Trial(bench_estimator.SOURCES)
     try:
