@@ -84,9 +84,11 @@ class Shared:
             os.close(descriptor)
 
 
-def frame(message: Mapping[str, Any], blob: bytes, descriptors: int) -> bytes:
+def frame(message: Mapping[str, Any], blob: bytes, descriptors: int) -> list[bytes]:
+    """In pieces that can leave with one call: head and text, then the blob."""
     text = json.dumps(message).encode()
-    return FRAME.pack(len(text), len(blob), descriptors) + text + (blob if len(blob) <= INLINE_MAX_BYTES else b"")
+    head = FRAME.pack(len(text), len(blob), descriptors) + text
+    return [head, blob] if blob else [head]
 
 
 class FrontEnd:
@@ -99,21 +101,21 @@ class FrontEnd:
 
     async def send(self, message: Mapping[str, Any], blob: bytes = b"", shared: Shared | None = None) -> None:
         loop = asyncio.get_running_loop()
-        data = frame(message, blob, 1 if shared is not None else 0)
+        pieces = frame(message, blob, 1 if shared is not None else 0)
         rights = []
         if shared is not None:
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [shared.descriptor]))]
         try:
             try:
-                sent = self._socket.sendmsg([data], rights)
+                sent = self._socket.sendmsg(pieces, rights)
             except BlockingIOError:
                 # The worker has read everything before it asks again, so this is a worker that floods: not worth
                 # waiting.
                 raise ChannelClosed from None
-            if sent < len(data):
-                await loop.sock_sendall(self._socket, memoryview(data)[sent:])
-            if len(blob) > INLINE_MAX_BYTES:
-                await loop.sock_sendall(self._socket, blob)
+            for piece in pieces:
+                if sent < len(piece):
+                    await loop.sock_sendall(self._socket, memoryview(piece)[sent:])
+                sent = max(0, sent - len(piece))
         except OSError:
             raise ChannelClosed from None
 
@@ -174,9 +176,12 @@ class WorkerEnd:
         return bool(self._poll.poll(timeout_ms))
 
     def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
-        self._socket.sendall(frame(message, blob, 0))
-        if len(blob) > INLINE_MAX_BYTES:
-            self._socket.sendall(blob)
+        pieces = frame(message, blob, 0)
+        sent = os.writev(self._socket.fileno(), pieces)  # sendmsg could send descriptors: a worker may not call it
+        for piece in pieces:
+            if sent < len(piece):
+                self._socket.sendall(memoryview(piece)[sent:])
+            sent = max(0, sent - len(piece))
 
     def receive(self) -> tuple[dict[str, Any], Data]:
         """The message and what came with it: bytes, or a mapping of what the front shares."""

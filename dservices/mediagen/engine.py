@@ -116,13 +116,14 @@ def _source(name: str) -> str:
 
 @functools.cache
 def _code(table: str) -> tuple[str, dict[str, str]]:
-    """The prelude over this table of names (JSON), and its parts by name."""
+    """The prelude over these names (JSON of `host.script_table`), and its parts by name."""
     names = json.loads(table)
-    methods = f"|{'|'.join(names.pop('methods'))}|"
-    globals_ = [text for part, listed in PARTS.items() for name in listed for text in (name, part)]
-    core = f"{_source('core')}({limits.CALL_MAX_CHARS}, {json.dumps(methods)}, {globals_}, {list(REMOVED_GLOBALS)})"
+    methods = f"|{'|'.join(names['methods'])}|"
+    lazy = [text for part, listed in PARTS.items() for name in listed for text in (name, part)]
+    core = f"{_source('core')}({limits.CALL_MAX_CHARS}, {json.dumps(methods)}, {lazy}, {list(REMOVED_GLOBALS)})"
     parts = {
-        part: f"(tools => {_source(part)}(tools, {json.dumps(names)}))\n//# sourceURL=mediascript" for part in PARTS
+        part: f"(tools => {_source(part)}(tools, {json.dumps(names.get(part))}))\n//# sourceURL=mediascript"
+        for part in PARTS
     }
     return f"{core}\n//# sourceURL=mediascript", parts
 

@@ -431,17 +431,14 @@ def _header_value(text: str) -> str:
 
 
 def script_table() -> dict[str, Any]:
-    """What the prelude needs to know: names of methods and tags."""
+    """What the prelude needs to know: the names of Media's methods, and names of methods and tags by part."""
     from dservices.mediagen import tags
 
     return {
-        "version": catalogue.VERSION,
         "methods": list(MEDIA),
-        "req": list(REQ),
-        "resp": list(RESP),
-        "profile": list(PROFILE),
-        "file": list(catalogue.FILE),
-        "zip": list(catalogue.ZIP),
-        "IPTC": list(tags.IPTC),
-        "Exif": list(tags.EXIF),
+        "answers": {"resp": list(RESP)},
+        "files": {"file": list(catalogue.FILE), "zip": list(catalogue.ZIP)},
+        "metadata": {"IPTC": list(tags.IPTC), "Exif": list(tags.EXIF)},
+        "profiles": {"profile": list(PROFILE)},
+        "request": {"req": list(REQ), "version": catalogue.VERSION},
     }

@@ -75,6 +75,7 @@ class Runner:
         self._used: list[Any] = []
         self._estimated = False
         self.spent = False
+        self._held: Any = None
         self.waiting: Callable[[int], bool] | None = None
         """Whether a frame has come within so many milliseconds; set by `main`, where there is a real channel."""
         self._fresh: list[Any] = [engine.Context(self._table)]
@@ -96,6 +97,10 @@ class Runner:
 
                     estimating.speed().refresh()
                 return
+
+    def forget(self) -> None:
+        """Lets go of the last request: giving back its pictures takes a while, so the answer goes first."""
+        self._held = None
 
     def _take_context(self) -> Any:
         from dservices.mediagen import engine
@@ -154,6 +159,8 @@ class Runner:
             )
         else:
             host = Host(mrl, order["headers"], self._fetch, self._fonts, **options)
+
+        self._held = host
 
         def call(text: str) -> str:
             self._status.note(PHASE_HOST, 0)
@@ -319,6 +326,7 @@ def main() -> int:
         status.note(PHASE_IDLE)
         channel.send({"done": outcome, "spent": runner.spent}, body)
         del outcome, body
+        runner.forget()
         # The answer first: on one core preparing at once would delay what the front still does for it. If spent, the
         # parent ends this process.
         if not runner.spent and not channel.waiting(PREPARE_AFTER_MS):

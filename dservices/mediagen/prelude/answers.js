@@ -12,8 +12,9 @@
     getContentType() { return this.#type; }
   }
   const RespType = tools.freeze({ Cached: "cached", Streamed: "streamed", Path: "path" });
-  const resp = tools.bound("resp", table.resp);
-  resp.setObject = function (object, type, options) {
+  const resp = create(null);
+  for (let i = 0; i < table.resp.length; i++) { const path = "resp." + table.resp[i]; resp[table.resp[i]] = function () { return call(path, 0, packed(arguments)); }; }
+  resp.setObject = (function (object, type, options) {
     if (object instanceof TextResponse) return call("resp.setText", 0, { positional: [object.getText(), object.getContentType(), encode(type, 0)] });
     if (!(object instanceof Media) && made.xml !== undefined && object instanceof made.xml.XmlDocument) return call("resp.setText", 0, { positional: [object.toString(), "text/xml", encode(type, 0)] });
     const given = options === undefined || options === null ? undefined : mapGet(namedArguments, options), out = [];
@@ -23,6 +24,6 @@
       for (let i = 0; i < keys.length; i++) out[i] = [toStr(keys[i]), encode(options[keys[i]], 0)];
     }
     return call("resp.setObject", 0, { positional: [encode(object, 0), encode(type, 0), out] });
-  };
+  });
   return { TextResponse, RespType, resp };
 })

@@ -9,7 +9,7 @@
   const buffer = new SharedArrayBuffer(8 + 2 * capacity), request = new Uint16Array(buffer, 8, capacity), header = new Int32Array(buffer, 0, 2);
   const border = { __proto__: null, buffer, host: null };
   const { apply, ownKeys, get: reflectGet } = Reflect, { create, defineProperty, getPrototypeOf, setPrototypeOf, prototype: objectPrototype } = Object;
-  const bind = Function.prototype.bind, unbound = (method) => apply(bind, Function.prototype.call, [method]);
+  const bind = Function.prototype.bind, unbound = (function (method) { return apply(bind, Function.prototype.call, [method]); });
   const { stringify, parse } = JSON, { isArray } = Array, { fromCharCode } = String, evaluate = eval, toStr = String, TypeErr = TypeError;
   const charCodeAt = unbound(String.prototype.charCodeAt), toLowerCase = unbound(String.prototype.toLowerCase), subarray = unbound(request.subarray);
   const indexOf = unbound(String.prototype.indexOf), substring = unbound(String.prototype.substring);
@@ -36,7 +36,7 @@
     if (answer === null) throw new RangeError("the arguments of " + name + " are too long");
     if (answer.problem !== undefined) throw part("errors").failed(answer.problem);
     const value = answer.value;
-    return value === null || typeof value !== "object" ? value : part("values")(value);
+    return value === null || typeof value !== "object" ? value : part("values").decode(value);
   });
 
   // -- values across the border ------------------------------------------------------------------------------------
@@ -53,17 +53,8 @@
     if (value === null) return null;
     const handle = mapGet(handles, value);
     if (handle !== undefined) return { $: handle.kind, v: handle.value === undefined ? handle.read(value) : handle.value };
-    if (value instanceof Number || value instanceof String || value instanceof Boolean) return encode(value.valueOf(), depth);
-    if (depth > 6) return { $: "deep" };
-    if (isArray(value)) { const out = []; for (let i = 0; i < value.length && i < 65536; i++) out[i] = encode(value[i], depth + 1); return out; }
-    if (value instanceof Media) return { $: "emptymedia" };
-    return { $: "object", v: fieldsOf(value, depth + 1) };
+    return part("values").encode(value, depth);
   });
-  function fieldsOf(object, depth) {
-    const keys = ownKeys(object), fields = [];
-    for (let i = 0; i < keys.length && i < 256; i++) if (typeof keys[i] === "string") fields[fields.length] = [keys[i], encode(object[keys[i]], depth)];
-    return fields;
-  }
   const named = (function () {
     const pairs = [], object = create(null);
     for (let i = 0; i < arguments.length; i += 2) pairs[i / 2] = [arguments[i], arguments[i + 1]];
@@ -79,7 +70,7 @@
         for (let i = 0; i < pairs.length; i++) out[i] = [pairs[i][0], encode(pairs[i][1], 0)];
         return { named: out };
       }
-      if (getPrototypeOf(args[0]) === objectPrototype && mapGet(handles, args[0]) === undefined) return { named: fieldsOf(args[0], 0) };
+      if (getPrototypeOf(args[0]) === objectPrototype && mapGet(handles, args[0]) === undefined) return { named: part("values").fieldsOf(args[0], 0) };
     }
     const out = [];
     for (let i = 0; i < args.length && i < 256; i++) out[i] = encode(args[i], 0);
@@ -89,30 +80,30 @@
   // -- objects -----------------------------------------------------------------------------------------------------
   // `methods` is one text of all names, each between two bars: reading a table of them costs more than looking for one.
   const lowerMethods = toLowerCase(methods), made = create(null);
-  function methodNamed(key) {
+  const methodNamed = (function (key) {
     const lower = toLowerCase(key), at = indexOf(lowerMethods, "|" + lower + "|");
     return at < 0 || indexOf(lower, "|") >= 0 ? undefined : substring(methods, at + 1, at + 1 + lower.length);
-  }
+  });
   const Media = (function Media() {
     if (new.target === undefined) throw new TypeErr("Media is made with new Media()");
     mapSet(handles, this, { kind: "media", value: nextHandle });
     nextHandle += 1;
     call("Media", nextHandle - 1, packed(arguments));
   });
-  const fix = (object, name, value) => defineProperty(object, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false });
+  const fix = (function (object, name, value) { defineProperty(object, name, { __proto__: null, value, writable: true, configurable: true, enumerable: false }); });
   const install = (function (prototype, kind, name) {
     const path = kind + "." + name;
-    fix(prototype, name, { [name]() {
+    fix(prototype, name, { [name]: (function () {
       const handle = this === null || this === undefined ? undefined : mapGet(handles, this);
       if (handle === undefined || handle.kind !== kind) throw new TypeErr(name + " was called on something that is no " + kind);
       return call(path, handle.value, packed(arguments));
-    } }[name]);
+    }) }[name]);
   });
   // Methods are made when they are first asked for: a script uses five of a hundred, and making them takes time in every
   // context. Names are case-insensitive; one that is unknown is remembered, so that the call's TypeError can be explained.
   const tools = { call, encode, packed, exchange, install, fix, mapGet, mapSet, handles, namedArguments, toStr, TypeErr, Media, made, part,
     apply, create, defineProperty, ownKeys, stringify, isArray, evaluate, Err: Error, captureStackTrace: Error.captureStackTrace, RealDate: Date, exec: RegExp.prototype.exec, split: String.prototype.split,
-    slice: String.prototype.slice, missing: "", freeze: Object.freeze, construct: Reflect.construct, imul: Math.imul, take: () => nextHandle++, bound };
+    slice: String.prototype.slice, missing: "", freeze: Object.freeze, construct: Reflect.construct, imul: Math.imul, take: () => nextHandle++ };
   setPrototypeOf(Media.prototype, new Proxy(create(objectPrototype), { __proto__: null, get: (function (target, key, receiver) {
     if (typeof key === "string" && !(key in objectPrototype)) {
       const known = methodNamed(key);
@@ -124,12 +115,6 @@
     }
     return reflectGet(target, key, receiver);
   }), has(target, key) { return key in target || typeof key === "string" && methodNamed(key) === key; } }));
-
-  function bound(kind, names) {
-    const object = create(null);
-    for (let i = 0; i < names.length; i++) { const path = kind + "." + names[i]; object[names[i]] = function () { return call(path, 0, packed(arguments)); }; }
-    return object;
-  }
 
   // -- parts -------------------------------------------------------------------------------------------------------
   function part(name) { return made[name] || (made[name] = evaluate(answered(name, -1))(tools)); }
