@@ -38,16 +38,20 @@ class Reading:
 
     def __init__(self, fetch: FetchForWorker, sources: Sources) -> None:
         self._fetch, self._sources = fetch, sources
-        self._read: list[tuple[str, asyncio.Task[bytes]]] = []
+        self._read: list[tuple[str, bytes | asyncio.Task[bytes]]] = []
 
     async def fetch(self, address: str, purpose: str) -> Source:
         source = await self._fetch(address, purpose)
-        self._read.append((address, asyncio.get_running_loop().create_task(self._sources.digest(address, source))))
+        known = self._sources.known_digest(address, source)
+        if known is None:
+            self._read.append((address, asyncio.create_task(self._sources.digest(address, source))))
+        else:
+            self._read.append((address, known))
         return source
 
     async def digest(self) -> str:
         """64 hexadecimal digits over the addresses and the bytes read at each, in no order."""
-        read = {(address, await task) for address, task in self._read}
+        read = {(address, each if isinstance(each, bytes) else await each) for address, each in self._read}
         whole = hashlib.sha256(b"mediagen/sources/1\0")
         for address, digest in sorted(read):
             whole.update(hashlib.sha256(address.encode()).digest() + digest)

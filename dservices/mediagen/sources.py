@@ -106,6 +106,11 @@ class Sources:
             self._entries.move_to_end(url)
         return body
 
+    def known_digest(self, url: str, body: Source) -> bytes | None:
+        """That of bytes that are kept and whose digest has been taken."""
+        entry = self._entries.get(url)
+        return entry.digest or None if entry is not None and entry.body is body else None
+
     async def digest(self, url: str, body: Source) -> bytes:
         """SHA-256 of bytes that `get` gave for the address; once for those that are kept."""
         entry = self._entries.get(url)
