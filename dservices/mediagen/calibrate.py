@@ -37,6 +37,8 @@ SETTLE_S = 0.012
 """After an answer the worker makes the next context: that belongs to the request's cost."""
 LONG_NS, LONGER_NS = 80_000_000, 250_000_000
 """A request beyond the first is measured twice at most, beyond the second once: it lasts long enough by itself."""
+RUNS = 2
+"""Of a trial: the fixed work is timed before, between and after them."""
 VERSION = "3"
 
 
@@ -241,7 +243,7 @@ def measure(sources: Path, bodies: Mapping[str, str]) -> tuple[dict[str, float],
         trial.measured(trial.target("m.makeCanvas(xs @ 1, ys @ 1); m.save(type @ 'png');"), 5)
         for name, body in bodies.items():
             try:
-                found = trial.measured(trial.target(body))
+                found = trial.measured(trial.target(body), RUNS)
             except Refused as refusal:
                 print(f"left out: {name}: {refusal}", file=sys.stderr)
                 continue

@@ -23,7 +23,7 @@ Amounts = list[tuple[str, float]]
 QUALITY = {"jpeg": 85, "webp": 80, "avif": 55, "tiff": 85, "pdf": 85}
 _PACKED = (0.0, 0.05, 0.15, 0.4, 0.7)
 """Of `rough`, for deflate and its kind, whose search is longest half way between flat and noise."""
-_TONES = (0.0, 0.2, 0.45, 0.8)
+_TONES = (0.15, 0.5, 0.8)
 """Of `rough`, in continuous tones, for what looks for a palette or for repetitions."""
 _EDGES = (0.0, 0.05, 0.2)
 """Of `rough`, in few colours."""
@@ -67,14 +67,25 @@ def palette(name: str, area: float, rough: float, rich: float, frames: int = 1) 
     return [
         *points(f"{name}.few", few, rough, _EDGES),
         *points(f"{name}.rich", tones, rough, _TONES),
-        *points(f"{name}.root", root, rough, _TONES[1:3]),
+        *points(f"{name}.root", root, rough, _TONES[:2]),
+        (f"{name}.few.root", frames * (few / frames) ** 0.5),
     ]
+
+
+_FEWER = 0.45
+"""Of the time that looking for 256 colours takes, where at most half as many are wanted."""
+
+
+def _wanted(sketch: Sketch, args: Args) -> float:
+    colours = args["colors"] or sketch.palette or 256
+    return _FEWER if colours <= 128 else 1.0
 
 
 def encoding(kind: str, sketch: Sketch, args: Args, moves: bool) -> Amounts:
     """Terms of the encoder alone; areas in millions of pixels, values in millions of channel values."""
     values, area, content = sketch.values, sketch.area, sketch.content
     rough, rich = content.rough * (0.8 if sketch.alpha else 1.0), content.rich  # alpha is mostly flat
+    gray = sketch.bands == 1  # 256 colours at most, and two of three channels say nothing
     quality = args["quality"] or QUALITY.get(kind, 80)
     match kind:
         case "jpeg" | "pdf":
@@ -82,7 +93,7 @@ def encoding(kind: str, sketch: Sketch, args: Args, moves: bool) -> Amounts:
         case "png" if moves and sketch.frames > 1:
             return [*points(f"save.png.{args['level']}", area * 4, rough, _PACKED), ("save.apng", area)]
         case "png" if sketch.palette or args["colors"] is not None:
-            return palette("save.png.palette", area, rough, rich)
+            return palette("save.png.palette", area * _wanted(sketch, args), rough, 0.2 * rich if gray else rich)
         case "png":
             terms = points(f"save.png.{args['level']}", values, rough, _PACKED)
             return [*terms, *([("save.png.interlaced", values)] * args["interlaced"])]
@@ -91,7 +102,7 @@ def encoding(kind: str, sketch: Sketch, args: Args, moves: bool) -> Amounts:
             return [
                 (name, amount * share)
                 for each, share in efforts("webp.lossless", wanted)
-                for name, amount in palette(f"save.{each}", area, rough, rich)
+                for name, amount in palette(f"save.{each}", area * (0.5 if gray else 1.0), rough, rich)
             ] + [(f"save.webp.alpha.{wanted}", area)] * sketch.alpha
         case "webp" | "avif":
             default, most = (4, 6) if kind == "webp" else (2, 9)
@@ -107,7 +118,9 @@ def encoding(kind: str, sketch: Sketch, args: Args, moves: bool) -> Amounts:
             return [
                 (name, amount * share)
                 for each, share in efforts("gif", wanted)
-                for name, amount in palette(f"save.{each}", area, rough, rich, sketch.frames)
+                for name, amount in palette(
+                    f"save.{each}", area * _wanted(sketch, args), rough, 0.2 * rich if gray else rich, sketch.frames
+                )
             ]
         case "tiff" if args["compression"] in ("lzw", "deflate"):
             return points(f"save.tiff.{args['compression']}", values, rough, _PACKED)

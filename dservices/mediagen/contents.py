@@ -56,6 +56,11 @@ class Content:
             kept * self.rich + share * other.rich,
         )
 
+    @property
+    def tones(self) -> float:
+        """`rich`, and dots of a palette that stand for tones."""
+        return min(1.0, self.rich + (1 - self.rich) * max(0.0, min(1.0, (self.rough - 0.06) / 0.14)))
+
 
 FLAT = Content(0.0, 0.0, 0.0)
 
@@ -134,12 +139,10 @@ def scaled(content: Content, factor: float) -> Content:
     """After a scale that makes it smaller by `factor` (larger, if that is below 1)."""
     if factor <= 1:
         return Content(content.rough * factor**0.7, content.busy * factor**0.9, max(content.rich, 1 - factor))
-    # Dots that stand for tones become tones.
-    dots = (1 - content.rich) * max(0.0, min(1.0, (content.rough - 0.06) / 0.14))
-    rich = min(1.0, content.rich + dots + 0.05)
+    rich = min(1.0, content.tones + 0.05)
     grown = photograph(min(0.14, content.busy * factor**_GROWS) if content.busy < 0.14 else content.busy)
     edges = Content(min(0.4, content.rough * factor**0.8), min(0.3, content.busy * factor**0.8), 0.0)
-    return replace(edges.mixed(grown, content.rich + dots), rich=rich)
+    return replace(edges.mixed(grown, content.tones), rich=rich)
 
 
 def in_palette(content: Content) -> Content:

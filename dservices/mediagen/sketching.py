@@ -285,13 +285,26 @@ def _ink(blend: str, mode: str) -> str:
     """The term of a blend mode: libvips' own, or arithmetic of three degrees."""
     if blend in ("Normal", "Prenormal", "Under") and mode in (RGB, RGBA):
         return "ink.plain"
-    return "ink.heavy" if blend in _HEAVY else "ink.formula" if blend in _SIMPLE else "ink.curved"
+    name = "ink.heavy" if blend in _HEAVY else "ink.formula" if blend in _SIMPLE else "ink.curved"
+    return f"{name}.alpha" if mode in (RGBA, CMYKA) else name
+
+
+_BY_COLOUR = frozenset(("ink.heavy", "ink.heavy.alpha", "ink.curved", "ink.curved.alpha",
+                        "op.adjustHsb", "op.colorize", "op.equalize.saturation", "selection.kind"))  # fmt: skip
+"""What is computed one way for some colours and another way for others: libvips leaves out what a whole region does not
+need, so that pictures of few colours come off more cheaply."""
+
+
+def _shares(name: str, amount: float, rich: float) -> list[tuple[str, float]]:
+    if name not in _BY_COLOUR:
+        return [(name, amount)]
+    return [(name, amount * rich), (f"{name}.few", amount * (1 - rich))]
 
 
 def inked(sketch: Sketch, args: Args, area: float) -> Sketch:
     """An overlay of `area` (millions of pixels) put on."""
     area = min(area, sketch.area) * each(sketch, args)
-    terms = [(_ink(args.get("blend", "Normal"), sketch.mode), area * sketch.bands)]
+    terms = _shares(_ink(args.get("blend", "Normal"), sketch.mode), area * sketch.bands, sketch.content.tones)
     terms += [("ink.base", sketch.values), ("ink.call", float(sketch.frames))]
     if sketch.selection:
         terms.append(("selected", sketch.values))
@@ -408,7 +421,7 @@ def _gradient(sketch: Sketch, args: Args, number: int) -> Sketch:
     sketch = decoded(sketch, number)
     ramp = Content(0.01, 0.01, 1.0)
     content = ramp if args["opacity"] == 255 else sketch.content.mixed(ramp, 0.3)
-    return sketch.then((f"gradient.{args['style']}", sketch.values), content=content)
+    return sketch.then((f"gradient.{args['style']}", sketch.values), ("gradient.call", 1.0), content=content)
 
 
 def _convert(sketch: Sketch, args: Args, number: int) -> Sketch:
@@ -464,7 +477,9 @@ def _behind(sketch: Sketch, args: Args, number: int) -> Sketch:
     sketch = replace(sketch, mode=CMYKA if sketch.mode in (CMYK, CMYKA) else RGBA)
     taps = sketch.area * (12 * args["blur"] + 2)
     rank = ("rank.tap", sketch.area * 2 * (2 * spread + 1) if spread >= 1 else 0.0)
-    return sketch.then(("conv.int", taps if args["blur"] >= 0.1 else 0), rank, ("ink.plain", 2 * sketch.values))
+    return sketch.then(
+        ("conv.int", taps if args["blur"] >= 0.1 else 0), rank, ("ink.plain", 2 * sketch.values), ("behind.call", 1.0)
+    )
 
 
 def taps_of(method: str, args: Args) -> float | None:
@@ -496,7 +511,7 @@ def _filter(method: str) -> Callable[[Sketch, Args, int], Sketch]:
         values = sketch.values * each(sketch, args)
         taps = taps_of(method, args)
         kind = ".saturation" if method == "equalize" and args.get("saturation") is not None else ""
-        terms = [(f"op.{method}{kind}", values)]
+        terms = [*_shares(f"op.{method}{kind}", values, sketch.content.tones), ("op.call", float(sketch.frames))]
         if taps:
             terms.append(("conv.tap", values * taps))
         if method in ("otherMaximum", "otherMinimum"):
@@ -519,7 +534,9 @@ def _selection(sketch: Sketch, args: Args, number: int) -> Sketch:
     if args["remove"]:
         return replace(sketch, selection=False)
     radius = args["radius"] or 0
-    return sketch.then(("selection", sketch.area), ("conv.int", sketch.area * radius * 6), selection=True)
+    name = "selection.kind" if args["colortype"] is not None else "selection"
+    terms = [*_shares(name, sketch.area, sketch.content.tones), ("selection.call", 1.0)]
+    return sketch.then(*terms, ("conv.int", sketch.area * radius * 6), selection=True)
 
 
 # -- layers --------------------------------------------------------------------------------------------------------
@@ -544,7 +561,8 @@ def flattened(sketch: Sketch, *, only_visible: bool = True) -> Sketch:
     for layer in sketch.layers:
         if layer.visible or not only_visible:
             area = min(layer.width * layer.height, sketch.width * sketch.height) / MEGA
-            terms += [(_ink(layer.blend, RGBA), area * 4), ("ink.base", sketch.values), ("ink.call", 1.0)]
+            terms += _shares(_ink(layer.blend, RGBA), area * 4, content.tones)
+            terms += [("ink.base", sketch.values), ("ink.call", 1.0)]
             content = content.mixed(layer.content, area / sketch.area)
     return sketch.then(*terms, layers=(), content=content)
 

@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-VERSION = "4"
+VERSION = "6"
 _FILTERS = {
     "blur": ("radius @ 2", "radius @ 12"),
     "blurBlur": ("",),
@@ -80,6 +80,13 @@ def _cases() -> dict[str, str]:
         cases[f"{source} smaller"] = (
             f"m.load(name @ '{source}'); m.scale(xs @ 100, constrain @ true); m.save(type @ 'gif');"
         )
+        cases[f"{source} first, smaller"] = (
+            f"m.load(name @ '{source}'); m.scale(xs @ 120, constrain @ true); m.save(type @ 'jpeg', frames @ '2');"
+        )
+        cases[f"{source} in other hues"] = (
+            f"m.load(name @ '{source}'); m.adjustHsb(saturation @ 30); m.save(type @ 'gif');"
+        )
+        cases[f"{source} coloured"] = f"m.load(name @ '{source}'); m.adjustRgb(contrast @ 20); m.save(type @ 'webp');"
         cases[f"{source} first"] = f"m.load(name @ '{source}'); m.save(type @ 'jpeg', frames @ '1');"
     for dpi in (50, 110, 200):
         cases[f"page at {dpi}"] = (
@@ -91,19 +98,22 @@ def _cases() -> dict[str, str]:
 
 _KINDS = {
     "photo": "m.load(name @ 'photo12.jpg'); m.scale(xs @ {0}, constrain @ true);",
+    "motley": "m.load(name @ 'motley3.jpg'); m.scale(xs @ {0}, constrain @ true);",
     "detailed": "m.load(name @ 'busy2.jpg'); m.scale(xs @ {0}, constrain @ true);",
     "soft": "m.load(name @ 'soft2.jpg'); m.scale(xs @ {0}, constrain @ true);",
     "chart": "m.load(name @ 'chart2.png'); m.scale(xs @ {0}, constrain @ true);",
     "letters": "m.load(name @ 'text1.png'); m.scale(xs @ {0}, constrain @ true);",
     "page": "m.load(name @ 'paper.pdf', dpi @ {0} / 8.3);",
     "card": "m.makeCanvas(xs @ {0}, ys @ {0} * 0.7, fillColor @ 0x203040); m.drawText(text @ 'A title', size @ {0} / 9);",
-    "noise": "m.load(name @ 'photo12.jpg'); m.scale(xs @ {0}, constrain @ true); m.noiseAddNoise(amount @ 20);",
-    "blurred": "m.load(name @ 'busy2.jpg'); m.scale(xs @ {0}, constrain @ true); m.blurGaussianBlur(radius @ 4);",
+    "noise": "m.load(name @ 'motley3.jpg'); m.scale(xs @ {0}, constrain @ true); m.noiseAddNoise(amount @ 20);",
+    "blurred": "m.load(name @ 'motley3.jpg'); m.scale(xs @ {0}, constrain @ true); m.blurGaussianBlur(radius @ 4);",
     "alpha": "m.load(name @ 'alpha1.png'); m.scale(xs @ {0}, constrain @ true);",
 }
 """Pictures of a width, by what is in them."""
 _ALL = tuple(_KINDS)
-_FEW = ("photo", "detailed", "soft", "letters", "chart", "alpha")
+_TONES = ("motley", "soft", "noise", "blurred", "letters", "chart", "page", "card")
+"""Without those of few hues, which no photograph has: what looks for colours is misled by them."""
+_FEW = ("motley", "detailed", "soft", "letters", "chart", "alpha")
 
 
 def _encoders() -> dict[str, str]:
@@ -116,15 +126,17 @@ def _encoders() -> dict[str, str]:
         (f"type @ 'jpeg', quality @ {q}, progressive @ true", 700, ("photo", "detailed", "chart")) for q in (80, 92)
     ]
     plans += [(f"type @ 'png', level @ {level}", 500, _ALL) for level in range(10)]
-    plans += [("type @ 'png', interlaced @ true", 500, _FEW), ("type @ 'png', colors @ 64", 400, _FEW)]
-    plans += [("type @ 'png', colors @ 200, dither @ 8", 500, _FEW)]
+    plans += [("type @ 'png', interlaced @ true", 500, _FEW), ("type @ 'png', colors @ 64", 400, _TONES)]
+    plans += [("type @ 'png', colors @ 200, dither @ 8", 500, ("motley", "soft", "letters", "chart"))]
     plans += [(f"type @ 'webp', effort @ {effort}", 500, (*_FEW, "card", "noise")) for effort in (0, 1, 2, 3, 4, 5, 6)]
     plans += [(f"type @ 'webp', quality @ {q}", 600, _FEW[:5]) for q in (40, 92)]
-    plans += [(f"type @ 'webp', lossless @ true, effort @ {effort}", 350, _ALL) for effort in (0, 2, 4, 6)]
+    plans += [
+        (f"type @ 'webp', lossless @ true, effort @ {effort}", 350, (*_TONES, "alpha")) for effort in (0, 2, 4, 6)
+    ]
     plans += [(f"type @ 'avif', effort @ {effort}", 300, (*_FEW, "card")) for effort in (0, 2, 4, 6)]
     plans += [(f"type @ 'avif', quality @ {q}", 400, _FEW[:5]) for q in (30, 75)]
-    plans += [(f"type @ 'gif', effort @ {effort}", 350, _ALL) for effort in (2, 7)]
-    plans += [("type @ 'gif', colors @ 16", 350, _FEW[:5])]
+    plans += [(f"type @ 'gif', effort @ {effort}", 350, _TONES) for effort in (2, 7)]
+    plans += [("type @ 'gif', colors @ 16", 350, ("motley", "soft", "letters", "chart"))]
     plans += [
         (f"type @ 'tiff', compression @ '{c}'", 600, ("photo", "detailed", "chart", "letters", "noise"))
         for c in ("lzw", "deflate")
@@ -138,19 +150,40 @@ def _encoders() -> dict[str, str]:
         for setting, width, kinds in plans
         for kind in kinds
     }
+    for kind in ("photo", "motley", "chart"):
+        cases[f"{kind} 700 as avif"] = f"{_KINDS[kind].format(700)} m.save(type @ 'avif');"
+        cases[f"{kind} 150 as avif"] = f"{_KINDS[kind].format(150)} m.save(type @ 'avif');"
+    for setting in ("type @ 'png'", "type @ 'gif'", "type @ 'webp', lossless @ true"):
+        cases[f"gray as {setting}"] = (
+            f"m.load(name @ 'gray3.jpg'); m.scale(xs @ 500, constrain @ true); m.save({setting});"
+        )
     large = ("type @ 'webp', quality @ 80", "type @ 'png', level @ 6", "type @ 'png', level @ 2", "type @ 'gif'")
     for setting in (*large, "type @ 'webp', lossless @ true"):
-        cases[f"photo large as {setting}"] = f"m.load(name @ 'photo3.jpg'); m.save({setting});"
-    for setting in (
+        cases[f"photo large as {setting}"] = f"m.load(name @ 'motley3.jpg'); m.save({setting});"
+    usual = (
         "type @ 'png', level @ 6",
-        "type @ 'png', level @ 9",
         "type @ 'webp'",
         "type @ 'gif'",
         "type @ 'webp', lossless @ true",
-    ):
-        for kind in ("photo", "detailed", "letters", "chart"):
+        "type @ 'png', colors @ 64",
+    )
+    more = ("type @ 'png', level @ 9", "type @ 'png', level @ 3", "type @ 'webp', lossless @ true, effort @ 2")
+    for setting in (*usual, *more):
+        for kind in ("motley", "soft", "letters", "chart", "page", "card"):
             cases[f"{kind} 1100 as {setting}"] = f"{_KINDS[kind].format(1100)} m.save({setting});"
-            cases[f"{kind} 180 as {setting}"] = f"{_KINDS[kind].format(180)} m.save({setting});"
+            if setting in usual:
+                cases[f"{kind} 180 as {setting}"] = f"{_KINDS[kind].format(180)} m.save({setting});"
+    for name in ("little.png", "icon.png", "little.webp", "little.gif", "photo01.jpg", "photo03.jpg"):
+        for setting in ("type @ 'jpeg', quality @ 80", "type @ 'png'", "type @ 'webp'", "type @ 'bmp'"):
+            cases[f"{name} as {setting}"] = f"m.load(name @ '{name}'); m.save({setting});"
+            cases[f"{name} at 90 as {setting}"] = (
+                f"m.load(name @ '{name}'); m.scale(xs @ 90, constrain @ true); m.save({setting});"
+            )
+    for kind in ("jpeg", "png", "webp", "gif", "tiff", "bmp", "pdf", "avif"):
+        cases[f"40 pixels as {kind}"] = (
+            f"m.makeCanvas(xs @ 40, ys @ 40, fillColor @ 0x336699); m.save(type @ '{kind}');"
+        )
+    cases["40 pixels as webp lossless"] = "m.makeCanvas(xs @ 40, ys @ 40); m.save(type @ 'webp', lossless @ true);"
     return cases
 
 
@@ -222,12 +255,15 @@ def _contents() -> dict[str, str]:
 
 def _steps() -> dict[str, str]:
     cases = {}
-    start, end = "m.load(name @ 'photo3.jpg'); m.scale(xs @ 800, ys @ 600);", "m.save(type @ 'jpeg', quality @ 80);"
+    start, end = "m.load(name @ 'motley3.jpg'); m.scale(xs @ 800, ys @ 600);", "m.save(type @ 'jpeg', quality @ 80);"
     alpha = "m.load(name @ 'alpha1.png'); m.scale(xs @ 600, ys @ 480);"
     for method, variants in _FILTERS.items():
         for arguments in variants:
             cases[f"{method} {arguments}"] = f"{start} m.{method}({arguments}); {end}"
-        cases[f"{method} large"] = f"m.load(name @ 'photo3.jpg'); m.{method}({variants[0]}); {end}"
+        cases[f"{method} large"] = f"m.load(name @ 'motley3.jpg'); m.{method}({variants[0]}); {end}"
+        cases[f"{method} small"] = (
+            f"m.load(name @ 'motley3.jpg'); m.scale(xs @ 250, ys @ 200); m.{method}({variants[0]}); {end}"
+        )
         if method not in ("colorize", "equalize", "quadWarp"):
             cases[f"{method} alpha"] = f"{alpha} m.{method}({variants[0]}); m.save(type @ 'png', level @ 1);"
     steps = [
@@ -237,7 +273,8 @@ def _steps() -> dict[str, str]:
         "m.scale(xs @ 400, ys @ 300, alg @ 'Best')", "m.scale(xs @ 400, ys @ 300, alg @ 'Outline')", "m.scale(xs @ 1600, ys @ 1200, alg @ 'Outline')",
         "m.drawText(text @ 'Twenty letters of it', size @ 20)", "m.drawText(text @ 'Large', size @ 150)",
         "m.drawText(text @ 'A longer text that is wrapped into lines so that it makes a paragraph of its own here', size @ 24, wrap @ 300)",
-        "m.drawText(text @ 'Smooth', size @ 60, smoothFactor @ 2)", "m.drawText(text @ 'Tiled', size @ 20, tile @ true)",
+        "m.drawText(text @ 'Smooth', size @ 60, smoothFactor @ 2)", "m.drawText(text @ 'Tiled', size @ 20, tile @ true)", "m.drawText(text @ 'Smoother', size @ 25, smoothFactor @ 2)",
+        "m.drawText(text @ 'Smoother still', size @ 95, smoothFactor @ 2)", "m.drawText(text @ 'At an angle', size @ 25, angle @ 12)",
         "m.drawText(text @ 'Blended', size @ 80, blend @ 'Multiply')", "m.drawText(text @ 'Turned', size @ 60, angle @ 30)",
         "m.rectangle(x @ 10, y @ 10, xs @ 300, ys @ 200, color @ 0xFF0000, fill @ true)", "m.ellipse(x @ 400, y @ 300, rx @ 350, ry @ 250, width @ 5)",
         "m.line(x1 @ 0, y1 @ 0, x2 @ 799, y2 @ 599, width @ 3)", "m.polygon(points @ '10,10;500,50;300,500;10,10', fill @ true)",
@@ -252,6 +289,21 @@ def _steps() -> dict[str, str]:
     ]  # fmt: skip
     for text in steps:
         cases[text] = f"{start} {text}; {end}"
+    for text in ("m.gradient(angle @ 45)", "m.selection(colorType @ 'Blues'); m.adjustRgb(brightness @ 20)", "m.composite(color @ 0x0000FF, opacity @ 60)",
+                 "m.rotate(angle @ 7)", "m.glow(blur @ 5, size @ 4)", "m.reduce(colors @ 32)", "m.colorCorrect(destProfile @ 'p3', sourceProfile @ 'rgb')"):  # fmt: skip
+        for width in (200, 1400):
+            sized = start.replace("xs @ 800, ys @ 600", f"xs @ {width}, constrain @ true")
+            cases[f"{text} at {width}"] = f"{sized} {text}; {end}"
+    for step in ("dropShadow(blur @ 4)", "glow(blur @ 3)", "blur(radius @ 2)"):
+        cases[f"text with {step}"] = (
+            f"m.makeText(text @ 'Words on it', size @ 40, color @ 0x304050); m.{step}; m.save(type @ 'png');"
+        )
+    for method in ("adjustHsb(saturation @ 20)", "equalize(saturation @ 2)", "colorize(color @ 0x704214)"):
+        cases[f"chart {method}"] = f"m.load(name @ 'chart2.png'); m.{method}; {end}"
+    for blend in ("Multiply", "Overlay", "Luminosity"):
+        cases[f"composite {blend} whole"] = (
+            f"{start} var w = new Media(); w.load(name @ 'chart2.png'); w.scale(xs @ 800, ys @ 600); m.composite(source @ w, blend @ '{blend}'); {end}"
+        )
     for blend in ("Normal", "Multiply", "Screen", "Overlay", "SoftLight", "Luminosity", "Dissolve", "Dodge", "Hue"):
         cases[f"composite {blend}"] = (
             f"{start} var w = new Media(); w.load(name @ 'alpha1.png'); w.scale(xs @ 500, ys @ 400); m.composite(source @ w, blend @ '{blend}', opacity @ 200); {end}"
@@ -384,7 +436,19 @@ def make_sources(folder: Path) -> None:
 
     save(photo, "photo12.jpg", Q=88)
     save(busy, "busy2.jpg", Q=85)
-    save(photo.resize(0.4).gaussblur(2.5).cast("uchar"), "soft2.jpg", Q=88)
+    hues = [samples._octaves(2000, 1500, 90, 4, 400 + 10 * n) * 30 for n in range(3)]
+    speckles = [pyvips.Image.gaussnoise(2000, 1500, mean=0, sigma=3, seed=60 + n) for n in range(3)]
+    motley = (
+        busy.resize(2000 / 1700, vscale=1500 / 1250) + hues[0].bandjoin(hues[1:]) + speckles[0].bandjoin(speckles[1:])
+    ).cast("uchar")
+    motley = motley.copy(interpretation="srgb").copy_memory()
+    save(motley, "motley3.jpg", Q=88)
+    small = chart(260, 180, 4)
+    save(small, "little.png", filter="all")
+    save(small, "icon.png", palette=True)
+    save(sizes[1].resize(0.25).cast("uchar"), "little.webp", Q=80)
+    save(small, "little.gif")
+    save(motley.resize(0.8).gaussblur(2.5).cast("uchar"), "soft2.jpg", Q=88)
     words = written("A page full of words, as a scan or a picture of a screen has them, line by line. ", 30, 15)
     save(words, "text1.png")
     save(words, "text1.jpg", Q=82)

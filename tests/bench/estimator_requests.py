@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-VERSION = "1"
+VERSION = "2"
 PHOTOS = (
     "portrait6.jpg",
     "street12.jpg",
@@ -272,7 +272,11 @@ def make_sources(folder: Path) -> None:
             .copy_memory()
         )
 
-    portrait, street, meadow = _portrait(), _street(), _meadow()
+    portrait, street, meadow = (
+        _hued(_portrait(), 9, 1.5, 700),
+        _hued(_street(), 14, 2.5, 730),
+        _hued(_meadow(), 20, 3, 760),
+    )
     save(of(portrait, 6), "portrait6.jpg", Q=91)
     save(of(portrait, 2), "portrait2.jpg", Q=80)
     save(of(portrait, 1), "portrait1.png", filter="all")
@@ -347,6 +351,19 @@ def _waves(width: int, height: int, cell: int, count: int, seed: int):
     from dservices.mediagen import samples
 
     return samples._octaves(width, height, cell, count, seed)
+
+
+def _hued(image, strength: float, grain: float, seed: int):
+    """With hues that vary and grain in every colour of its own, as a camera's pictures have them."""
+    import pyvips
+
+    width, height = image.width, image.height
+    tints = [
+        _waves(width, height, 130, 4, seed + 9 * n) * strength
+        + pyvips.Image.gaussnoise(width, height, mean=0, sigma=grain, seed=seed + n)
+        for n in range(3)
+    ]
+    return (image + tints[0].bandjoin(tints[1:])).cast("uchar").copy(interpretation="srgb").copy_memory()
 
 
 def _portrait():
