@@ -30,12 +30,13 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from dservices.mediagen import fitting, trials
+from dservices.mediagen.estimating import group_of
 from dservices.mediagen.facts import HEAD_BYTES
 from dservices.mediagen.pool import worker_environment
 
 SETTLE_S = 0.012
 """After an answer the worker makes the next context: that belongs to the request's cost."""
-LONG_NS, LONGER_NS = 80_000_000, 250_000_000
+LONG_NS, LONGER_NS = 80_000_000, 160_000_000
 """A request beyond the first is measured twice at most, beyond the second once: it lasts long enough by itself."""
 RUNS = 2
 """Of a trial: the fixed work is timed before, between and after them."""
@@ -267,6 +268,7 @@ def table_of(
         "trials": len(rows),
         "yardstick_ns": works_ns,
         "nanoseconds": {name: round(value) for name, value in sorted(values.items())},
+        "spread": {name: round(value, 3) for name, value in sorted(fitting.spreads(rows, values, group_of).items())},
     }
     return table, list(zip(fitting.errors(rows, values), fitted, strict=True))
 

@@ -25,7 +25,7 @@ _PACKED = (0.0, 0.05, 0.15, 0.4, 0.7)
 """Of `rough`, for deflate and its kind, whose search is longest half way between flat and noise."""
 _TONES = (0.15, 0.5, 0.8)
 """Of `rough`, in continuous tones, for what looks for a palette or for repetitions."""
-_EDGES = (0.0, 0.05, 0.2)
+_EDGES = (0.0, 0.012, 0.035, 0.1)
 """Of `rough`, in few colours."""
 _BITS = (0.0, 0.03, 0.1, 0.3)
 """Of `busy` at the quality asked for, for lossy encoders."""
@@ -36,15 +36,15 @@ _EFFORTS = {"webp": (0, 1, 2, 3, 4, 5, 6), "webp.lossless": (0, 2, 4, 6), "avif"
 def points(name: str, amount: float, x: float, at: Sequence[float]) -> Amounts:
     """The amount, shared between the two points next to `x`; all of it at the last one beyond."""
     if x <= at[0]:
-        return [(f"{name}.p{round(100 * at[0])}", amount)]
+        return [(f"{name}.p{round(1000 * at[0])}", amount)]
     for low, high in pairwise(at):
         if x < high:
             share = (x - low) / (high - low)
             return [
-                (f"{name}.p{round(100 * low)}", amount * (1 - share)),
-                (f"{name}.p{round(100 * high)}", amount * share),
+                (f"{name}.p{round(1000 * low)}", amount * (1 - share)),
+                (f"{name}.p{round(1000 * high)}", amount * share),
             ]
-    return [(f"{name}.p{round(100 * at[-1])}", amount)]
+    return [(f"{name}.p{round(1000 * at[-1])}", amount)]
 
 
 def efforts(name: str, effort: int) -> list[tuple[str, float]]:
@@ -54,7 +54,7 @@ def efforts(name: str, effort: int) -> list[tuple[str, float]]:
         return [(f"{name}.{known[0]}", 1.0)]
     for low, high in pairwise(known):
         if effort < high:
-            share = (effort - low) / (high - low)
+            share = 2 / 3 * (effort - low) / (high - low)  # the time grows by ratio: half way is less than the mean
             return [(f"{name}.{low}", 1 - share), (f"{name}.{high}", share)] if share else [(f"{name}.{low}", 1.0)]
     return [(f"{name}.{known[-1]}", 1.6 ** (effort - known[-1]))]
 
@@ -102,7 +102,7 @@ def encoding(kind: str, sketch: Sketch, args: Args, moves: bool) -> Amounts:
             return [
                 (name, amount * share)
                 for each, share in efforts("webp.lossless", wanted)
-                for name, amount in palette(f"save.{each}", area * (0.5 if gray else 1.0), rough, rich)
+                for name, amount in palette(f"save.{each}", area * (0.35 if gray else 1.0), rough, rich)
             ] + [(f"save.webp.alpha.{wanted}", area)] * sketch.alpha
         case "webp" | "avif":
             default, most = (4, 6) if kind == "webp" else (2, 9)

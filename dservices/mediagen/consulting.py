@@ -54,7 +54,8 @@ async def estimate(service: MediaGen, work: Work) -> Estimate:
     script = await service.script(str(order["script"]), service.settings.wall_s)
     _, body = await service.pool.run(order, script)
     answer = json.loads(body)
-    return Estimate(cpu_ns=round(answer["cpu_ns"] * answer["factor"]), basis=answer["basis"])
+    cpu_ns = round(answer["cpu_ns"] * answer["factor"])
+    return Estimate(cpu_ns, basis=answer["basis"], within_ppm=answer["within_ppm"])
 
 
 # -- in the worker ----------------------------------------------------------------------------------------------------

@@ -115,7 +115,8 @@ def of_source(facts: Facts, dpi: float = 72.0) -> Content:
         case "tiff" if facts.codec == "jpeg":
             return photograph(packed)
         case "pdf" | "svg":
-            page = graphic(min(0.12, 4.0 / max(20.0, dpi)))
+            rough = min(0.12, 4.0 / max(20.0, dpi))
+            page = Content(rough, rough, 0.05)
             return page.mixed(photograph(), min(0.9, facts.bytes / facts.frames / 250_000)) if facts.taken else page
     return photograph()
 
@@ -139,7 +140,7 @@ def scaled(content: Content, factor: float) -> Content:
     """After a scale that makes it smaller by `factor` (larger, if that is below 1)."""
     if factor <= 1:
         return Content(content.rough * factor**0.7, content.busy * factor**0.9, max(content.rich, 1 - factor))
-    rich = min(1.0, content.tones + 0.05)
+    rich = min(1.0, content.tones + min(0.3, 16 * content.rough))  # edges become tones
     grown = photograph(min(0.14, content.busy * factor**_GROWS) if content.busy < 0.14 else content.busy)
     edges = Content(min(0.4, content.rough * factor**0.8), min(0.3, content.busy * factor**0.8), 0.0)
     return replace(edges.mixed(grown, content.tones), rich=rich)

@@ -7,7 +7,7 @@ the estimate is judged by, and robustly: a trial that fits to nothing counts les
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 Row = tuple[Mapping[str, float], float]
 """(amounts by term, measured nanoseconds of reference time)."""
@@ -84,3 +84,28 @@ def errors(rows: Sequence[Row], values: Mapping[str, float]) -> list[float]:
 def within(errors: Sequence[float], bound: float = 0.25) -> float:
     """The share of errors no larger than the bound."""
     return sum(abs(error) <= bound for error in errors) / len(errors)
+
+
+def spreads(rows: Sequence[Row], values: Mapping[str, float], group: Callable[[str], str]) -> dict[str, float]:
+    """How far off (relative error, one standard deviation) what belongs to a group of terms is: from the trials, each
+    counted by the square of the group's share in its cost. 0.03 to 1."""
+    sums: dict[str, list[float]] = {}
+    for (terms, _), error in zip(rows, errors(rows, values), strict=True):
+        for name, share in shares(terms, values, group).items():
+            total = sums.setdefault(name, [0.0, 0.0])
+            total[0] += (share * min(1.0, abs(error))) ** 2
+            total[1] += share**2
+    return {
+        name: max(0.03, min(1.0, (squares / weight) ** 0.5)) for name, (squares, weight) in sums.items() if weight > 0
+    }
+
+
+def shares(terms: Mapping[str, float], values: Mapping[str, float], group: Callable[[str], str]) -> dict[str, float]:
+    """Each group's share of an estimate."""
+    parts: dict[str, float] = {}
+    for name, amount in terms.items():
+        cost = values.get(name, 0.0) * amount
+        if cost:
+            parts[group(name)] = parts.get(group(name), 0.0) + cost
+    total = sum(parts.values())
+    return {name: cost / total for name, cost in parts.items()} if total else {}

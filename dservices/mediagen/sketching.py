@@ -104,7 +104,8 @@ class Sketch:
         """The sketch of which only a share will be looked at."""
         if share >= 1:
             return self
-        kept = tuple(t if t.once else Term(t.name, t.amount * share) for t in self.pending)
+        # Laying out a step costs the same whatever is looked at.
+        kept = tuple(t if t.once or t.name.endswith(".call") else Term(t.name, t.amount * share) for t in self.pending)
         return replace(self, pending=kept)
 
 
@@ -227,6 +228,7 @@ def resized(sketch: Sketch, width: int, height: int, alg: str) -> Sketch:
         terms.append((f"resize.up.{alg}", out))
     if sketch.alpha:
         terms.append(("resize.alpha", sketch.area + out / sketch.bands))
+    terms.append(("resize.call", float(sketch.frames)))
     content = contents.scaled(sketch.content, (across * down) ** -0.5)
     return sketch.then(*terms, width=width, height=height, content=content)
 
@@ -304,8 +306,9 @@ def _shares(name: str, amount: float, rich: float) -> list[tuple[str, float]]:
 def inked(sketch: Sketch, args: Args, area: float) -> Sketch:
     """An overlay of `area` (millions of pixels) put on."""
     area = min(area, sketch.area) * each(sketch, args)
-    terms = _shares(_ink(args.get("blend", "Normal"), sketch.mode), area * sketch.bands, sketch.content.tones)
-    terms += [("ink.base", sketch.values), ("ink.call", float(sketch.frames))]
+    name = _ink(args.get("blend", "Normal"), sketch.mode)
+    terms = _shares(name, area * sketch.bands, sketch.content.tones)
+    terms += [("ink.base", sketch.values), (f"{name}.call", float(sketch.frames))]
     if sketch.selection:
         terms.append(("selected", sketch.values))
     return sketch.then(*terms)
@@ -365,7 +368,8 @@ def _rotate(sketch: Sketch, args: Args, number: int) -> Sketch:
         bounds = (bounds[0], args["ys"].of(bounds[1]))
     out = bounds[0] * bounds[1] * sketch.frames * sketch.bands / MEGA
     name = "turn.free" if args["smooth"] else "turn.rough"
-    turned = sketch.then((name, out), ("turn.alpha", sketch.area if sketch.alpha else 0.0))
+    alpha = ("turn.alpha", sketch.area if sketch.alpha else 0.0)
+    turned = sketch.then((name, out), alpha, ("turn.call", float(sketch.frames)))
     return replace(turned, width=bounds[0], height=bounds[1])
 
 
@@ -511,7 +515,10 @@ def _filter(method: str) -> Callable[[Sketch, Args, int], Sketch]:
         values = sketch.values * each(sketch, args)
         taps = taps_of(method, args)
         kind = ".saturation" if method == "equalize" and args.get("saturation") is not None else ""
-        terms = [*_shares(f"op.{method}{kind}", values, sketch.content.tones), ("op.call", float(sketch.frames))]
+        terms = [
+            *_shares(f"op.{method}{kind}", values, sketch.content.tones),
+            (f"op.{method}{kind}.call", sketch.frames * each(sketch, args)),
+        ]
         if taps:
             terms.append(("conv.tap", values * taps))
         if method in ("otherMaximum", "otherMinimum"):
@@ -561,8 +568,9 @@ def flattened(sketch: Sketch, *, only_visible: bool = True) -> Sketch:
     for layer in sketch.layers:
         if layer.visible or not only_visible:
             area = min(layer.width * layer.height, sketch.width * sketch.height) / MEGA
-            terms += _shares(_ink(layer.blend, RGBA), area * 4, content.tones)
-            terms += [("ink.base", sketch.values), ("ink.call", 1.0)]
+            name = _ink(layer.blend, RGBA)
+            terms += _shares(name, area * 4, content.tones)
+            terms += [("ink.base", sketch.values), (f"{name}.call", 1.0)]
             content = content.mixed(layer.content, area / sketch.area)
     return sketch.then(*terms, layers=(), content=content)
 

@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-VERSION = "6"
+VERSION = "7"
 _FILTERS = {
     "blur": ("radius @ 2", "radius @ 12"),
     "blurBlur": ("",),
@@ -74,6 +74,10 @@ def _cases() -> dict[str, str]:
     cases.update(_encoders())
     cases.update(_steps())
     cases.update(_contents())
+    for turn in (-5, 90):
+        cases[f"photo12 turned by {turn}"] = (
+            f"m.load(name @ 'photo12.jpg'); m.rotate(angle @ {turn}); m.save(type @ 'jpeg', quality @ 92, progressive @ true);"
+        )
     for source in ("anim12.gif", "anim30.gif", "anim10.webp"):
         for kind in ("gif", "webp", "png"):
             cases[f"{source} as {kind}"] = f"m.load(name @ '{source}'); m.save(type @ '{kind}');"
@@ -85,6 +89,9 @@ def _cases() -> dict[str, str]:
         )
         cases[f"{source} in other hues"] = (
             f"m.load(name @ '{source}'); m.adjustHsb(saturation @ 30); m.save(type @ 'gif');"
+        )
+        cases[f"{source} first in other hues"] = (
+            f"m.load(name @ '{source}'); m.adjustHsb(hue @ 30); m.save(type @ 'jpeg', frames @ '2');"
         )
         cases[f"{source} coloured"] = f"m.load(name @ '{source}'); m.adjustRgb(contrast @ 20); m.save(type @ 'webp');"
         cases[f"{source} first"] = f"m.load(name @ '{source}'); m.save(type @ 'jpeg', frames @ '1');"
@@ -102,6 +109,7 @@ _KINDS = {
     "detailed": "m.load(name @ 'busy2.jpg'); m.scale(xs @ {0}, constrain @ true);",
     "soft": "m.load(name @ 'soft2.jpg'); m.scale(xs @ {0}, constrain @ true);",
     "chart": "m.load(name @ 'chart2.png'); m.scale(xs @ {0}, constrain @ true);",
+    "figure": "m.load(name @ 'figure1.png'); m.scale(xs @ {0}, constrain @ true);",
     "letters": "m.load(name @ 'text1.png'); m.scale(xs @ {0}, constrain @ true);",
     "page": "m.load(name @ 'paper.pdf', dpi @ {0} / 8.3);",
     "card": "m.makeCanvas(xs @ {0}, ys @ {0} * 0.7, fillColor @ 0x203040); m.drawText(text @ 'A title', size @ {0} / 9);",
@@ -111,9 +119,9 @@ _KINDS = {
 }
 """Pictures of a width, by what is in them."""
 _ALL = tuple(_KINDS)
-_TONES = ("motley", "soft", "noise", "blurred", "letters", "chart", "page", "card")
+_TONES = ("motley", "soft", "noise", "blurred", "letters", "chart", "figure", "page", "card")
 """Without those of few hues, which no photograph has: what looks for colours is misled by them."""
-_FEW = ("motley", "detailed", "soft", "letters", "chart", "alpha")
+_FEW = ("motley", "detailed", "soft", "letters", "chart", "figure", "alpha")
 
 
 def _encoders() -> dict[str, str]:
@@ -169,7 +177,7 @@ def _encoders() -> dict[str, str]:
     )
     more = ("type @ 'png', level @ 9", "type @ 'png', level @ 3", "type @ 'webp', lossless @ true, effort @ 2")
     for setting in (*usual, *more):
-        for kind in ("motley", "soft", "letters", "chart", "page", "card"):
+        for kind in ("motley", "soft", "letters", "chart", "figure", "page", "card"):
             cases[f"{kind} 1100 as {setting}"] = f"{_KINDS[kind].format(1100)} m.save({setting});"
             if setting in usual:
                 cases[f"{kind} 180 as {setting}"] = f"{_KINDS[kind].format(180)} m.save({setting});"
@@ -290,7 +298,7 @@ def _steps() -> dict[str, str]:
     for text in steps:
         cases[text] = f"{start} {text}; {end}"
     for text in ("m.gradient(angle @ 45)", "m.selection(colorType @ 'Blues'); m.adjustRgb(brightness @ 20)", "m.composite(color @ 0x0000FF, opacity @ 60)",
-                 "m.rotate(angle @ 7)", "m.glow(blur @ 5, size @ 4)", "m.reduce(colors @ 32)", "m.colorCorrect(destProfile @ 'p3', sourceProfile @ 'rgb')"):  # fmt: skip
+                 "m.rotate(angle @ 7)", "m.rotate(angle @ 90)", "m.glow(blur @ 5, size @ 4)", "m.reduce(colors @ 32)", "m.colorCorrect(destProfile @ 'p3', sourceProfile @ 'rgb')"):  # fmt: skip
         for width in (200, 1400):
             sized = start.replace("xs @ 800, ys @ 600", f"xs @ {width}, constrain @ true")
             cases[f"{text} at {width}"] = f"{sized} {text}; {end}"
@@ -354,6 +362,22 @@ def chart(width: int, height: int, seed: int = 1) -> Any:
     text = pyvips.Image.text("Bars of a year, in thousands", font=f"sans {max(8, height // 20)}", dpi=72)
     white = (text.bandjoin([text, text]) * -1 + 255).cast("uchar")
     return image.insert(white, width // 10, height // 30).cast("uchar").copy(interpretation="srgb")
+
+
+def figure(width: int, height: int) -> Any:
+    """Coloured discs, slanting lines and names: a drawing whose edges lie at every angle."""
+    import pyvips
+
+    image = pyvips.Image.black(width, height, bands=3).linear(1, [252, 252, 248]).cast("uchar").copy_memory()
+    for n in range(26):
+        x, y = (n * 397 + 90) % width, (n * 251 + 60) % height
+        colour = [(n * 71 + 40) % 256, (n * 113 + 90) % 256, (n * 37 + 120) % 256]
+        image = image.draw_circle(colour, x, y, 18 + 3 * (n % 9), fill=True)
+        image = image.draw_line([60, 60, 90], x, y, (x * 3 + 200) % width, (y * 2 + 100) % height).copy_memory()
+        label = pyvips.Image.text(f"Part {n}", font="sans 15", dpi=72)
+        if x + label.width < width and y + label.height < height:
+            image = image.draw_mask([20, 20, 60], label, x, y).copy_memory()
+    return image.copy(interpretation="srgb")
 
 
 def written(text: str, times: int, size: int, width: int = 900, height: int = 1100) -> Any:
@@ -443,6 +467,7 @@ def make_sources(folder: Path) -> None:
     ).cast("uchar")
     motley = motley.copy(interpretation="srgb").copy_memory()
     save(motley, "motley3.jpg", Q=88)
+    save(figure(1000, 700), "figure1.png", filter="sub")
     small = chart(260, 180, 4)
     save(small, "little.png", filter="all")
     save(small, "icon.png", palette=True)

@@ -30,7 +30,7 @@ from dservices.mediagen.trials import chart
 sys.path.insert(0, str(Path(__file__).parent))
 import estimator_requests
 
-HELD_OUT_SEED, HELD_OUT_COUNT = 20261121, 150
+HELD_OUT_SEED, HELD_OUT_COUNT, HELD_OUT_WORLD = 1837, 150, 1
 HELD_OUT_SOURCES = Path(".cache/bench/estimates")
 SOURCES = Path(".cache/bench/estimator")
 VERSION = "2"
@@ -212,7 +212,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.set == "held":
         requests, sources = estimator_requests.drawn(options.seed, options.count), HELD_OUT_SOURCES
-        estimator_requests.make_sources(sources)
+        estimator_requests.make_sources(sources, HELD_OUT_WORLD)
     else:
         requests, sources = DEVELOPMENT, SOURCES
         make_sources()

@@ -248,23 +248,29 @@ def drawn(seed: int, count: int) -> dict[str, str]:
 # -- sources ----------------------------------------------------------------------------------------------------------
 
 
-def make_sources(folder: Path) -> None:
-    """Renders what is missing, about 10 s once."""
+def make_sources(folder: Path, world: int = 0) -> None:
+    """Renders what is missing, about 10 s once. Another world has the same names for other pictures: other forms, hues,
+    grain, sizes (by up to a third) and qualities."""
     import pyvips
 
     from dservices.mediagen import bitmaps, samples
 
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / ".version"
-    if stamp.exists() and stamp.read_text() == VERSION:
+    if stamp.exists() and stamp.read_text() == f"{VERSION}.{world}":
         return
 
+    by_chance = random.Random(1000 + world)
+
     def save(image, name, **options):
+        if world and "Q" in options:
+            options["Q"] = max(50, min(97, options["Q"] + by_chance.randint(-6, 5)))
         image.cast("uchar").copy(interpretation=image.interpretation).write_to_file(
             str(folder / name), **{"keep": "none", **options}
         )
 
     def of(image, mega: float):
+        mega *= by_chance.uniform(0.75, 1.33) if world else 1.0
         return (
             image.resize((mega * 1e6 / image.width / image.height) ** 0.5)
             .cast("uchar")
@@ -273,9 +279,9 @@ def make_sources(folder: Path) -> None:
         )
 
     portrait, street, meadow = (
-        _hued(_portrait(), 9, 1.5, 700),
-        _hued(_street(), 14, 2.5, 730),
-        _hued(_meadow(), 20, 3, 760),
+        _hued(_portrait(world), 9, 1.5, 700 + 7 * world),
+        _hued(_street(world), 14, 2.5, 730 + 7 * world),
+        _hued(_meadow(world), 20, 3, 760 + 7 * world),
     )
     save(of(portrait, 6), "portrait6.jpg", Q=91)
     save(of(portrait, 2), "portrait2.jpg", Q=80)
@@ -292,7 +298,7 @@ def make_sources(folder: Path) -> None:
     save(of(meadow, 2), "meadow2.webp", Q=70)
     save(of(meadow, 1), "meadow1.avif", Q=58, effort=2)
     save(of(meadow, 2).colourspace("b-w"), "gray2.jpg", Q=86)
-    screen, diagram = _screen(), _diagram()
+    screen, diagram = _screen(world), _diagram(world)
     save(screen, "screen.png", filter="all")
     save(diagram, "diagram.png")
     save(diagram, "diagram.webp", lossless=True)
@@ -344,7 +350,7 @@ def make_sources(folder: Path) -> None:
     (folder / "emblem.svg").write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="400" height="400">{paths}<rect x="90" y="120" width="200" height="80" fill="#a33"/></svg>'
     )
-    stamp.write_text(VERSION)
+    stamp.write_text(f"{VERSION}.{world}")
 
 
 def _waves(width: int, height: int, cell: int, count: int, seed: int):
@@ -366,12 +372,12 @@ def _hued(image, strength: float, grain: float, seed: int):
     return (image + tints[0].bandjoin(tints[1:])).cast("uchar").copy(interpretation="srgb").copy_memory()
 
 
-def _portrait():
+def _portrait(world: int):
     """Large soft forms, a little skin: 3 MP, smooth."""
     import pyvips
 
     width, height = 1700, 2100
-    forms, skin = _waves(width, height, 900, 3, 301), _waves(width, height, 40, 3, 320)
+    forms, skin = _waves(width, height, 900, 3, 301 + 50 * world), _waves(width, height, 40, 3, 320 + 50 * world)
     at = pyvips.Image.xyz(width, height)
     face = ((((at[0] / width - 0.5) * 2.4) ** 2 + ((at[1] / height - 0.45) * 1.8) ** 2) * -2.5).exp()
     light = forms * 50 + 90 + face * 90 + skin * (face * 14 + 3)
@@ -386,12 +392,12 @@ def _portrait():
     )
 
 
-def _street():
+def _street(world: int):
     """Houses with windows, wires, plaster: hard edges and fine texture, 4 MP."""
     import pyvips
 
     width, height = 2300, 1740
-    draw = random.Random(77)
+    draw = random.Random(77 + world)
     image = pyvips.Image.black(width, height, bands=3).linear(1, [150, 175, 210])
     image = image.cast("uchar").copy_memory()
     left = 0
@@ -405,18 +411,24 @@ def _street():
                 image = image.draw_rect([225, 225, 215], column, row, 34, 52)
         left += wide
         image = image.copy_memory()
-    plaster = _waves(width, height, 10, 3, 500) * 26 + _waves(width, height, 200, 3, 510) * 30
+    plaster = (
+        _waves(width, height, 10 + 3 * world, 3, 500 + 50 * world) * (26 + 4 * world)
+        + _waves(width, height, 200, 3, 510) * 30
+    )
     noise = pyvips.Image.gaussnoise(width, height, mean=0, sigma=4, seed=45)
     return (image + plaster + noise).cast("uchar").copy(interpretation="srgb").copy_memory()
 
 
-def _meadow():
+def _meadow(world: int):
     """Grass: as much detail as a camera sees, 4 MP."""
     import pyvips
 
     width, height = 2350, 1700
     at = pyvips.Image.xyz(width, height)
-    grass = _waves(width, height, 16, 3, 601) * 55 * (at[1] / height + 0.3) + _waves(width, height, 300, 4, 620) * 40
+    grass = (
+        _waves(width, height, 16 + 5 * world, 3, 601 + 50 * world) * (55 - 6 * world) * (at[1] / height + 0.3)
+        + _waves(width, height, 300, 4, 620) * 40
+    )
     noise = pyvips.Image.gaussnoise(width, height, mean=0, sigma=5, seed=46)
     base = grass + noise + at[1] * 0.02
     sky = at[1] < height * 0.35
@@ -433,11 +445,11 @@ def _text(words: str, size: int, width: int):
     return pyvips.Image.text(words, font=f"sans {size}", dpi=72, width=width)
 
 
-def _screen():
+def _screen(world: int):
     """A program's window: panels, icons, much small text. 1600 x 1000."""
     import pyvips
 
-    draw = random.Random(88)
+    draw = random.Random(88 + world)
     image = pyvips.Image.black(1600, 1000, bands=3).linear(1, [246, 246, 248]).cast("uchar").copy_memory()
     image = image.draw_rect([48, 56, 78], 0, 0, 1600, 48, fill=True).draw_rect(
         [228, 230, 236], 0, 48, 260, 952, fill=True
@@ -460,11 +472,11 @@ def _screen():
     return image.copy(interpretation="srgb").copy_memory()
 
 
-def _diagram():
+def _diagram(world: int):
     """Boxes and lines with names, 1100 x 760."""
     import pyvips
 
-    draw = random.Random(99)
+    draw = random.Random(99 + world)
     image = pyvips.Image.black(1100, 760, bands=3).linear(1, 255).cast("uchar").copy_memory()
     boxes = [(60 + 260 * (n % 4), 60 + 230 * (n // 4)) for n in range(12)]
     for n, (x, y) in enumerate(boxes):

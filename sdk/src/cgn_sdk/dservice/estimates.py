@@ -4,10 +4,12 @@
     {"method": "GET", "target": "/mgen/io?script=…", "headers": {"accept": "image/webp"}, "body_bytes": "0"}
 
     200
-    {"cpu_ns": "71000000", "memory_bytes": "180000000", "response_bytes": "64000", "basis": "model 1"}
+    {"cpu_ns": "71000000", "within_ppm": "180000", "memory_bytes": "180000000", "response_bytes": "64000",
+     "basis": "model 1"}
 
 Integers are strings, as everywhere in the network (decision 0005). `cpu_ns` is the CPU time of all threads of the
-DService that the request will take on this machine, the way the miner meters it; `memory_bytes` and `response_bytes`
+DService that the request will take on this machine, the way the miner meters it; `within_ppm` says how sure that is:
+nine of ten requests estimated so come no further from it than this share of it. It, `memory_bytes` and `response_bytes`
 may be null. An estimate binds nobody: what is billed is what was measured. A DService that cannot say answers with a
 problem document, as it would to the request itself (422 for a request that will be refused).
 
@@ -58,10 +60,13 @@ class Estimate:
     response_bytes: int | None = None
     basis: str = ""
     """What it rests on, for people: the model and its version."""
+    within_ppm: int | None = None
+    """How far nine of ten are off at most, in millionths of `cpu_ns`; None where that is not known."""
 
     def document(self) -> dict[str, Any]:
         return {
             "cpu_ns": str(self.cpu_ns),
+            "within_ppm": None if self.within_ppm is None else str(self.within_ppm),
             "memory_bytes": None if self.memory_bytes is None else str(self.memory_bytes),
             "response_bytes": None if self.response_bytes is None else str(self.response_bytes),
             "basis": self.basis,
@@ -128,4 +133,5 @@ def estimate_of(data: bytes) -> Estimate:
         integer(document, "memory_bytes", optional=True),
         integer(document, "response_bytes", optional=True),
         str(document.get("basis", ""))[:200],
+        integer(document, "within_ppm", optional=True),
     )

@@ -14,7 +14,7 @@ from cgn_sdk.dservice.problems import Problem
 def test_a_question_and_its_answer_survive_the_wire() -> None:
     work = Work("GET", "/mgen/io?script=x", {"accept": "image/webp"}, 12)
     assert work_of(object_of(json.dumps(work.document()).encode())) == work
-    for estimate in (Estimate(71_000_000, 5, 6, "model 1"), Estimate(1)):
+    for estimate in (Estimate(71_000_000, 5, 6, "model 1", 250_000), Estimate(1)):
         assert estimate_of(json.dumps(estimate.document()).encode()) == estimate
 
 

@@ -8,7 +8,7 @@ import pyvips
 from dservices.mediagen import calibrate, catalogue, estimating, operations, sketching, trials
 from dservices.mediagen.catalogue import MEDIA, check
 from dservices.mediagen.estimating import Model, SketchHost
-from dservices.mediagen.facts import Facts
+from dservices.mediagen.facts import Facts, facts_of
 from dservices.mediagen.fonts import Fonts
 from dservices.mediagen.mrl import Mrl
 
@@ -133,6 +133,95 @@ def test_a_point_nobody_has_measured_costs_what_the_nearest_does() -> None:
     model = Model({"save.x.4.p0": 3.0, "save.x.4.p10": 7.0, "save.x.4.p30": 50.0}, 1, "t")
     assert model.of("save.x.4.p15") == 7.0 and model.of("save.x.4.p80") == 50.0
     assert model.of("save.x.9.p10") == 20.0
+
+
+def test_an_estimate_is_as_uncertain_as_what_makes_up_its_cost() -> None:
+    coefficients = {"request": 1.0, "save.gif.7.rich.p50": 1.0, "op.blur": 1.0}
+    model = Model(coefficients, 1, "t", spread={"base": 0.05, "save.gif": 0.3, "op.blur": 0.04})
+    sure, unsure = {"request": 10.0, "op.blur": 10.0}, {"request": 1.0, "save.gif.7.rich.p50": 19.0}
+    assert 0.1 < model.within(sure) < 0.2 < 0.5 < model.within(unsure) <= 1.0
+    assert model.within(sure, guessed=True) > model.within(sure) + 0.3
+    assert model.within({"request": 1.0, "op.new": 50.0}) == 1.0  # nobody has measured most of it
+
+
+def test_a_guessed_size_is_said(monkeypatch) -> None:
+    host = host_of()
+    known = json.loads(estimating.answer_of(host, 100, None))
+    host.guessed = True
+    guessed = json.loads(estimating.answer_of(host, 100, None))
+    assert guessed["within_ppm"] > known["within_ppm"] and "guess" in guessed["basis"]
+    partial = json.loads(estimating.answer_of(host, 100, "script_failed"))
+    assert partial["within_ppm"] is None and "partial: script_failed" in partial["basis"]
+
+
+def layered(*steps: tuple[str, dict], facts: Facts = PHOTO) -> dict[str, float]:
+    """Terms of a picture with a second one as its layer, and further steps."""
+    host = host_of(facts)
+    call(host, "Media", 2)
+    for handle, width in ((1, 400), (2, 100)):
+        call(host, "load", handle, name="p.jpg")
+        call(host, "scale", handle, xs=width, ys=width)
+    call(host, "setLayer", index=1, media={"$": "media", "v": 2})
+    assert call(host, "getLayerCount") == 2
+    for name, named in steps:
+        call(host, name, **named)
+    call(host, "save", type="png")
+    return host.terms
+
+
+def test_layers_are_put_on_each_other_when_somebody_looks() -> None:
+    plain = layered()
+    assert plain["ink.plain"] == pytest.approx(4 * (400 * 400 + 100 * 100) / 1e6) and plain["ink.plain.call"] == 2
+    multiplied = layered(("setLayerBlend", {"index": 1, "blend": "Multiply"}))
+    assert multiplied["ink.formula.alpha"] == pytest.approx(0.04)
+    assert layered(("setLayerVisible", {"index": 1, "visible": False}))["ink.plain.call"] == 1
+    assert layered(("collapse", {"layers": "1"}))["ink.plain"] == pytest.approx(0.04)
+
+
+def test_a_step_is_for_the_layers_it_names() -> None:
+    """Each is laid on the canvas first: 400 x 400 pixels of 4 channels."""
+    assert layered(("blurBlur", {"layers": "1"}))["op.blurBlur"] == pytest.approx(0.64)
+    assert layered(("blurBlur", {"layers": "Lay*,0"}))["op.blurBlur"] == pytest.approx(1.28)
+    assert layered(("blurBlur", {}))["op.blurBlur"] == pytest.approx(1.28)
+    assert layered(("drawText", {"text": "A", "size": 20}))["text.call"] == 1
+
+
+def test_of_a_psd_the_layers_that_are_named_are_read() -> None:
+    chart = trials.chart(60, 40).bandjoin(255)
+    data = trials.photoshop_file(chart[0:3], [("ground", chart, 0, 0, b"norm"), ("sign", chart, 5, 5, b"mul ")])
+    facts = facts_of(data, len(data))
+    assert [(layer.name, layer.width, layer.blend) for layer in facts.layers] == [
+        ("ground", 60, "Normal"),
+        ("sign", 60, "Multiply"),
+    ]
+    host = host_of(facts)
+    call(host, "load", name="p.psd", layers="sign")
+    assert (call(host, "getLayerCount"), call(host, "getLayerName", index=0)) == (1, "sign")
+    call(host, "save", type="png")
+    assert host.terms["load.psd"] == pytest.approx(60 * 40 * 4 / 1e6)
+    assert host.terms["load.psd.bytes"] == pytest.approx(facts.layers[1].bytes / 1e6)
+    assert terms(("load", {"name": "p.psd"}), SAVE, facts=facts)["load.psd"] == pytest.approx(60 * 40 * 3 / 1e6)
+
+
+def test_the_trials_psd_is_one_that_is_read() -> None:
+    from dservices.mediagen import loading
+
+    chart = trials.chart(70, 50).bandjoin(255)
+    data = trials.photoshop_file(chart[0:3], [("sign", chart, 9, 3, b"norm")])
+    for named in ([["name", "p"]], [["name", "p"], ["layers", "sign"]]):
+        picture = loading.load(data, "p", check(MEDIA["load"], {"named": named}))
+        flat = picture.images[0][0:3]
+        assert (flat.width, flat.height) == (70, 50)
+        if len(named) == 1:
+            assert (flat - chart[0:3]).abs().max() == 0
+
+
+def test_a_media_that_is_the_answers_object_is_saved() -> None:
+    host = host_of()
+    call(host, "load", name="p.jpg")
+    packed = {"positional": [{"$": "media", "v": 1}, "cached", [["type", "jpeg"]]]}
+    answer = json.loads(host.call(json.dumps(["resp.setObject", 0, packed])))
+    assert "problem" not in answer and host.terms["save.jpeg"] == 36.0
 
 
 def test_what_calibrate_writes_is_what_the_estimator_reads(tmp_path, monkeypatch) -> None:

@@ -91,3 +91,27 @@ def test_a_size_nobody_tells_is_guessed_from_the_bytes() -> None:
     small, large = facts_of(b"\xff\xd8\xff", 100_000), facts_of(b"\xff\xd8\xff", 4_000_000)
     assert not small.known and small.pixels < large.pixels
     assert facts_of(b"", 0).pixels >= 1
+
+
+@pytest.mark.parametrize("quality", [30, 60, 75, 85, 92, 98])
+def test_the_quality_of_a_jpeg_is_in_its_tables(quality: int) -> None:
+    data = PLAIN.jpegsave_buffer(Q=quality)
+    assert facts_of(data, len(data)).quality == pytest.approx(quality, abs=1.5)
+
+
+def test_palettes_are_seen() -> None:
+    data = PLAIN.pngsave_buffer(palette=True, colours=16)
+    assert 2 <= facts_of(data, len(data)).colours <= 16
+    assert facts_of(PLAIN.pngsave_buffer(), 9).colours == 0
+    assert 2 <= facts_of(PLAIN.gifsave_buffer(), 9).colours <= 256
+
+
+@pytest.mark.parametrize("packed", ["none", "lzw", "deflate", "jpeg"])
+def test_a_tiff_whose_directory_is_far_behind_shows_how_it_is_packed(packed: str) -> None:
+    noise = pyvips.Image.gaussnoise(700, 500, mean=128, sigma=60, seed=2).cast("uchar")
+    data = (
+        noise.bandjoin([noise.invert(), noise.rot180()]).copy(interpretation="srgb").tiffsave_buffer(compression=packed)
+    )
+    found = facts_of(data[:20_000], len(data))
+    assert (found.codec, found.known, found.bytes) == (packed, False, len(data))
+    assert 0.3 < found.pixels / (700 * 500) < 3
