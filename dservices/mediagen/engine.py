@@ -162,6 +162,10 @@ class Context:
         function = library.mr_make_js_callback(context, _HOST_CALLBACK)
         library.mr_set_object_item(context, border.raw, self._string("host"), function)
 
+    def warm(self) -> None:
+        """What many scripts name is named once: for a context that is made while nobody waits."""
+        self._evaluate("void [RespType, TextResponse, resp, req]")
+
     def run(self, code: str, function: str, arguments: Sequence[Any], host: HostCall) -> dict[str, Any]:
         """Evaluates the script and calls its function. What happened, as the prelude reports it; ScriptStopped
         otherwise.
@@ -254,9 +258,11 @@ class Context:
             if not -limits.CALL_MAX_CHARS <= length <= limits.CALL_MAX_CHARS:
                 raise ValueError("length")
             text = bytes(self._units[: 2 * abs(length)]).decode("utf-16-le", "surrogatepass")
-            host = self._host
-            assert host is not None
-            answer = host(text) if length >= 0 else self._parts[text]
+            if length < 0:
+                answer = self._parts[text]
+            else:
+                assert self._host is not None
+                answer = self._host(text)
         except BaseException:
             answer = '{"problem":{"code":"internal_error","status":500,"detail":"the host failed"}}'
         data = answer.encode("utf-16-le", "surrogatepass")

@@ -90,7 +90,9 @@ class Runner:
             if self._used:
                 self._used.pop().close()
             elif len(self._fresh) < CONTEXTS_AHEAD:
-                self._fresh.append(engine.Context(self._table))
+                context = engine.Context(self._table)
+                context.warm()
+                self._fresh.append(context)
             else:
                 if self._estimated:
                     from dservices.mediagen import estimating
