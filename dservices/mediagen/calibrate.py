@@ -37,7 +37,8 @@ from dservices.mediagen.pool import worker_environment
 SETTLE_S = 0.012
 """After an answer the worker makes the next context: that belongs to the request's cost."""
 LONG_NS, LONGER_NS = 80_000_000, 160_000_000
-"""A request beyond the first is measured twice at most, beyond the second once: it lasts long enough by itself."""
+"""A request beyond the first is measured less often, and of two times beyond the second once: it lasts long enough by
+itself."""
 RUNS = 2
 """Of a trial: the fixed work is timed before, between and after them."""
 VERSION = "3"
@@ -174,7 +175,7 @@ class Trial:
             times.append(spent)
             ratios.append(2 * spent / (earlier + later))
             earlier = later
-            if run + 1 >= (1 if spent > LONGER_NS else 2 if spent > LONG_NS else runs):
+            if run + 1 >= (runs // 2 + 1 if spent > LONG_NS else runs) - (spent > LONGER_NS and runs < 3):
                 break
         return Measured(round(statistics.median(times)), statistics.median(ratios), result)
 

@@ -22,11 +22,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-KEPT = 9
+KEPT = 7
 """Measurements whose median counts: one that a neighbour spoilt changes nothing."""
 FIRST = 3
 """Of them at the start, when there are none."""
-AGE_S = 20.0
+AGE_S = 4.0
 """A measurement holds so long."""
 FACTOR_MIN, FACTOR_MAX = 0.1, 10.0
 """Slower or faster than that is no machine but a mistake."""
