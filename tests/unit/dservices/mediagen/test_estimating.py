@@ -243,6 +243,10 @@ def test_what_calibrate_writes_is_what_the_estimator_reads(tmp_path, monkeypatch
     assert model.cpu_ns(terms) == pytest.approx(costs[bodies["400 wide"]] * 7_000_000, rel=0.02)
 
 
+def test_passes_are_averaged_by_ratio_and_a_trial_may_lack_in_one() -> None:
+    assert calibrate.averaged([{"a": 1.0, "b": 3.0}, {"a": 4.0}]) == pytest.approx({"a": 2.0, "b": 3.0})
+
+
 def test_the_committed_table_is_of_these_trials() -> None:
     """Another set of trials or another form of the model means: calibrate again."""
     model = estimating.model()
