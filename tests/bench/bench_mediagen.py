@@ -71,7 +71,10 @@ CASES: dict[str, str] = {
     "animated GIF to WebP": "m.load(name @ 'anim.gif'); m.save(type @ 'webp', quality @ 80);",
     "overhead: a script that draws one pixel": "m.makeCanvas(xs @ 1, ys @ 1); m.save(type @ 'png');",
     "overhead: a script that answers a text": "resp.setObject(new TextResponse('x'), RespType.Streamed);",
+    "overhead: a request without a script": "",
 }
+NO_SCRIPT = len(CASES) - 1
+"""Asks for the health page: client, HTTP and front alone. What a script costs is the difference to this."""
 
 VIPS = """
 import resource, sys, time, pyvips, pypdfium2
@@ -341,7 +344,8 @@ def mediagen(origin_port: int, folder: str = "", **settings: str) -> Measure:
     scripts = [
         quote(f"http://127.0.0.1:{origin_port}/{folder}case{number}.ms", safe="") for number in range(len(CASES))
     ]
-    return by_http(process, port, {number: f"/mgen/io?script={script}" for number, script in enumerate(scripts)})
+    targets = {number: f"/mgen/io?script={script}" for number, script in enumerate(scripts)}
+    return by_http(process, port, {**targets, NO_SCRIPT: "/_cgn/health"})
 
 
 def thumbor(python: Path, origin_port: int, loader: str) -> Measure:
