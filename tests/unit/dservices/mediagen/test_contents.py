@@ -1,5 +1,7 @@
 """What a picture holds, guessed from the bytes of its file (G-8): compared with what encoders make of the pixels."""
 
+import functools
+
 import pytest
 import pyvips
 
@@ -8,8 +10,16 @@ from dservices.mediagen.catalogue import MEDIA, check
 from dservices.mediagen.contents import FLAT, Content, of_source, scaled
 from dservices.mediagen.facts import HEAD_BYTES, facts_of
 
-PHOTO = samples.landscape(1200, 900).copy_memory()
-CHART = trials.chart(900, 600)
+
+@functools.cache
+def a_photo() -> pyvips.Image:
+    """Not made on import: what draws text first settles the fonts of the process."""
+    return samples.landscape(1200, 900).copy_memory()
+
+
+@functools.cache
+def a_chart() -> pyvips.Image:
+    return trials.chart(900, 600)
 
 
 def of(data: bytes) -> Content:
@@ -24,7 +34,7 @@ def true(image: pyvips.Image) -> tuple[float, float]:
 
 @pytest.mark.parametrize("quality", [60, 75, 85, 92, 96])
 def test_a_photograph_is_known_by_its_jpeg_at_any_quality(quality: int) -> None:
-    data = PHOTO.jpegsave_buffer(Q=quality, keep="none")
+    data = a_photo().jpegsave_buffer(Q=quality, keep="none")
     rough, busy = true(pyvips.Image.new_from_buffer(data, ""))
     found = of(data)
     assert found.busy == pytest.approx(busy, rel=0.3) and found.rough == pytest.approx(rough, rel=0.45)
@@ -32,15 +42,15 @@ def test_a_photograph_is_known_by_its_jpeg_at_any_quality(quality: int) -> None:
 
 
 def test_a_chart_is_told_from_a_photograph_by_its_png() -> None:
-    chart, photo = (of(image.pngsave_buffer(filter="sub")) for image in (CHART, PHOTO))
+    chart, photo = (of(image.pngsave_buffer(filter="sub")) for image in (a_chart(), a_photo()))
     assert chart.rough < 0.03 and chart.rich == 0.0
     assert photo.rough > 0.3 and photo.rich == 1.0
-    assert of(CHART.pngsave_buffer(palette=True)).rich == 0.0
+    assert of(a_chart().pngsave_buffer(palette=True)).rich == 0.0
 
 
 @pytest.mark.parametrize("factor", [2, 4])
 def test_a_smaller_picture_is_as_rough_as_it_will_be(factor: int) -> None:
-    for image, near in ((PHOTO, 0.3), (CHART, 0.7)):
+    for image, near in ((a_photo(), 0.3), (a_chart(), 0.7)):
         rough, _ = true(image.resize(1 / factor))
         assert scaled(of(image.pngsave_buffer(filter="sub")), factor).rough == pytest.approx(rough, rel=near)
 
