@@ -131,7 +131,7 @@ def _code(table: str) -> tuple[str, dict[str, str]]:
 class Context:
     """One isolate with MediaScript's objects in place. Used for one script, then closed."""
 
-    def __init__(self, table: dict[str, Any]) -> None:
+    def __init__(self, table: str) -> None:
         from py_mini_racer._dll import mr_callback_func
 
         self._library = _library()
@@ -148,9 +148,9 @@ class Context:
         self._library.mr_set_hard_memory_limit(self._context, limits.SCRIPT_HEAP_MAX_BYTES)
         self._install(table)
 
-    def _install(self, table: dict[str, Any]) -> None:
+    def _install(self, table: str) -> None:
         library, context = self._library, self._context
-        code, self._parts = _code(json.dumps(table))
+        code, self._parts = _code(table)
         border = self._evaluate(code)
         if border.type >= _FIRST_ERROR:
             raise RuntimeError(f"the prelude failed: {border.text[:300]}")

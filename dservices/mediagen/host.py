@@ -430,11 +430,11 @@ def _header_value(text: str) -> str:
     return text
 
 
-def script_table() -> dict[str, Any]:
-    """What the prelude needs to know: the names of Media's methods, and names of methods and tags by part."""
+def script_table() -> str:
+    """What the prelude needs to know, as JSON: the names of Media's methods, and names of methods and tags by part."""
     from dservices.mediagen import tags
 
-    return {
+    table = {
         "methods": list(MEDIA),
         "answers": {"resp": list(RESP)},
         "files": {"file": list(catalogue.FILE), "zip": list(catalogue.ZIP)},
@@ -442,3 +442,4 @@ def script_table() -> dict[str, Any]:
         "profiles": {"profile": list(PROFILE)},
         "request": {"req": list(REQ), "version": catalogue.VERSION},
     }
+    return json.dumps(table)
