@@ -9,7 +9,7 @@ What is measured is pinned to the first processor this process may use: front an
 a peer's process. The client and the web server with the sources have the other one. Each round asks every contender for a
 burst of pictures, one after the other over one connection, so that a change of the machine's speed meets all alike;
 figures are medians of the rounds' means. A burst leaves no pause in which MediaGen could prepare for free; it begins with
-the three contexts that were made while others were measured, so a longer burst (`--burst`) is the stricter one.
+the contexts that were made while others were measured (up to eight), so a longer burst (`--burst`) is the stricter one.
 
 * MediaGen, fresh: as it is installed; the web server says that script and source are good for an hour, so they are used
   again without asking, as the others use their files.
