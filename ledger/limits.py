@@ -66,8 +66,9 @@ ELASTICSEARCH_TIMEOUT_S: Final = 30.0
 ELASTICSEARCH_RETRIES: Final = 8
 """Attempts while the server says that it is too busy (429), the wait doubling from 50 ms: 12 s in all."""
 
-PROCESS_CLOSE_S: Final = 20.0
-"""How long a store in a process of its own may take to finish what is under way when it is closed."""
+PROCESS_CLOSE_S: Final = 5.0
+"""How long a store in a process of its own may take to finish what is under way when it is closed: half of what a node
+has for its end. What it does not finish is in the spool."""
 
 assert PORTION_ROWS <= APPEND_MAX_ROWS
 assert SPOOL_RECORD_MAX_BYTES < SPOOL_GROUP_BYTES < SPOOL_SEGMENT_BYTES < SPOOL_MAX_BYTES

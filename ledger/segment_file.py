@@ -78,7 +78,8 @@ class SegmentFile:
         _sync(self._file)
         took_ns = time.monotonic_ns() - began_ns
         self.size += len(data)
-        self._end = (self._end + data)[-(self.size % _BLOCK_BYTES) :] if self.size % _BLOCK_BYTES else b""
+        rest = self.size % _BLOCK_BYTES
+        self._end = (self._end + data[-_BLOCK_BYTES:])[-rest:] if rest else b""
         return took_ns
 
     def trim(self) -> None:
@@ -109,7 +110,8 @@ class SegmentFile:
             _write_all(self._file, data, self.size)
             return
         blocks = self._blocks
-        blocks[:length] = self._end + data
+        blocks[: len(self._end)] = self._end
+        blocks[len(self._end) : length] = data
         blocks[length:whole] = bytes(whole - length)
         try:
             with memoryview(blocks)[:whole] as view:

@@ -28,8 +28,6 @@ from ledger.core.batch import BatchRecord
 from ledger.port import Conflict, EntityRow, PaymentState, Store, StoredRow, StoreError, StoreFull, Total
 
 _LENGTH_BYTES: Final = 8
-_OPEN: Final = 0
-"""Number of the child's first answer: whether the store could be opened."""
 
 T = TypeVar("T")
 
@@ -142,7 +140,7 @@ class _Child:
         self._process = process
         self._reader = reader
         self._writer = writer
-        self._numbers = itertools.count(_OPEN)
+        self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self.is_gone = False
         self._reading = asyncio.create_task(self._read(), name="ledger process")
@@ -195,18 +193,21 @@ class _Child:
         await self._reading
 
     async def _read(self) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        try:
             while True:
                 number, error, found = await _receive(self._reader)
                 answer = self._waiting.get(number)
                 if answer is None or answer.done():  # who asked has gone
                     continue
                 answer.set_result(found) if error is None else answer.set_exception(_raised(error, found))
-        self.is_gone = True
-        self._writer.close()
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(StoreError(_GONE))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # it has ended
+        finally:  # whatever it was: nobody may wait for an answer that cannot come
+            self.is_gone = True
+            self._writer.close()
+            for answer in self._waiting.values():
+                if not answer.done():
+                    answer.set_exception(StoreError(_GONE))
 
 
 _GONE: Final = "the ledger's process has ended"

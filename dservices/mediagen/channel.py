@@ -17,7 +17,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dservices.mediagen import limits
@@ -91,6 +91,14 @@ def frame(message: Mapping[str, Any], blob: bytes, descriptors: int) -> list[byt
     return [head, blob] if blob else [head]
 
 
+def unsent(pieces: Sequence[bytes], sent: int) -> Iterator[memoryview]:
+    """What is left of the pieces when the first `sent` bytes of them have left."""
+    for piece in pieces:
+        if sent < len(piece):
+            yield memoryview(piece)[sent:]
+        sent = max(0, sent - len(piece))
+
+
 class FrontEnd:
     """The front's end, on its event loop. ChannelClosed when the worker is gone or sends what it should not."""
 
@@ -112,10 +120,8 @@ class FrontEnd:
                 # The worker has read everything before it asks again, so this is a worker that floods: not worth
                 # waiting.
                 raise ChannelClosed from None
-            for piece in pieces:
-                if sent < len(piece):
-                    await loop.sock_sendall(self._socket, memoryview(piece)[sent:])
-                sent = max(0, sent - len(piece))
+            for rest in unsent(pieces, sent):
+                await loop.sock_sendall(self._socket, rest)
         except OSError:
             raise ChannelClosed from None
 
@@ -178,10 +184,8 @@ class WorkerEnd:
     def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
         pieces = frame(message, blob, 0)
         sent = os.writev(self._socket.fileno(), pieces)  # sendmsg could send descriptors: a worker may not call it
-        for piece in pieces:
-            if sent < len(piece):
-                self._socket.sendall(memoryview(piece)[sent:])
-            sent = max(0, sent - len(piece))
+        for rest in unsent(pieces, sent):
+            self._socket.sendall(rest)
 
     def receive(self) -> tuple[dict[str, Any], Data]:
         """The message and what came with it: bytes, or a mapping of what the front shares."""

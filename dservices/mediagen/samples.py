@@ -42,7 +42,7 @@ function main() {
 """
 
 
-def _octaves(width: int, height: int, cell: int, count: int, seed: int) -> Any:
+def octaves(width: int, height: int, cell: int, count: int, seed: int) -> Any:
     """Sum of Perlin noises, about -1 to 1."""
     import pyvips
 
@@ -61,7 +61,7 @@ def landscape(width: int = WIDTH, height: int = HEIGHT) -> Any:
     at = image.xyz(width, height).cast("float")
     x, y = at[0] / width, at[1] / height
     sky = (1 - y).bandjoin([1 - y * 0.55, 1 - y * 0.18]) * [-70, -25, 25] + [150, 165, 205]
-    clouds = _octaves(width, height, width // 5, 6, 11)
+    clouds = octaves(width, height, width // 5, 6, 11)
     veil = ((clouds + 0.15) * 1.6).cast("float")
     veil = (veil > 0).ifthenelse((veil > 1).ifthenelse(1, veil), 0) * (1 - y * 1.6 > 0).ifthenelse(1 - y * 1.6, 0)
     picture = sky * (1 - veil) + veil * [250, 246, 240]
@@ -70,9 +70,9 @@ def landscape(width: int = WIDTH, height: int = HEIGHT) -> Any:
     picture = picture + glow.bandjoin([glow * 0.85, glow * 0.5])
     for index in range(4):
         base = 0.46 + index * 0.1
-        ridge = _octaves(width, 8, max(64, width >> (1 + index)), 7, 40 + 9 * index).crop(0, 0, width, 1)
+        ridge = octaves(width, 8, max(64, width >> (1 + index)), 7, 40 + 9 * index).crop(0, 0, width, 1)
         ridge = (ridge * (0.075 + 0.01 * index) + base).embed(0, 0, width, height, extend="copy")
-        texture = _octaves(width, height, 220 >> index, 5, 90 + 7 * index)
+        texture = octaves(width, height, 220 >> index, 5, 90 + 7 * index)
         haze = 0.72 - 0.22 * index
         shade = texture * (14 + 8 * index) + (y - base) * -90
         hill = shade.bandjoin([shade * 1.1, shade * 0.8])
@@ -125,7 +125,8 @@ def document(pages: Sequence[Sequence[tuple[float, float, float, str]]]) -> byte
     return bytes(out)
 
 
-def _pages() -> list[list[tuple[float, float, float, str]]]:
+def pages() -> list[list[tuple[float, float, float, str]]]:
+    """Three pages for `document`: lines of (x, y, size in points, text)."""
     titles = (
         "Generated media, one request at a time",
         "How a request crosses the network",
@@ -136,15 +137,15 @@ def _pages() -> list[list[tuple[float, float, float, str]]]:
         "The same address gives the same bytes, wherever it is computed.",
         "Payment follows use: what was computed is what is settled.",
     )
-    pages = []
+    made = []
     for number, title in enumerate(titles, 1):
         lines: list[tuple[float, float, float, str]] = [
             (60, 740, 24, title),
             (60, 40, 9, f"page {number} of {len(titles)}"),
         ]
         lines += [(60, 700 - 18 * index, 12, body[(index + number) % 3]) for index in range(9)]
-        pages.append(lines)
-    return pages
+        made.append(lines)
+    return made
 
 
 def make(folder: Path) -> list[Path]:
@@ -159,7 +160,7 @@ def make(folder: Path) -> list[Path]:
         landscape().jpegsave(str(draft), Q=90, keep="none")
         draft.replace(photo)
     if not (current and paper.exists()):
-        paper.write_bytes(document(_pages()))
+        paper.write_bytes(document(pages()))
     for path, text in scripts.items():
         path.write_text(text, "utf-8")
     stamp.write_text(VERSION)

@@ -5,6 +5,7 @@ every term. The benchmark and the tests have trials of their own over other sour
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,12 @@ def _steps() -> dict[str, str]:
         for width in (200, 1400):
             sized = start.replace("xs @ 800, ys @ 600", f"xs @ {width}, constrain @ true")
             cases[f"{text} at {width}"] = f"{sized} {text}; {end}"
+    return cases | _several_pictures(start, end)
+
+
+def _several_pictures(start: str, end: str) -> dict[str, str]:
+    """Text and drawings alone, composites, layers, frames, many calls."""
+    cases = {}
     for step in ("dropShadow(blur @ 4)", "glow(blur @ 3)", "blur(radius @ 2)"):
         cases[f"text with {step}"] = (
             f"m.makeText(text @ 'Words on it', size @ 40, color @ 0x304050); m.{step}; m.save(type @ 'png');"
@@ -438,46 +445,35 @@ def photoshop_file(picture: Any, layers: list[tuple[str, Any, int, int, bytes]])
     return head + struct.pack(">I", len(section)) + section + whole + b"".join(b"".join(rows) for rows in planes)
 
 
+Save = Callable[..., None]
+"""Writes an image under a name, with libvips' options for its format."""
+
+
 def make_sources(folder: Path) -> None:
     """Renders what is missing."""
-    import pyvips
-
     from dservices.mediagen import samples
 
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / ".version"
     if stamp.exists() and stamp.read_text() == VERSION:
         return
-    photo = samples.landscape().copy_memory()
-    sizes = {mega: photo.resize((mega / 12) ** 0.5).cast("uchar").copy_memory() for mega in (1, 3, 6)}
-    graph = chart(1800, 1200)
-    fine = samples._octaves(1700, 1250, 24, 4, 31) * 70
-    busy = (photo.resize(0.425).crop(0, 0, 1700, 1250) + fine.bandjoin([fine, fine * 0.8])).cast("uchar").sharpen()
-    busy = busy.copy(interpretation="srgb").copy_memory()
 
     def save(image: Any, name: str, **options: Any) -> None:
         image.write_to_file(str(folder / name), **{"keep": "none", **options})
 
+    photo = samples.landscape().copy_memory()
+    sizes = {mega: photo.resize((mega / 12) ** 0.5).cast("uchar").copy_memory() for mega in (1, 3, 6)}
+    _save_photographs(save, photo, sizes)
+    _save_motley(save, photo)
+    _save_drawings(save)
+    _save_other_formats(save, sizes)
+    _save_animations(save, sizes[1])
+    _write_documents(folder, sizes)
+    stamp.write_text(VERSION)
+
+
+def _save_photographs(save: Save, photo: Any, sizes: Mapping[int, Any]) -> None:
     save(photo, "photo12.jpg", Q=88)
-    save(busy, "busy2.jpg", Q=85)
-    hues = [samples._octaves(2000, 1500, 90, 4, 400 + 10 * n) * 30 for n in range(3)]
-    speckles = [pyvips.Image.gaussnoise(2000, 1500, mean=0, sigma=3, seed=60 + n) for n in range(3)]
-    motley = (
-        busy.resize(2000 / 1700, vscale=1500 / 1250) + hues[0].bandjoin(hues[1:]) + speckles[0].bandjoin(speckles[1:])
-    ).cast("uchar")
-    motley = motley.copy(interpretation="srgb").copy_memory()
-    save(motley, "motley3.jpg", Q=88)
-    save(figure(1000, 700), "figure1.png", filter="sub")
-    small = chart(260, 180, 4)
-    save(small, "little.png", filter="all")
-    save(small, "icon.png", palette=True)
-    save(sizes[1].resize(0.25).cast("uchar"), "little.webp", Q=80)
-    save(small, "little.gif")
-    save(motley.resize(0.8).gaussblur(2.5).cast("uchar"), "soft2.jpg", Q=88)
-    words = written("A page full of words, as a scan or a picture of a screen has them, line by line. ", 30, 15)
-    save(words, "text1.png")
-    save(words, "text1.jpg", Q=82)
-    save(words.colourspace("b-w"), "text1g.png")
     save(photo.resize(2**0.5).cast("uchar"), "photo24.jpg", Q=80)
     save(sizes[3], "photo3.jpg", Q=85)
     save(sizes[3], "photo3p.jpg", Q=85, interlace=True)
@@ -485,14 +481,57 @@ def make_sources(folder: Path) -> None:
     save(sizes[1], "photo1.jpg", Q=75)
     for mega in (0.1, 0.3):
         save(photo.resize((mega / 12) ** 0.5).cast("uchar"), f"photo0{mega * 10:.0f}.jpg", Q=86)
-    save(graph, "chart2.jpg", Q=90)
     inks = [255 - sizes[1][n] for n in range(3)]
     save(inks[0].bandjoin([inks[1], inks[2], inks[0] * 0]).cast("uchar").copy(interpretation="cmyk"), "cmyk1.jpg", Q=85)
-    alpha = pyvips.Image.xyz(sizes[1].width, sizes[1].height)[0].linear(256 / sizes[1].width, 0).cast("uchar")
-    clear = sizes[1].bandjoin(alpha)
+    save(sizes[1].resize(0.25).cast("uchar"), "little.webp", Q=80)
+
+
+def _save_motley(save: Save, photo: Any) -> None:
+    """With much fine detail, with several hues and grain, and softened."""
+    import pyvips
+
+    from dservices.mediagen import samples
+
+    fine = samples.octaves(1700, 1250, 24, 4, 31) * 70
+    busy = (photo.resize(0.425).crop(0, 0, 1700, 1250) + fine.bandjoin([fine, fine * 0.8])).cast("uchar").sharpen()
+    busy = busy.copy(interpretation="srgb").copy_memory()
+    save(busy, "busy2.jpg", Q=85)
+    hues = [samples.octaves(2000, 1500, 90, 4, 400 + 10 * n) * 30 for n in range(3)]
+    speckles = [pyvips.Image.gaussnoise(2000, 1500, mean=0, sigma=3, seed=60 + n) for n in range(3)]
+    motley = (
+        busy.resize(2000 / 1700, vscale=1500 / 1250) + hues[0].bandjoin(hues[1:]) + speckles[0].bandjoin(speckles[1:])
+    ).cast("uchar")
+    motley = motley.copy(interpretation="srgb").copy_memory()
+    save(motley, "motley3.jpg", Q=88)
+    save(motley.resize(0.8).gaussblur(2.5).cast("uchar"), "soft2.jpg", Q=88)
+
+
+def _save_drawings(save: Save) -> None:
+    graph = chart(1800, 1200)
+    save(graph, "chart2.jpg", Q=90)
+    save(graph, "chart2.png")
+    save(figure(1000, 700), "figure1.png", filter="sub")
+    small = chart(260, 180, 4)
+    save(small, "little.png", filter="all")
+    save(small, "icon.png", palette=True)
+    save(small, "little.gif")
+    words = written("A page full of words, as a scan or a picture of a screen has them, line by line. ", 30, 15)
+    save(words, "text1.png")
+    save(words, "text1.jpg", Q=82)
+    save(words.colourspace("b-w"), "text1g.png")
+
+
+def _with_alpha(image: Any) -> Any:
+    """Clear on the left, opaque on the right."""
+    import pyvips
+
+    return image.bandjoin(pyvips.Image.xyz(image.width, image.height)[0].linear(256 / image.width, 0).cast("uchar"))
+
+
+def _save_other_formats(save: Save, sizes: Mapping[int, Any]) -> None:
+    clear = _with_alpha(sizes[1])
     save(sizes[1], "photo1.png", filter="all")
     save(sizes[3], "photo3.png", filter="sub")
-    save(graph, "chart2.png")
     save(clear, "alpha1.png", filter="all")
     save(sizes[1], "palette1.png", palette=True)
     save(sizes[1], "photo1.webp", Q=80)
@@ -505,28 +544,37 @@ def make_sources(folder: Path) -> None:
     save(sizes[6], "photo6.tif", compression="lzw", predictor="horizontal")
     save(sizes[3], "raw3.tif")
     save(sizes[3], "deflate3.tif", compression="deflate", predictor="horizontal")
-    from dservices.mediagen import bitmaps
+
+
+def _save_animations(save: Save, photo: Any) -> None:
+    import pyvips
+
+    for name, count, width, height in (
+        ("anim12.gif", 12, 320, 240),
+        ("anim30.gif", 30, 200, 150),
+        ("anim10.webp", 10, 320, 240),
+    ):
+        frames = [photo.crop(6 * n, 100, width, height) for n in range(count)]
+        strip = pyvips.Image.arrayjoin(frames, across=1).copy()
+        strip.set_type(pyvips.GValue.gint_type, "page-height", height)
+        strip.set_type(pyvips.GValue.array_int_type, "delay", [80] * count)
+        save(strip, name, keep="all")
+
+
+def _write_documents(folder: Path, sizes: Mapping[int, Any]) -> None:
+    """What libvips does not write: BMP, PSD with layers, SVG, PDF."""
+    from dservices.mediagen import bitmaps, samples
 
     for mega in (1, 3):
         (folder / f"photo{mega}.bmp").write_bytes(bitmaps.save(sizes[mega]))
-    small, sign = clear.resize(0.5).cast("uchar"), chart(300, 200, 3).bandjoin(200).copy(interpretation="srgb")
+    ground = _with_alpha(sizes[1]).resize(0.5).cast("uchar")
+    sign = chart(300, 200, 3).bandjoin(200).copy(interpretation="srgb")
     (folder / "layers.psd").write_bytes(
-        photoshop_file(small[0:3], [("ground", small, 0, 0, b"norm"), ("sign", sign, 60, 40, b"mul ")])
+        photoshop_file(ground[0:3], [("ground", ground, 0, 0, b"norm"), ("sign", sign, 60, 40, b"mul ")])
     )
     (folder / "drawn.psd").write_bytes(photoshop_file(chart(900, 700, 6), [("sign", sign, 9, 9, b"scrn")]))
     circles = "".join(f'<circle cx="{50 * n}" cy="{30 * n}" r="{20 + n}" fill="#{n:x}{n:x}8"/>' for n in range(16))
     (folder / "small.svg").write_text(
         f'<svg xmlns="http://www.w3.org/2000/svg" width="800" height="500">{circles}</svg>'
     )
-    (folder / "paper.pdf").write_bytes(samples.document(samples._pages()))
-    for name, count, width, height in (
-        ("anim12.gif", 12, 320, 240),
-        ("anim30.gif", 30, 200, 150),
-        ("anim10.webp", 10, 320, 240),
-    ):
-        frames = [sizes[1].crop(6 * n, 100, width, height) for n in range(count)]
-        strip = pyvips.Image.arrayjoin(frames, across=1).copy()
-        strip.set_type(pyvips.GValue.gint_type, "page-height", height)
-        strip.set_type(pyvips.GValue.array_int_type, "delay", [80] * count)
-        save(strip, name, keep="all")
-    stamp.write_text(VERSION)
+    (folder / "paper.pdf").write_bytes(samples.document(samples.pages()))

@@ -132,7 +132,6 @@ class Runner:
         from cgn_sdk.dservice.problems import Problem
 
         from dservices.mediagen.engine import ScriptStopped
-        from dservices.mediagen.host import Host
         from dservices.mediagen.mrl import Mrl
 
         self._status.note(PHASE_HOST)
@@ -144,24 +143,8 @@ class Runner:
             return self._fetch(address, "script")[:]
 
         script = self._scripts.get(mrl.script, read)
-        uploads, position = {}, 0
-        for name, size in order.get("uploads", ()):
-            uploads[name] = upload[position : position + size]
-            position += size
-        # Work that is done again to be compared puts nothing anywhere.
-        put = _put_nothing if order.get("mode") == "again" else self._put
-        options: dict[str, Any] = {"locate": script.locate, "put": put, "uploads": uploads}
         estimated = order.get("mode") == "estimate"  # asked about a request instead of doing it
-        if estimated:
-            from dservices.mediagen.estimating import SketchHost
-
-            self._estimated = True
-            host: Host = SketchHost(
-                mrl, order["headers"], self._fetch, self._fonts, body_bytes=int(order["body_bytes"]), **options
-            )
-        else:
-            host = Host(mrl, order["headers"], self._fetch, self._fonts, **options)
-
+        host = self._host_for(order, mrl, script, upload)
         self._held = host
 
         def call(text: str) -> str:
@@ -207,6 +190,25 @@ class Runner:
             "format": answer.format,
             "engine": self._engine,
         }, answer.body
+
+    def _host_for(self, order: Mapping[str, Any], mrl: Any, script: Any, upload: Data) -> Any:
+        """Who answers the script's calls: the one that does the work, or the one that only weighs it."""
+        from dservices.mediagen.host import Host
+
+        uploads, position = {}, 0
+        for name, size in order.get("uploads", ()):
+            uploads[name] = upload[position : position + size]
+            position += size
+        # Work that is done again to be compared puts nothing anywhere.
+        put = _put_nothing if order.get("mode") == "again" else self._put
+        options: dict[str, Any] = {"locate": script.locate, "put": put, "uploads": uploads}
+        if order.get("mode") != "estimate":
+            return Host(mrl, order["headers"], self._fetch, self._fonts, **options)
+        from dservices.mediagen.estimating import SketchHost
+
+        self._estimated = True
+        size = int(order["body_bytes"])
+        return SketchHost(mrl, order["headers"], self._fetch, self._fonts, body_bytes=size, **options)
 
     def _fetch(self, address: str, purpose: str) -> Data:
         self._status.note(PHASE_FETCH)

@@ -356,7 +356,7 @@ def make_sources(folder: Path, world: int = 0) -> None:
 def _waves(width: int, height: int, cell: int, count: int, seed: int):
     from dservices.mediagen import samples
 
-    return samples._octaves(width, height, cell, count, seed)
+    return samples.octaves(width, height, cell, count, seed)
 
 
 def _hued(image, strength: float, grain: float, seed: int):

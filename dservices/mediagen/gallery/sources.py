@@ -479,7 +479,7 @@ def _png(svg: str) -> bytes:
 def _documents() -> dict[str, Callable[[], bytes]]:
     from dservices.mediagen import samples
 
-    return {"document.pdf": lambda: samples.document(samples._pages())}
+    return {"document.pdf": lambda: samples.document(samples.pages())}
 
 
 FILES: dict[str, Callable[[], bytes]] = {

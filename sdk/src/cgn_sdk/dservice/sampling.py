@@ -7,9 +7,9 @@ of them exactly is paid out of it. How likely a result is drawn follows:
     probability = (share x work / cost of the check) x throttle,    throttle = 1/2 + balance / (2 x reserve)
 
 With little in the account less is drawn, with much more (between 1/2 and 2 times), so that the account hovers about a
-reserve of a few checks; overdrawn it draws nothing. So at any time what was spent is at most what was paid in and one
-check, and a check that somebody has noticed says next to nothing about the next one: at the reserve it lowers the
-probability by a sixteenth.
+reserve of a few checks; overdrawn it draws nothing. So what an account has spent is at any time at most what was paid
+into it and one check (while screening costs less than the share), and a check that somebody has noticed says next to
+nothing about the next one: at the reserve it lowers the probability by a sixteenth.
 
 There is an account for every grade, which is a power of two of the check's cost. Otherwise a few dear requests, drawn,
 would leave nothing for the cheap ones for a long time, and whoever ordered them would know when to cheat with those.
