@@ -1,6 +1,6 @@
 """`python -m dservices.mediagen.gallery build [--runner docker] [DIR]`: makes the gallery (DIR: docs/gallery) with a
 real node and miner. `python -m dservices.mediagen.gallery serve`: MediaGen alone with the gallery's scripts, so that a
-browser can follow the page's MRLs.
+browser can follow the page's MRLs (on other ports: with these ports put into them).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -55,19 +56,39 @@ class _Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-def serve() -> int:
-    """Until Ctrl-C. Only this machine can reach it. The sources stay in .cache: making them takes some seconds."""
+class PortTaken(RuntimeError):
+    """Somebody else listens where `serve` would; the message says what to do."""
+
+
+def _claim(port: int, option: str) -> socket.socket:
+    """Holds a port of loopback, without listening, for as long as the socket is open."""
+    claimed = socket.socket()
+    claimed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        claimed.bind(("127.0.0.1", port))
+    except OSError as error:
+        claimed.close()
+        raise PortTaken(f"port {port}: {error.strerror}; end what listens there, or name another by {option}") from None
+    return claimed
+
+
+def serve(service_port: int, source_port: int) -> int:
+    """Until Ctrl-C. Only this machine can reach it. The sources stay in .cache: making them takes some seconds.
+
+    Raises PortTaken before anything is made.
+    """
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
     ):  # a shell ignores them for what runs behind it
         signal.signal(number, signal.default_int_handler)
     folder = DOCS.parents[1] / ".cache/gallery"
-    print("Making the sources", flush=True)
-    render.prepare(folder)
-    _fill(folder)
-    server = ThreadingHTTPServer(("127.0.0.1", SOURCE_PORT), partial(_Quiet, directory=str(folder)))
-    environment = {**os.environ, "CGN_PORT": str(SERVICE_PORT), "CGN_MEDIAGEN_ALLOW": f"127.0.0.1:{SOURCE_PORT}"}
+    with _claim(service_port, "--service-port"), _claim(source_port, "--source-port"):
+        print("Making the sources", flush=True)
+        render.prepare(folder)
+        _fill(folder)
+    server = ThreadingHTTPServer(("127.0.0.1", source_port), partial(_Quiet, directory=str(folder)))
+    environment = {**os.environ, "CGN_PORT": str(service_port), "CGN_MEDIAGEN_ALLOW": f"127.0.0.1:{source_port}"}
     service = subprocess.Popen([sys.executable, "-m", "dservices.mediagen"], env=environment, start_new_session=True)
     try:
         print(f"Follow the MRLs of {DOCS / 'README.md'}; Ctrl-C ends this.", flush=True)
@@ -95,13 +116,22 @@ def main() -> int:
     making.add_argument(
         "--runner", choices=("process", "docker"), default="process", help="how the miner runs MediaGen"
     )
-    commands.add_parser("serve", help="let a browser try every MRL")
+    serving = commands.add_parser("serve", help="let a browser try every MRL")
+    serving.add_argument(
+        "--service-port", type=int, default=SERVICE_PORT, help="MediaGen's; the page's links name %(default)s"
+    )
+    serving.add_argument(
+        "--source-port", type=int, default=SOURCE_PORT, help="the scripts'; the page's links name %(default)s"
+    )
     arguments = parser.parse_args()
     if arguments.command == "serve":
         try:
-            return serve()
+            return serve(arguments.service_port, arguments.source_port)
         except KeyboardInterrupt:
             return 0
+        except PortTaken as taken:
+            print(taken, file=sys.stderr)
+            return 1
     began = time.monotonic()
     try:
         asyncio.run(build(arguments.target.resolve(), arguments.runner))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -181,21 +182,44 @@ def fetched(url: str, wait_s: float) -> bytes:
             time.sleep(0.1)
 
 
-@pytest.mark.skipif(not (free(page.SERVICE_PORT) and free(page.SOURCE_PORT)), reason="the page's ports are in use")
-def test_the_links_of_the_page_work_while_serve_runs() -> None:
-    """G-10: "an MRL to try", as a reader does; one that reads another's file, too. Ctrl-C ends it."""
-    process = subprocess.Popen([sys.executable, "-m", "dservices.mediagen.gallery", "serve"], cwd=ROOT)
+def serve_command(service: int, source: int) -> list[str]:
+    ports = ["--service-port", str(service), "--source-port", str(source)]
+    return [sys.executable, "-m", "dservices.mediagen.gallery", "serve", *ports]
+
+
+def test_the_links_of_the_page_work_while_serve_runs(free_port: Callable[[], int]) -> None:
+    """G-10: "an MRL to try", as a reader does; one that reads another's file, too. Ctrl-C ends it.
+
+    On ports of its own: the page's may be a reader's, or another run's on the same machine.
+    """
+    service, source = free_port(), free_port()
+    process = subprocess.Popen(serve_command(service, source), cwd=ROOT)
     try:
-        fetched(f"http://127.0.0.1:{page.SERVICE_PORT}/_cgn/health", 60)
+        fetched(f"http://127.0.0.1:{service}/_cgn/health", 60)
         links = re.findall(r"\]\((http://[^)]+)\)", (DOCS / "README.md").read_text())
         assert len(links) == len(ENTRIES)
         for entry, link in zip(ENTRIES, links, strict=True):
             if entry.name in ("thumbnail", "card", "pages"):
-                assert fetched(link, 10) == committed(entry)
+                assert link.count(str(page.SERVICE_PORT)) == link.count(str(page.SOURCE_PORT)) == 1
+                here = link.replace(str(page.SERVICE_PORT), str(service)).replace(str(page.SOURCE_PORT), str(source))
+                assert fetched(here, 10) == committed(entry)
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
-    assert free(page.SERVICE_PORT)
+    assert free(service)
+    assert free(source)
+
+
+@pytest.mark.parametrize("taken", ["--service-port", "--source-port"])
+def test_serve_says_which_port_is_taken(taken: str, free_port: Callable[[], int]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        port = somebody.getsockname()[1]
+        ports = (port, free_port()) if taken == "--service-port" else (free_port(), port)
+        said = subprocess.run(serve_command(*ports), capture_output=True, text=True, cwd=ROOT, check=False, timeout=60)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert said.stderr.startswith(f"port {port}: Address already in use")
+    assert taken in said.stderr
+    assert "Traceback" not in said.stderr
 
 
 def test_the_command_is_named_where_people_look() -> None:
