@@ -9,6 +9,7 @@ the overlay is touched.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ from dservices.mediagen.picture import (
     has_alpha,
     interpretation_of,
     mode_of,
+    seen_as,
 )
 from dservices.mediagen.shaping import chosen_frames, each
 
@@ -83,32 +85,30 @@ def coloured(mask: Image, colour: int, mode: str) -> Image:
     target = CMYKA if mode in (CMYK, CMYKA) else RGBA
     values = channels(colour, CMYK if target == CMYKA else RGB)
     plain = filled(mask.width, mask.height, values, interpretation_of(target))
-    return plain.bandjoin(mask).copy(interpretation=interpretation_of(target))
+    return seen_as(plain.bandjoin(mask), interpretation_of(target))
 
 
 def put(base: Image, overlay: Image, left: int, top: int, ink: Ink, *, fading: bool = True) -> Image:
     """`overlay` (with alpha) on `base` at a place; parts outside are cut off. The result has the base's mode."""
+    base_size, overlay_size = (base.width, base.height), (overlay.width, overlay.height)
     x0, y0 = max(0, left), max(0, top)
-    x1, y1 = min(base.width, left + overlay.width), min(base.height, top + overlay.height)
+    x1, y1 = min(base_size[0], left + overlay_size[0]), min(base_size[1], top + overlay_size[1])
     if x0 >= x1 or y0 >= y1:
         return base
-    if (x0 - left, y0 - top, x1 - x0, y1 - y0) != (0, 0, overlay.width, overlay.height):
+    if (x0 - left, y0 - top, x1 - x0, y1 - y0) != (0, 0, *overlay_size):
         overlay = overlay.crop(x0 - left, y0 - top, x1 - x0, y1 - y0)
-    whole = (x0, y0, x1, y1) == (0, 0, base.width, base.height)
+    whole = (x0, y0, x1, y1) == (0, 0, *base_size)
     part = base if whole else base.crop(x0, y0, x1 - x0, y1 - y0)
     blended = _blended(part, overlay, ink)
     if whole:
         return blended
-    return base.insert(blended, x0, y0).copy(interpretation=base.interpretation)
+    return seen_as(base.insert(blended, x0, y0), base.interpretation)
 
 
 def _blended(base: Image, overlay: Image, ink: Ink) -> Image:
     mode = mode_of(base)
     if ink.opacity < 255:
-        overlay = first_bands(overlay, overlay.bands - 1).bandjoin(
-            (overlay[overlay.bands - 1] * (ink.opacity / 255)).rint().cast("uchar")
-        )
-        overlay = overlay.copy(interpretation=interpretation_of(CMYKA if overlay.bands == 5 else RGBA))
+        overlay = overlay.maplut(_fading(ink.opacity, overlay.bands))
     if ink.unlock is not None:
         overlay = _only_where(base, overlay, ink.unlock)
     if mode == GRAY:
@@ -120,8 +120,20 @@ def _blended(base: Image, overlay: Image, ink: Ink) -> Image:
         result = first_bands(result, 3) if mode == RGB else result
         if mode == RGBA and ink.preserve_alpha:
             result = first_bands(result, 3).bandjoin(base[3])
-        return result.copy(interpretation="srgb")
+        return seen_as(result, "srgb")
     return _by_formula(base, overlay, ink)
+
+
+def _fading(opacity: int, bands: int) -> Image:
+    """Tables that leave the colours as they are and make the alpha, the last band, that much less."""
+    return Image.new_from_memory(_fading_table(opacity, bands), 256, 1, bands, "uchar")
+
+
+@functools.lru_cache(maxsize=64)
+def _fading_table(opacity: int, bands: int) -> bytes:
+    same = Image.identity()
+    faded = (same * (opacity / 255)).rint().cast("uchar")
+    return bytes(same.bandjoin([*[same] * (bands - 2), faded]).write_to_memory())
 
 
 def _only_where(base: Image, overlay: Image, colour: int) -> Image:
@@ -355,6 +367,9 @@ def _overlay(picture: Picture, image: Image, args: Args) -> Image:
             parameter="source",
             expected="the same colour space on both sides: use colorCorrect first",
         )
+    stencil = args["color"] is not None or args["index"] is not None
+    if has_alpha(image) and not args["ignorealpha"] and not stencil:
+        return image
     if mode_of(image) == GRAY:
         image = image.bandjoin([image, image]).copy(interpretation="srgb")
     count = 4 if source_inks else 3
@@ -363,11 +378,9 @@ def _overlay(picture: Picture, image: Image, args: Args) -> Image:
         if has_alpha(image) and not args["ignorealpha"]
         else filled(image.width, image.height, [255], "b-w")
     )
-    if args["color"] is not None or args["index"] is not None:  # colourise: the source is a stencil of one colour
+    if stencil:  # colourise: the source is a stencil of one colour
         return coloured(alpha, colour_of(picture, args), picture.mode)
-    return (
-        first_bands(image, count).bandjoin(alpha).copy(interpretation=interpretation_of(CMYKA if source_inks else RGBA))
-    )
+    return seen_as(first_bands(image, count).bandjoin(alpha), interpretation_of(CMYKA if source_inks else RGBA))
 
 
 def tiled(overlay: Image, left: int, top: int, width: int, height: int) -> Image:

@@ -14,7 +14,7 @@ from cgn_sdk.dservice.problems import Problem
 from dservices.mediagen import geometry
 from dservices.mediagen.compositing import Ink, colour_of, coloured, indexed, put, selected, tiled
 from dservices.mediagen.fonts import ALIASES, Fonts
-from dservices.mediagen.picture import Image, Pen, Picture, filled, mode_of
+from dservices.mediagen.picture import Image, Pen, Picture, filled, mode_of, seen_as
 from dservices.mediagen.shaping import check_canvas, each
 
 Args = Mapping[str, Any]
@@ -134,7 +134,6 @@ def mask_of(fonts: Fonts, args: Args, dpi: float) -> Image:
         mask = Image.text(markup(fonts, args, text), **options)
     except pyvips.Error:
         return Image.black(1, 1).copy(interpretation="b-w")
-    mask = mask.copy_memory()
     if args.get("baseline"):
         mask = _on_baselines(mask, text, pixels)
     if factor > 1:
@@ -143,7 +142,7 @@ def mask_of(fonts: Fonts, args: Args, dpi: float) -> Image:
         mask = (mask >= 128).copy(interpretation="b-w")
     if args.get("angle"):
         mask = mask.similarity(angle=args["angle"], interpolate=pyvips.Interpolate.new("bilinear"), background=[0])
-    return mask.copy(interpretation="b-w")
+    return seen_as(mask, "b-w")
 
 
 def _on_baselines(mask: Image, text: str, pixels: float) -> Image:

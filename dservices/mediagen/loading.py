@@ -7,6 +7,7 @@ is never taken from the name. Everything runs in a worker that may die of it (G-
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,17 @@ from cgn_sdk.dservice.problems import Problem
 from dservices.mediagen import limits
 from dservices.mediagen.channel import Data
 from dservices.mediagen.geometry import EXIF_TURNS, Turn
-from dservices.mediagen.picture import Image, Picture, Strip, Undecoded, first_bands, mode_of, normalised, too_large
+from dservices.mediagen.picture import (
+    Frames,
+    Image,
+    Picture,
+    Strip,
+    Undecoded,
+    first_bands,
+    mode_of,
+    normalised,
+    too_large,
+)
 from dservices.mediagen.values import frame_numbers
 
 PDF_RENDER_MAX_PIXELS = 64_000_000
@@ -127,14 +138,21 @@ def _header(image: Image, name: str, default: Any = None) -> Any:
     return image.get(name) if image.get_typeof(name) else default
 
 
+def _header_of(data: Data, kind: str, safe: dict[str, Any]) -> Image:
+    if kind in ("gif", "webp"):  # frames of one size: what tells of the first can hold them all, below each other
+        with contextlib.suppress(pyvips.Error):  # more lines than an image may have: the first one's size says so
+            return _opened(data, n=-1, **safe)
+    return _opened(data, **safe)
+
+
 def _load_vips(data: Data, kind: str, options: Mapping[str, Any]) -> Picture:
     if kind == "svg":
         return _load_svg(data, options)
     safe: dict[str, Any] = {"fail_on": "error"}
-    header = _opened(data, **safe)
+    header = _header_of(data, kind, safe)
     pages = int(_header(header, "n-pages", 1))
     animated = kind in ("gif", "webp", "tiff", "avif") and pages > 1
-    _check_size(header.width, header.height, pages if animated else 1)
+    _check_size(header.width, int(_header(header, "page-height", header.height)), pages if animated else 1)
     facts = _facts(header, kind, data, options)
     if animated:
         return _load_pages(data, kind, pages, header, safe, options, facts)
@@ -152,7 +170,7 @@ def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, k
         return shrunk_lines(data, header, kind, width, height, coarse).copy_memory()
 
     def opened(once: bool) -> Image:
-        return normalised(_opened(data, access="sequential" if once else "random", **safe))
+        return normalised(_opened(data, access="sequential", **safe) if once else header)
 
     # A mode other than RGB is known only after conversion; asking for it needs the header alone.
     mode = mode_of(header if plain else normalised(header))
@@ -248,10 +266,10 @@ def _load_pages(
         return normalised(_opened(data, n=-1, access=access, **safe))
 
     # Frames are cut out of one strip, which is decoded into memory when the first of them is read.
-    strip = whole("random")
-    height = int(_header(strip, "page-height", strip.height))
+    height = int(_header(header, "page-height", header.height))
+    strip = normalised(header) if header.height == pages * height else whole("random")
     delays = _header(header, "delay", [100] * pages)
-    images = tuple(strip.crop(0, number * height, strip.width, height) for number in chosen)
+    images = Frames(strip, height, chosen)
     return Picture(
         images=images,
         strip=Strip(images, lambda: whole("sequential")) if chosen == list(range(pages)) else None,

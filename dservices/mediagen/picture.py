@@ -9,9 +9,9 @@ can let the decoder shrink (see `scaled`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, overload
 
 import pyvips
 from cgn_sdk.dservice.problems import Problem
@@ -53,12 +53,34 @@ class Undecoded:
     shrunk: Callable[[int, int, bool], Image] | None
 
 
+class Frames(Sequence[Image]):
+    """Frames of one height that lie below each other in one image, cut out when they are asked for."""
+
+    def __init__(self, strip: Image, height: int, numbers: Sequence[int]) -> None:
+        self._strip, self._height, self._numbers = strip, height, numbers
+        self._cut: dict[int, Image] = {}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Image]: ...
+    def __getitem__(self, index: int | slice) -> Image | Sequence[Image]:
+        if isinstance(index, slice):
+            return Frames(self._strip, self._height, self._numbers[index])
+        number = self._numbers[index]
+        if number not in self._cut:
+            self._cut[number] = self._strip.crop(0, number * self._height, self._strip.width, self._height)
+        return self._cut[number]
+
+
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Frames that were cut out of one image in which they lie below each other; `open` gives that image for one reading
-    from top to bottom."""
+    """The one image that frames were cut out of; `open` gives it for one reading from top to bottom."""
 
-    images: tuple[Image, ...]
+    images: Sequence[Image]
     open: Callable[[], Image]
 
 
@@ -75,7 +97,7 @@ class Pen:
 class Picture:
     """See the module. `images` is empty while `undecoded` is set."""
 
-    images: tuple[Image, ...] = ()
+    images: Sequence[Image] = ()
     undecoded: Undecoded | None = None
     delays: tuple[int, ...] = ()
     """Milliseconds a frame, one each; empty for still pictures and pages."""
@@ -93,7 +115,7 @@ class Picture:
     """Colours of a picture that `reduce` made; its pixels stay RGB or RGBA."""
     selection: Image | None = None
     strip: Strip | None = None
-    """Where the frames came from; it holds only while `images` is the very tuple in it."""
+    """Where the frames came from; it holds only while `images` is the very sequence in it."""
     layers: tuple[Layer, ...] = ()
     depth: int = 0
     """Operations since the pixels were last in memory, see CHAIN_MAX."""
@@ -179,6 +201,12 @@ def first_bands(image: Image, count: int) -> Image:
     return image if image.bands == count else image.extract_band(0, n=count)
 
 
+def seen_as(image: Image, interpretation: str) -> Image:
+    """The same pixels under that interpretation. libvips keeps it in most operations, and asking costs an eighth of
+    another copy of the header."""
+    return image if image.interpretation == interpretation else image.copy(interpretation=interpretation)
+
+
 def mode_of(image: Image) -> str:
     if image.interpretation == "cmyk":
         return CMYK if image.bands == 4 else CMYKA
@@ -205,19 +233,18 @@ def normalised(image: Image) -> Image:
             image = (image >> 8).cast("uchar")
         elif image.format != "uchar":
             image = image.cast("uchar")
-        return image.copy(interpretation="b-w")
+        return seen_as(image, "b-w")
     if interpretation in ("rgb16", "grey16") and image.format == "ushort":
         image = (image >> 8).cast("uchar").copy(interpretation="srgb")
     elif interpretation not in ("srgb", "rgb", "b-w", "multiband") or image.format != "uchar":
         image = image.colourspace("srgb") if interpretation not in ("multiband", "matrix") else image.cast("uchar")
         image = image.cast("uchar")
-    if image.bands == 2:
+    bands = image.bands
+    if bands == 2:
         image = image[0].bandjoin([image[0], image[0], image[1]])
-    elif image.bands > 4:
+    elif bands > 4:
         image = first_bands(image, 4)
-    if image.bands == 1:
-        return image.copy(interpretation="b-w")
-    return image.copy(interpretation="srgb")
+    return seen_as(image, "b-w" if bands == 1 else "srgb")
 
 
 def channels(colour: int, mode: str) -> list[int]:
@@ -249,12 +276,8 @@ def colour_number(values: list[float], mode: str) -> int:
 
 def filled(width: int, height: int, values: list[int], interpretation: str) -> Image:
     """A canvas of one colour; lazy, costs no memory."""
-    return (
-        Image.black(1, 1)
-        .linear([1] * len(values), values, uchar=True)
-        .copy(interpretation=interpretation)
-        .embed(0, 0, width, height, extend="copy")
-    )
+    dot = Image.new_from_memory(bytes(values), 1, 1, len(values), "uchar")
+    return dot.copy(interpretation=interpretation).embed(0, 0, width, height, extend="copy")
 
 
 def interpretation_of(mode: str) -> str:
