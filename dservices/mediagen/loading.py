@@ -129,9 +129,23 @@ def _check_size(width: int, height: int, frames: int = 1) -> None:
         raise too_large()
 
 
-def _opened(data: Data, **options: Any) -> Image:
-    """Reads from where the bytes are; `new_from_buffer` would copy them first."""
-    return Image.new_from_source(pyvips.Source.new_from_memory(data), "", **options)
+def _opened(data: Data, kind: str, **options: Any) -> Image:
+    """Reads from where the bytes are; `new_from_buffer` would copy them first. The decoder is the one of the sniffed
+    kind and no other, whatever else might take the bytes for its own."""
+    source = pyvips.Source.new_from_memory(data)
+    image = getattr(Image, _LOADERS[kind])(source, **options)
+    image._references.append(source)  # pyvips does so for `new_from_source` alone
+    return image
+
+
+_LOADERS = {
+    "jpeg": "jpegload_source",
+    "png": "pngload_source",
+    "gif": "gifload_source",
+    "webp": "webpload_source",
+    "avif": "heifload_source",
+    "tiff": "tiffload_source",
+}
 
 
 def _header(image: Image, name: str, default: Any = None) -> Any:
@@ -141,8 +155,8 @@ def _header(image: Image, name: str, default: Any = None) -> Any:
 def _header_of(data: Data, kind: str, safe: dict[str, Any]) -> Image:
     if kind in ("gif", "webp"):  # frames of one size: what tells of the first can hold them all, below each other
         with contextlib.suppress(pyvips.Error):  # more lines than an image may have: the first one's size says so
-            return _opened(data, n=-1, **safe)
-    return _opened(data, **safe)
+            return _opened(data, kind, n=-1, **safe)
+    return _opened(data, kind, **safe)
 
 
 def _load_vips(data: Data, kind: str, options: Mapping[str, Any]) -> Picture:
@@ -170,7 +184,7 @@ def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, k
         return shrunk_lines(data, header, kind, width, height, coarse).copy_memory()
 
     def opened(once: bool) -> Image:
-        return normalised(_opened(data, access="sequential", **safe) if once else header)
+        return normalised(_opened(data, kind, access="sequential", **safe) if once else header)
 
     # A mode other than RGB is known only after conversion; asking for it needs the header alone.
     mode = mode_of(header if plain else normalised(header))
@@ -180,17 +194,17 @@ def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, k
 
 def shrunk_lines(data: Data, header: Image, kind: str, width: int, height: int, coarse: bool) -> Image:
     """A source decoded to a size, its lines to be read once and in order (see `Undecoded.shrunk`)."""
-    source = pyvips.Source.new_from_memory(data)
     if coarse and kind == "jpeg":
         factor = jpeg_shrink(header.width, header.height, width, height)
-        image = Image.jpegload_source(source, shrink=factor, access="sequential", fail_on="error")
+        image = _opened(data, kind, shrink=factor, access="sequential", fail_on="error")
         if (image.width, image.height) != (width, height):
             image = image.resize(width / image.width, vscale=height / image.height)
         if (image.width, image.height) != (width, height):  # libvips rounds on its own; a missing line is repeated
             image = image.embed(0, 0, width, height, extend="copy")
     else:
+        source = pyvips.Source.new_from_memory(data)
         image = Image.thumbnail_source(source, width, height=height, size="force", no_rotate=True, fail_on="error")
-    image._references.append(source)  # pyvips does so for `new_from_source` alone
+        image._references.append(source)
     return normalised(image)
 
 
@@ -257,13 +271,13 @@ def _load_pages(
     if kind == "tiff":  # pages of one file may differ in size
         images = []
         for number in chosen:
-            page = _opened(data, page=number, **safe)
+            page = _opened(data, kind, page=number, **safe)
             _check_size(page.width, page.height, len(chosen))
             images.append(normalised(page))
         return Picture(images=tuple(images), **facts)
 
     def whole(access: str) -> Image:
-        return normalised(_opened(data, n=-1, access=access, **safe))
+        return normalised(_opened(data, kind, n=-1, access=access, **safe))
 
     # Frames are cut out of one strip, which is decoded into memory when the first of them is read.
     height = int(_header(header, "page-height", header.height))
