@@ -1,4 +1,6 @@
-"""How long Central takes from its start to READY, without and with a seed of eight accounts and four keys (a sandbox's).
+"""How long Central takes from its start to READY, without and with a seed of eight accounts and four keys (a sandbox's);
+how long it takes to check a key, and how many miners a second a node can have verified over the link (both ends in one
+process, mutual TLS, 200 questions at once, one contributor's key).
 
 .venv/bin/python tests/bench/bench_central_start.py [runs]
 """
@@ -16,10 +18,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/support"))
 
-from central_kit import CON_2, ENT_2, NOD_2, Certificates, make_seed  # noqa: E402
+from central_kit import CON, CON_2, ENT_2, KEYS, MIN, NOD, NOD_2, OPR, Certificates, make_seed  # noqa: E402
+from cgn_sdk.protocol import link  # noqa: E402
 from cgn_sdk.protocol.ids import ApiKey, make_api_key  # noqa: E402
 
+from central_service.answers import Answers  # noqa: E402
+from central_service.core.records import KeyRecord, Node  # noqa: E402
+from central_service.core.seed import read_seed  # noqa: E402
 from central_service.credentials import Credentials, Hashing  # noqa: E402
+from central_service.links import Links  # noqa: E402
+from central_service.planting import plant  # noqa: E402
+from central_service.store import Store  # noqa: E402
+from cgn_node.central_endpoint import CentralEndpoint  # noqa: E402
 
 COMMAND = [
     sys.executable,
@@ -67,8 +77,6 @@ async def proofs_ms() -> tuple[float, float]:
     credentials = Credentials(hashing)
     key = ApiKey.parse(make_api_key(bytes(40)))
     assert key is not None
-    from central_service.core.records import KeyRecord
-
     record = KeyRecord(key.key_id, "ent_x", "work", await hashing.hash(key.whole))
     began = time.perf_counter()
     assert await credentials.prove(key, record, "bench")
@@ -81,7 +89,46 @@ async def proofs_ms() -> tuple[float, float]:
     return first * 1000, again * 1000
 
 
+async def verified_per_s(questions: int = 10_000, at_once: int = 200) -> float:
+    """`miner.verify` a second between the production ends of one link, after one to warm up."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        certificates = Certificates(folder / "tls")
+        hello = link.NodeHello(NOD, KEYS[NOD], "0.1.0", "DE")
+        admitted = asyncio.Event()
+        node = CentralEndpoint(
+            hello,
+            copy_path=folder / "welcome.json",
+            fingerprints=(certificates.pin("central"),),
+            on_policy=lambda _: admitted.set(),
+            on_revoke=lambda _: None,
+        )
+        port = await node.start("127.0.0.1", 0, certificates.server("node"))
+        store, hashing = await Store.open(folder / "central.sqlite"), Hashing()
+        credentials = Credentials(hashing)
+        await plant(store, credentials, read_seed(make_seed()))
+        where = Node(NOD, OPR, f"wss://127.0.0.1:{port}/central", certificates.pin("node"))
+        await store.write("bench", "here it is", lambda records: records.put_node(where))
+        links = Links(Answers(store, credentials), certificates.client(), dial_first_s=0.02)
+        await links.start()
+        await admitted.wait()
+        miner = link.MinerVerify(CON, MIN, KEYS[CON]).to_params()
+        await node.ask("miner.verify", miner)
+        began = time.perf_counter()
+        for _ in range(questions // at_once):
+            answers = await asyncio.gather(*(node.ask("miner.verify", miner) for _ in range(at_once)))
+            assert all(each["miner_id"] == MIN for each in answers)
+        took = time.perf_counter() - began
+        await links.close()
+        await node.close()
+        hashing.close()
+        await store.close()
+    return questions / took
+
+
 def main() -> None:
+    import uvloop
+
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     for seeded in (False, True):
         took = [start_ms(seeded=seeded) for _ in range(runs)]
@@ -90,6 +137,8 @@ def main() -> None:
     first, again = asyncio.run(proofs_ms())
     print(f"{'a key, first time':22} {first:14.1f} ms")
     print(f"{'a key, remembered':22} {again:14.4f} ms")
+    rates = [uvloop.run(verified_per_s()) for _ in range(3)]
+    print(f"{'miner.verify, link':22} {statistics.median(rates):14,.0f} /s   ({min(rates):,.0f} to {max(rates):,.0f})")
 
 
 if __name__ == "__main__":

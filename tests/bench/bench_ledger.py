@@ -3,7 +3,8 @@
 - row: building one, reading one back, auditing one, in µs and beside the bare hashing of the same bytes;
 - spool: rows per second with 64 and with 1,024 waiting, beside the same groups written and synced in a bare loop;
 - embedded store: appends of 500 and of 2,000 rows, beside `executemany` of the same columns into a bare table with the
-  same settings; reading, totals, marks;
+  same settings; reading, totals, marks; appends to the store in a process of its own, as a node has it (the CPU is then
+  what the node's own process spends);
 - Elasticsearch (where one listens at --elasticsearch): appends of 2,000, beside `helpers.bulk` of the same documents.
 
 Cases are interleaved round by round; the table gives medians, per second of the clock and, where the work is ours, per
@@ -138,16 +139,18 @@ async def store_rates(table: Table, folder: Path, rows: list[protocol.Row], roun
             len(rows),
             lambda group=group: bare_sqlite(folder / f"bare{round_}-{group}.db", rows, group),
         )
-        store = await open_store(f"sqlite:///{folder}/store{round_}-{group}.db")
+        for apart, where in ((False, "embedded store"), (True, "store apart")):
+            store = await open_store(f"sqlite:///{folder}/{where}{round_}-{group}.db", apart=apart)
+            await store.head()  # its process is there
 
-        async def append(store: Any = store, group: int = group) -> None:
-            for start in range(0, len(rows), group):
-                await store.append(rows[start : start + group])
+            async def append(store: Any = store, group: int = group) -> None:
+                for start in range(0, len(rows), group):
+                    await store.append(rows[start : start + group])
 
-        await table.measure(f"embedded store, appends of {group:,}", len(rows), append)
-        if group == 2_000:
-            await read_rates(table, store, rows)
-        await store.close()
+            await table.measure(f"{where}, appends of {group:,}", len(rows), append)
+            if group == 2_000 and not apart:
+                await read_rates(table, store, rows)
+            await store.close()
 
 
 async def read_rates(table: Table, store: Any, rows: list[protocol.Row]) -> None:
@@ -290,6 +293,7 @@ async def main(options: argparse.Namespace) -> None:
         *((f"spool, {n} waiting", f"bare write and fdatasync, groups of {n}") for n in ("64", "1,024")),
         *((f"SQLite bare, groups of {n}", "") for n in ("500", "2,000")),
         *((f"embedded store, appends of {n}", f"SQLite bare, groups of {n}") for n in ("500", "2,000")),
+        *((f"store apart, appends of {n}", f"SQLite bare, groups of {n}") for n in ("500", "2,000")),
         *((f"embedded store, {what}", "") for what in ("read", "totals", "marks")),
         ("Elasticsearch helpers.bulk, 2,000", ""),
         ("Elasticsearch store, appends of 2,000", "Elasticsearch helpers.bulk, 2,000"),
