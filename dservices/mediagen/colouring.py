@@ -119,12 +119,8 @@ def adjust_rgb(picture: Picture, args: Args) -> Picture:
 
 def _hsv(image: Image) -> tuple[Image, Image, Image]:
     """Hue in 0..6 sextants, saturation and value 0..255, as float images."""
-    rgb = image.cast("float")
-    r, g, b = rgb[0], rgb[1], rgb[2]
-    high = (r > g).ifthenelse(r, g)
-    high = (high > b).ifthenelse(high, b)
-    low = (r < g).ifthenelse(r, g)
-    low = (low < b).ifthenelse(low, b)
+    r, g, b = (image[band].cast("float") for band in range(3))
+    high, low = r.maxpair(g).maxpair(b), r.minpair(g).minpair(b)
     spread = high - low
     safe = (spread > 0).ifthenelse(spread, 1)
     hue = (high == r).ifthenelse((g - b) / safe, (high == g).ifthenelse((b - r) / safe + 2, (r - g) / safe + 4))
@@ -136,14 +132,10 @@ def _hsv(image: Image) -> tuple[Image, Image, Image]:
 
 def _rgb_of_hsv(hue: Image, saturation: Image, value: Image) -> Image:
     """f(n) = v - v·s·max(0, min(k, 4 - k, 1)), k = (n + h) mod 6, for n = 5, 3, 1."""
-    bands = []
+    bands, part = [], value * (saturation / 255)
     for n in (5, 3, 1):
         k = (hue + n) % 6
-        other = 4 - k
-        least = (k < other).ifthenelse(k, other)
-        least = (least < 1).ifthenelse(least, 1)
-        least = (least > 0).ifthenelse(least, 0)
-        bands.append(value - value * (saturation / 255) * least)
+        bands.append(value - part * k.minpair(4 - k).clamp(min=0, max=1))
     return _clipped(bands[0].bandjoin(bands[1:]))
 
 
@@ -152,7 +144,7 @@ def _clipped(image: Image) -> Image:
 
 
 def _clamp(image: Image, high: float = 255) -> Image:
-    return (image < 0).ifthenelse(0, (image > high).ifthenelse(high, image))
+    return image.clamp(min=0, max=high)
 
 
 def adjust_hsb(picture: Picture, args: Args) -> Picture:

@@ -10,6 +10,7 @@ the overlay is touched.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -179,7 +180,7 @@ def _burn(b: Image, s: Image) -> Image:
 
 
 def _least(image: Image, bound: float) -> Image:
-    return _if(image < bound, image, image * 0 + bound)
+    return image.clamp(min=-math.inf, max=bound)
 
 
 def _lum(c: Image) -> Image:
@@ -187,13 +188,11 @@ def _lum(c: Image) -> Image:
 
 
 def _min3(c: Image) -> Image:
-    low = _if(c[0] < c[1], c[0], c[1])
-    return _if(low < c[2], low, c[2])
+    return c[0].minpair(c[1]).minpair(c[2])
 
 
 def _max3(c: Image) -> Image:
-    high = _if(c[0] > c[1], c[0], c[1])
-    return _if(high > c[2], high, c[2])
+    return c[0].maxpair(c[1]).maxpair(c[2])
 
 
 def _sat(c: Image) -> Image:
@@ -222,8 +221,8 @@ FORMULAS: Mapping[str, Formula] = {
     "Normal": lambda b, s: s,
     "Prenormal": lambda b, s: s,
     "Dissolve": lambda b, s: s,
-    "Darken": lambda b, s: _if(b < s, b, s),
-    "Lighten": lambda b, s: _if(b > s, b, s),
+    "Darken": lambda b, s: b.minpair(s),
+    "Lighten": lambda b, s: b.maxpair(s),
     "Multiply": lambda b, s: b * s,
     "Screen": _screen,
     "Overlay": lambda b, s: _hard_light(s, b),
