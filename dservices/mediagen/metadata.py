@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from xml.etree import ElementTree
 
@@ -16,6 +16,8 @@ from dservices.mediagen.tags import EXIF, IPTC
 XML_MAX_CHARS = 500_000
 """Larger documents do not fit a JPEG's segments (64 KiB each) by far."""
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8}
+_WHOLE = {3: "H", 4: "I", 9: "i"}
+"""Types of whole numbers, by what `struct` calls them."""
 _RATIONALS = frozenset({"ExposureTime", "FNumber", "ShutterSpeedValue", "ApertureValue", "FocalLength"})
 _SHORTS = frozenset({"Orientation", "ISOSpeedRatings"})
 _EXIF_POINTER = 0x8769
@@ -163,19 +165,40 @@ def _value(raw: bytes, order: str, kind: int) -> str:
 
 def upright(block: bytes) -> bytes:
     """The block with its orientation set to 1: a loaded picture stands upright, and would be turned twice otherwise."""
+    return _with_numbers(block, {EXIF["Orientation"]: 1})
+
+
+def sized(block: bytes, width: int, height: int) -> bytes:
+    """The block with another size of the picture, where it tells one."""
+    return _with_numbers(block, {(1, 0xA002): width, (1, 0xA003): height})
+
+
+def _with_numbers(block: bytes, numbers: Mapping[tuple[int, int], int]) -> bytes:
+    """Other values for entries that are there, by directory and tag, in their places."""
     start = 6 if block.startswith(b"Exif\0\0") else 0
     order = {b"II": "<", b"MM": ">"}.get(block[start : start + 2])
     out = bytearray(block)
+
+    def enter(directory: int, place: int) -> int:
+        pointer = 0
+        (count,) = struct.unpack_from(f"{order}H", block, start + place)
+        for n in range(min(count, 512)):
+            at = start + place + 2 + 12 * n
+            tag, kind, number = struct.unpack_from(f"{order}HHI", block, at)
+            (value,) = struct.unpack_from(f"{order}I", block, at + 8)
+            if directory == 0 and tag == _EXIF_POINTER:
+                pointer = value
+            if (directory, tag) in numbers and kind in _WHOLE and number > 0:
+                at = at + 8 if number * _TYPE_SIZES[kind] <= 4 else start + value
+                struct.pack_into(f"{order}{_WHOLE[kind]}", out, at, numbers[directory, tag])
+        return pointer
+
     try:
         (first,) = struct.unpack_from(f"{order}I", block, start + 4)
-        (count,) = struct.unpack_from(f"{order}H", block, start + first)
-        for n in range(min(count, 512)):
-            at = start + first + 2 + 12 * n
-            tag, kind = struct.unpack_from(f"{order}HH", block, at)
-            if tag == EXIF["Orientation"][1] and kind == 3:
-                struct.pack_into(f"{order}H", out, at + 8, 1)
+        if pointer := enter(0, first):
+            enter(1, pointer)
     except struct.error:
-        pass  # no Exif, or cut off: nothing that a reader could turn by
+        pass  # no Exif, or cut off: nothing that a reader could go by
     return bytes(out)
 
 

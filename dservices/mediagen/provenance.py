@@ -3,7 +3,8 @@
 * `Sources-Digest`: a digest over all scripts and sources the request has read, taken beside the work. Whoever does the
   work again and reads other bytes cannot judge the result: a source has changed, or its origin tells different things
   to different people.
-* `Engine`: version of the service, of libvips, kind of processor. Rounding may differ between them.
+* `Engine`: version of the service, of libvips, of the libwebp that writes WebP, kind of processor. Rounding may differ
+  between them.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ SOURCES, ENGINE, FORMAT = "Sources-Digest", "Engine", "Format"
 
 
 def engine() -> str:
-    """Version of the service, of libvips, kind of processor."""
+    """Version of the service, of libvips, of libwebp, kind of processor."""
     import platform
 
     import pyvips
 
+    from dservices.mediagen import webps
+
     descriptor = tomllib.loads(resources.files("dservices.mediagen").joinpath("dservice.toml").read_text("utf-8"))
     libvips = ".".join(str(pyvips.version(part)) for part in range(3))
-    return f"{descriptor['dservice']['version']} libvips-{libvips} {platform.machine()}"
+    service = descriptor["dservice"]["version"]
+    return f"{service} libvips-{libvips} libwebp-{webps.version()} {platform.machine()}"
 
 
 class Reading:

@@ -276,15 +276,20 @@ def _gif(picture: Picture, options: Mapping[str, Any]) -> bytes:
 
 
 def _webp(picture: Picture, options: Mapping[str, Any]) -> bytes:
-    strip = _strip(picture, options, _for_screen)
-    return bytes(
-        strip.webpsave_buffer(
-            Q=options["quality"] or QUALITY["webp"],
+    from dservices.mediagen import webps
+
+    try:
+        return webps.save(
+            _strip(picture, options, _for_screen),
+            quality=options["quality"] or QUALITY["webp"],
             lossless=options["lossless"],
             effort=min(6, options["effort"]) if options["effort"] is not None else 4,
             keep=_keep(picture, options),
         )
-    )
+    except webps.NotWritten as error:
+        from dservices.mediagen.loading import mangled
+
+        raise mangled("the source", picture.file_type or "picture", error) from None
 
 
 def _avif(picture: Picture, options: Mapping[str, Any]) -> bytes:

@@ -61,6 +61,7 @@ class Runner:
             scripts,
             shaping,
             vectors,
+            webps,
         )
 
         # libvips counts SVG among what VIPS_BLOCK_UNTRUSTED switches off; G-6 wants it read, and it draws the shapes.

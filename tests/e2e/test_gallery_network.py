@@ -69,7 +69,9 @@ ENVIRONMENTS = {
         *("--env", "VIPS_CONCURRENCY=4", "--env", "TZ=Pacific/Auckland", "--env", "LC_ALL=de_DE.UTF-8"),
         *("--hostname", "elsewhere", "--user", "12345:54321"),
     ],
-    "an older processor's instructions": ["--env", "VIPS_VECTOR=0x1fff", "--env", "LANG=tr_TR.UTF-8"],
+    "an older processor's instructions": [
+        *("--env", "VIPS_VECTOR=0x1fff", "--env", "WEBP_PROCESSOR=SSE2", "--env", "LANG=tr_TR.UTF-8"),
+    ],
 }
 
 

@@ -1,9 +1,14 @@
 """`python gallery_runner.py FOLDER NAME…`: entries of the gallery as a worker renders them, in this very process and so in
-its environment, without service or network. FOLDER holds scripts and sources. Prints `name sha256` a line."""
+its environment, without service or network. FOLDER holds scripts and sources. Prints `name sha256` a line. WEBP_PROCESSOR
+may name the instructions that libwebp finds (VIPS_VECTOR says it to libvips)."""
 
+import ctypes
 import hashlib
 import mmap
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +34,46 @@ class Shelf:
         return {"ok": True}, self._next
 
 
+INSTRUCTIONS = {"none": (), "SSE2": (0, 1), "SSE4.1": (0, 1, 2, 3)}
+"""Of libwebp's CPUFeature, by what the processor is called that has them."""
+
+
+@contextmanager
+def libwebp_on(processor: str) -> Iterator[None]:
+    """libwebp as it runs on another processor: it asks a function of its own what there is, and asks again when that
+    is another one."""
+    from dservices.mediagen import webps
+
+    webps.version()  # loads the library; the entry in the process's table of files tells which one it is
+    path = next(line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "/libwebp-" in line)
+    asked = []
+    there = INSTRUCTIONS[processor]
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
+    answer = kind(lambda feature: asked.append(feature) or feature in there)
+    pointer = ctypes.c_void_p.in_dll(ctypes.CDLL(path), "VP8GetCPUInfo")
+    before = pointer.value
+    pointer.value = ctypes.cast(answer, ctypes.c_void_p).value
+    try:
+        yield
+        assert asked, "libwebp has not asked what the processor can do"
+    finally:
+        pointer.value = before
+        _kept.append(answer)
+
+
+_kept: list[object] = []
+"""libwebp remembers whom it has asked: these functions stay."""
+
+
 def main() -> int:
+    processor = os.environ.get("WEBP_PROCESSOR")
+    if processor is None:
+        return run()
+    with libwebp_on(processor):
+        return run()
+
+
+def run() -> int:
     folder, names = Path(sys.argv[1]), sys.argv[2:]
     runner = Runner(Shelf(folder), Status(mmap.mmap(-1, mmap.PAGESIZE)))  # type: ignore[arg-type]
     for entry in entries():

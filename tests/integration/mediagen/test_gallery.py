@@ -109,16 +109,16 @@ def test_every_entry_comes_back_with_the_committed_bytes(entry: table.Entry, she
     assert answer.body == committed(entry), f"{entry.file} differs: python -m dservices.mediagen.gallery build"
 
 
-SAMPLE = ("badge", "filters", "fit-blur", "press", "spinner", "strip")
-"""What could differ most: blurs, text, profiles, noise, dates, an animation."""
+SAMPLE = ("animated-webp", "badge", "card", "filters", "fit-blur", "press", "spinner", "strip")
+"""What could differ most: blurs, text, profiles, noise, dates, animations, WebP by its own library."""
 ENVIRONMENTS = {
     "one thread": {"VIPS_CONCURRENCY": "1"},
     "seven threads": {"VIPS_CONCURRENCY": "7"},
     "another place": {"TZ": "Pacific/Auckland", "LC_ALL": "de_DE.UTF-8", "LANG": "tr_TR.UTF-8"},
     "the C locale, another hash seed": {"TZ": "America/St_Johns", "LC_ALL": "C", "PYTHONHASHSEED": "4711"},
     # Bits of processor targets not to use: an old processor's instructions, and the oldest's. Same integers, same bytes.
-    "SSE4 only": {"VIPS_VECTOR": "0x3ff"},
-    "SSE2 only": {"VIPS_VECTOR": "0x1fff"},
+    "SSE4 only": {"VIPS_VECTOR": "0x3ff", "WEBP_PROCESSOR": "SSE4.1"},
+    "SSE2 only": {"VIPS_VECTOR": "0x1fff", "WEBP_PROCESSOR": "SSE2"},
 }
 
 

@@ -196,4 +196,21 @@ def test_pictures_text_and_pages_are_made_in_confinement(holed, media: dict[str,
         )
         assert made.status == 200, made.body
         assert made.body[8:12] == b"WEBP"
+    moving = rig.run(
+        "var m = new Media(), f; m.makeCanvas(xs @ 90, ys @ 60); f = m.clone(); f.drawText(text @ 'moves', color @ 0xff);"
+        " m.setFrame(2, f); m.setMetadata('Exif', '<Exif><Artist>me</Artist></Exif>');"
+        " m.save(type @ 'webp', delay @ 50, lossless @ true, saveMetadata @ true);"
+    )
+    assert moving.status == 200, moving.body
+    assert all(name in moving.body for name in (b"ANIM", b"EXIF", b"me\0"))
+
+
+def test_pillow_in_a_worker_has_no_reader_but_that_of_webp(holed) -> None:
+    """Pillow is there to write WebP, which brings its reader; what reads other formats is not even loaded."""
+    rig, secret = holed
+    said = attacked(
+        rig, secret,
+        {"a": "import sys\nsaid['readers'] = '|'.join(sys.modules['PIL.Image'].OPEN)\nsaid['plugins'] = '|'.join(n for n in sys.modules if n.endswith('ImagePlugin'))"},
+    )  # fmt: skip
+    assert (said["readers"], said["plugins"]) == ("WEBP", "PIL.WebPImagePlugin")
     assert json.dumps(rig.alive()) == "true"

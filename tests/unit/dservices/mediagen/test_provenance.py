@@ -1,5 +1,7 @@
 """What a result was made from (G-8): the digest over everything a request has read."""
 
+import re
+
 from dservices.mediagen.channel import Shared
 from dservices.mediagen.provenance import Reading, engine
 from dservices.mediagen.sources import Sources
@@ -42,7 +44,8 @@ async def test_an_address_that_changes_within_a_request_is_in_it_twice() -> None
 
 
 def test_the_engine_is_one_line() -> None:
-    version, libvips, machine = engine().split()
+    version, libvips, libwebp, machine = engine().split()
     assert version[0].isdigit()
     assert libvips.startswith("libvips-8.")
+    assert re.fullmatch(r"libwebp-1\.\d+\.\d+", libwebp)
     assert machine
