@@ -16,8 +16,9 @@ GAS_MARGIN_PERCENT = 25
 RPC_TIMEOUT_S = 15
 """Seconds for one call to the chain endpoint; after that the outcome is unknown and is looked up."""
 
-POLL_INTERVAL_S = 0.2
-"""Seconds between two looks for a receipt when the chain is fast; the driver waits longer on a slow one."""
+POLL_INTERVAL_S = 0.02
+"""Seconds between the first two looks for a receipt, for a chain that answers at once; each further wait is twice as
+long, so that a block of 12 s costs ten looks."""
 
 POLL_INTERVAL_MAX_S = 4.0
 """Seconds between two looks at most: a third of Ethereum's block time."""
