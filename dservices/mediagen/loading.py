@@ -14,7 +14,7 @@ from typing import Any
 import pyvips
 from cgn_sdk.dservice.problems import Problem
 
-from dservices.mediagen import limits
+from dservices.mediagen import jpegs, limits
 from dservices.mediagen.channel import Data
 from dservices.mediagen.geometry import EXIF_TURNS, Turn
 from dservices.mediagen.picture import (
@@ -196,7 +196,9 @@ def shrunk_lines(data: Data, header: Image, kind: str, width: int, height: int, 
     """A source decoded to a size, its lines to be read once and in order (see `Undecoded.shrunk`)."""
     if coarse and kind == "jpeg":
         factor = jpeg_shrink(header.width, header.height, width, height)
-        image = _opened(data, kind, shrink=factor, access="sequential", fail_on="error")
+        image = jpegs.shrunk(data, header, factor)
+        if image is None:
+            image = _opened(data, kind, shrink=factor, access="sequential", fail_on="error")
         if (image.width, image.height) != (width, height):
             image = image.resize(width / image.width, vscale=height / image.height)
         if (image.width, image.height) != (width, height):  # libvips rounds on its own; a missing line is repeated
