@@ -201,8 +201,12 @@ def _shrunk(sketch: Sketch, width: int, height: int, number: int, coarse: bool) 
     elif facts.kind == "webp" and not facts.lossless:
         step = max(1, int(factor))
     kind = f"{facts.kind}{'.progressive' if facts.progressive else '.lossless' if _is_vp8l(facts) else ''}"
+    if facts.kind == "jpeg" and coarse and step > 1 and not facts.progressive:
+        kind = "jpeg.plain"  # by another decoder (decision 0017)
     terms = [
-        Term(f"load.{facts.kind}.bytes", facts.bytes / MEGA, number),
+        Term(
+            "load.jpeg.plain.bytes" if kind == "jpeg.plain" else f"load.{facts.kind}.bytes", facts.bytes / MEGA, number
+        ),
         Term(f"load.{facts.kind}.call", 1, number),
         Term(f"load.{kind}.by{min(step, 8)}" if step > 1 else f"load.{kind}", area * facts.bands, number),
         Term("thumbnail.in", area * (facts.bands + 1) / step**2, number),

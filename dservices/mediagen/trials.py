@@ -62,6 +62,10 @@ def _cases() -> dict[str, str]:
                 f"m.load(name @ '{source}'); m.scale(xs @ {width}, constrain @ true); {jpeg}"
             )
         cases[f"{source} whole"] = f"m.load(name @ '{source}'); {jpeg}"
+        for width in (150, 500):
+            cases[f"{source} smoothly to {width}"] = (
+                f"m.load(name @ '{source}'); m.scale(xs @ {width}, constrain @ true, alg @ 'Smooth'); {jpeg}"
+            )
     for source in ("photo1.png", "photo3.png", "chart2.png", "alpha1.png", "palette1.png", "photo1.webp", "photo6.webp",
                    "less1.webp", "alpha1.webp", "photo1.avif", "photo3.avif", "photo1.tif", "photo6.tif", "raw3.tif", "photo1.bmp",
                    "photo3.bmp", "small.svg", "cmyk1.jpg", "text1.png", "text1g.png"):  # fmt: skip

@@ -30,7 +30,7 @@ from dservices.mediagen.trials import chart
 sys.path.insert(0, str(Path(__file__).parent))
 import estimator_requests
 
-HELD_OUT_SEED, HELD_OUT_COUNT, HELD_OUT_WORLD = 40961, 150, 2
+HELD_OUT_SEED, HELD_OUT_COUNT, HELD_OUT_WORLD = 57721, 150, 3
 HELD_OUT_SOURCES = Path(".cache/bench/estimates")
 SOURCES = Path(".cache/bench/estimator")
 VERSION = "2"
