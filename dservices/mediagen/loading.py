@@ -8,6 +8,7 @@ is never taken from the name. Everything runs in a worker that may die of it (G-
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -179,9 +180,19 @@ def _load_vips(data: Data, kind: str, options: Mapping[str, Any]) -> Picture:
 def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, kind: str) -> Undecoded:
     plain = header.format == "uchar" and header.interpretation in ("srgb", "b-w") and header.bands in (1, 3, 4)
 
-    def shrunk(width: int, height: int, coarse: bool) -> Image:
-        # The decoder reads once, from top to bottom; what follows may read in any order.
-        return shrunk_lines(data, header, kind, width, height, coarse).copy_memory()
+    def shrunk(width: int, height: int, coarse: bool) -> Undecoded:
+        lines, at_hand = shrunk_lines(data, header, kind, width, height, coarse)
+
+        @functools.cache
+        def whole() -> Image:
+            return lines.copy_memory()
+
+        def again(once: bool) -> Image:
+            return lines if once and at_hand else whole()
+
+        if not at_hand:
+            whole()  # a damaged source is noticed where it is scaled
+        return Undecoded(width, height, mode, Turn(), again, None)
 
     def opened(once: bool) -> Image:
         return normalised(_opened(data, kind, access="sequential", **safe) if once else header)
@@ -192,11 +203,14 @@ def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, k
     return Undecoded(header.width, header.height, mode, turn, opened, shrunk if shrinks else None)
 
 
-def shrunk_lines(data: Data, header: Image, kind: str, width: int, height: int, coarse: bool) -> Image:
-    """A source decoded to a size, its lines to be read once and in order (see `Undecoded.shrunk`)."""
+def shrunk_lines(data: Data, header: Image, kind: str, width: int, height: int, coarse: bool) -> tuple[Image, bool]:
+    """A source decoded to a size (see `Undecoded.shrunk`), and whether its lines come out of memory: if not, they can
+    be read once and in order."""
+    at_hand = None
     if coarse and kind == "jpeg":
         factor = jpeg_shrink(header.width, header.height, width, height)
-        image = jpegs.shrunk(data, header, factor)
+        at_hand = jpegs.shrunk(data, header, factor)
+        image = at_hand
         if image is None:
             image = _opened(data, kind, shrink=factor, access="sequential", fail_on="error")
         if (image.width, image.height) != (width, height):
@@ -207,7 +221,7 @@ def shrunk_lines(data: Data, header: Image, kind: str, width: int, height: int, 
         source = pyvips.Source.new_from_memory(data)
         image = Image.thumbnail_source(source, width, height=height, size="force", no_rotate=True, fail_on="error")
         image._references.append(source)
-    return normalised(image)
+    return normalised(image), at_hand is not None
 
 
 def jpeg_shrink(width: int, height: int, wanted_width: int, wanted_height: int) -> int:

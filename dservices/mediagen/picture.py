@@ -43,14 +43,14 @@ class Layer:
 class Undecoded:
     """Bytes whose header has been read. `open(once)` decodes in full, if `once` for one reading from top to bottom;
     `shrunk(w, h, coarse)` decodes to exactly that size, if `coarse` with as much of it as can be left to the
-    decoder."""
+    decoder; what it gives has no turn, and its last step may still be ahead."""
 
     width: int
     height: int
     mode: str
     turn: Turn
     open: Callable[[bool], Image]
-    shrunk: Callable[[int, int, bool], Image] | None
+    shrunk: Callable[[int, int, bool], Undecoded] | None
 
 
 class Frames(Sequence[Image]):

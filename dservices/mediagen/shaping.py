@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyvips
@@ -151,8 +152,11 @@ def scale(picture: Picture, args: Args) -> Picture:
             and height <= undecoded.height
             and (width, height) != (undecoded.width, undecoded.height)
         ):
-            image = undecoded.shrunk(width, height, args["alg"] == "Fast")
-            picture = picture.with_images((turned(image, undecoded.turn),))
+            smaller = undecoded.shrunk(width, height, args["alg"] == "Fast")
+            picture = replace(picture, undecoded=replace(smaller, turn=undecoded.turn))
+            fills = (target.width, target.height) == (target.canvas_width, target.canvas_height)
+            if fills and args["transparentcutoff"] < 0 and args.get("layers") is None:
+                return picture
 
     def change(image: Image) -> Image:
         if args["preservebackground"]:
