@@ -1,6 +1,7 @@
 """JPEGs are scaled down by one decoder or the other with the very same pixels (G-1), and the bad ones by neither (G-6)."""
 
 import hashlib
+import io
 import os
 import random
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import PIL.Image
 import pytest
 import pyvips
 
@@ -53,6 +55,22 @@ def test_the_pixels_are_those_of_the_other_decoder(scene: Any) -> None:
         assert mine.write_to_memory() == theirs.write_to_memory(), (header.width, header.height, factor)
         compared += 1
     assert compared > 250
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [{"keep_rgb": True}, {"subsampling": 1}, {"optimize": True}, {"comment": b"x" * 60_000}],
+    ids=lambda kind: next(iter(kind)),
+)
+def test_kinds_that_other_programs_write(scene: Any, kind: dict[str, Any]) -> None:
+    """Without a change of colours, 4:2:2, tables of their own, a long comment."""
+    out = io.BytesIO()
+    PIL.Image.frombytes("RGB", (1000, 750), scene.write_to_memory()).save(out, "JPEG", quality=80, **kind)
+    data = out.getvalue()
+    for factor in (2, 4, 8):
+        mine = jpegs.shrunk(data, header_of(data), factor)
+        assert mine is not None
+        assert mine.write_to_memory() == pyvips.Image.jpegload_buffer(data, shrink=factor).write_to_memory()
 
 
 def test_a_scaled_picture_is_the_same_whoever_decodes(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
