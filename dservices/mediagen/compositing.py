@@ -10,7 +10,6 @@ the overlay is touched.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +88,7 @@ def coloured(mask: Image, colour: int, mode: str) -> Image:
     return seen_as(plain.bandjoin(mask), interpretation_of(target))
 
 
-def put(base: Image, overlay: Image, left: int, top: int, ink: Ink, *, fading: bool = True) -> Image:
+def put(base: Image, overlay: Image, left: int, top: int, ink: Ink) -> Image:
     """`overlay` (with alpha) on `base` at a place; parts outside are cut off. The result has the base's mode."""
     base_size, overlay_size = (base.width, base.height), (overlay.width, overlay.height)
     x0, y0 = max(0, left), max(0, top)
@@ -171,16 +170,12 @@ def _soft_light(b: Image, s: Image) -> Image:
 
 def _dodge(b: Image, s: Image) -> Image:
     divisor = _if(s < 1, 1 - s, s)
-    return _if(b <= 0, b * 0, _if(s >= 1, b * 0 + 1, _least(b / divisor, 1)))
+    return _if(b <= 0, b * 0, _if(s >= 1, b * 0 + 1, (b / divisor).clamp()))
 
 
 def _burn(b: Image, s: Image) -> Image:
     divisor = _if(s > 0, s, s * 0 + 1)
-    return _if(b >= 1, b * 0 + 1, _if(s <= 0, b * 0, 1 - _least((1 - b) / divisor, 1)))
-
-
-def _least(image: Image, bound: float) -> Image:
-    return image.clamp(min=-math.inf, max=bound)
+    return _if(b >= 1, b * 0 + 1, _if(s <= 0, b * 0, 1 - ((1 - b) / divisor).clamp()))
 
 
 def _lum(c: Image) -> Image:

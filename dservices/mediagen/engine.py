@@ -163,8 +163,8 @@ class Context:
         library.mr_set_object_item(context, border.raw, self._string("host"), function)
 
     def warm(self) -> None:
-        """What many scripts name is named once: for a context that is made while nobody waits."""
-        self._evaluate("void [RespType, TextResponse, resp, req]")
+        """Compiles what many scripts name: for a context that is made while nobody waits. No script can tell."""
+        self._evaluate("__warm()")
 
     def run(self, code: str, function: str, arguments: Sequence[Any], host: HostCall) -> dict[str, Any]:
         """Evaluates the script and calls its function. What happened, as the prelude reports it; ScriptStopped

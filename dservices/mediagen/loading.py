@@ -1,8 +1,8 @@
 """From bytes to a picture: the type from the content, the header before the pixels, the limits before both.
 
-Only formats that libvips' maintainers fuzz, PDFium for PDF, and small readers of ours (`bitmaps`, `animations`) are
-used; the type
-is never taken from the name. Everything runs in a worker that may die of it (G-6).
+Only formats that libvips' maintainers fuzz, PDFium for PDF, libjpeg-turbo (`jpegs`) and small readers of ours
+(`bitmaps`, `animations`) are used; the type is never taken from the name. Everything runs in a worker that may die of
+it (G-6).
 """
 
 from __future__ import annotations

@@ -142,6 +142,7 @@ def scale(picture: Picture, args: Args) -> Picture:
         picture = _source_area(picture, args)
     target = geometry.scaling(picture.width, picture.height, args["xs"], args["ys"], args["constrain"])
     check_canvas(target.canvas_width, target.canvas_height)
+    fills = (target.width, target.height) == (target.canvas_width, target.canvas_height)
     undecoded = picture.undecoded
     whole = args["frames"] is None and not args["preservebackground"]
     if undecoded is not None and undecoded.shrunk is not None and args["alg"] in ("Fast", "Smooth") and whole:
@@ -154,7 +155,6 @@ def scale(picture: Picture, args: Args) -> Picture:
         ):
             smaller = undecoded.shrunk(width, height, args["alg"] == "Fast")
             picture = replace(picture, undecoded=replace(smaller, turn=undecoded.turn))
-            fills = (target.width, target.height) == (target.canvas_width, target.canvas_height)
             if fills and args["transparentcutoff"] < 0 and args.get("layers") is None:
                 return picture
 
@@ -170,7 +170,7 @@ def scale(picture: Picture, args: Args) -> Picture:
         return made
 
     picture = each(picture, args, change)
-    if (target.width, target.height) == (target.canvas_width, target.canvas_height):
+    if fills:
         return picture
     left = geometry.centred(target.canvas_width, target.width)
     top = geometry.centred(target.canvas_height, target.height)

@@ -200,13 +200,11 @@ def _shrunk(sketch: Sketch, width: int, height: int, number: int, coarse: bool) 
         step = 8 if reach >= 16 else 4 if reach >= 8 else 2 if reach >= 4 else 1
     elif facts.kind == "webp" and not facts.lossless:
         step = max(1, int(factor))
-    kind = f"{facts.kind}{'.progressive' if facts.progressive else '.lossless' if _is_vp8l(facts) else ''}"
-    if facts.kind == "jpeg" and coarse and step > 1 and not facts.progressive:
-        kind = "jpeg.plain"  # by another decoder (decision 0017)
+    plain = facts.kind == "jpeg" and coarse and step > 1 and not facts.progressive
+    decoder = "jpeg.plain" if plain else facts.kind  # the first is another decoder's (decision 0017)
+    kind = f"{decoder}{'.progressive' if facts.progressive else '.lossless' if _is_vp8l(facts) else ''}"
     terms = [
-        Term(
-            "load.jpeg.plain.bytes" if kind == "jpeg.plain" else f"load.{facts.kind}.bytes", facts.bytes / MEGA, number
-        ),
+        Term(f"load.{decoder}.bytes", facts.bytes / MEGA, number),
         Term(f"load.{facts.kind}.call", 1, number),
         Term(f"load.{kind}.by{min(step, 8)}" if step > 1 else f"load.{kind}", area * facts.bands, number),
         Term("thumbnail.in", area * (facts.bands + 1) / step**2, number),

@@ -86,20 +86,15 @@ def _cases() -> dict[str, str]:
     for source in ("anim12.gif", "anim30.gif", "anim10.webp"):
         for kind in ("gif", "webp", "png"):
             cases[f"{source} as {kind}"] = f"m.load(name @ '{source}'); m.save(type @ '{kind}');"
-        cases[f"{source} smaller"] = (
-            f"m.load(name @ '{source}'); m.scale(xs @ 100, constrain @ true); m.save(type @ 'gif');"
-        )
-        cases[f"{source} first, smaller"] = (
-            f"m.load(name @ '{source}'); m.scale(xs @ 120, constrain @ true); m.save(type @ 'jpeg', frames @ '2');"
-        )
-        cases[f"{source} in other hues"] = (
-            f"m.load(name @ '{source}'); m.adjustHsb(saturation @ 30); m.save(type @ 'gif');"
-        )
-        cases[f"{source} first in other hues"] = (
-            f"m.load(name @ '{source}'); m.adjustHsb(hue @ 30); m.save(type @ 'jpeg', frames @ '2');"
-        )
-        cases[f"{source} coloured"] = f"m.load(name @ '{source}'); m.adjustRgb(contrast @ 20); m.save(type @ 'webp');"
-        cases[f"{source} first"] = f"m.load(name @ '{source}'); m.save(type @ 'jpeg', frames @ '1');"
+        for name, steps in {
+            "smaller": "m.scale(xs @ 100, constrain @ true); m.save(type @ 'gif');",
+            "first, smaller": "m.scale(xs @ 120, constrain @ true); m.save(type @ 'jpeg', frames @ '2');",
+            "in other hues": "m.adjustHsb(saturation @ 30); m.save(type @ 'gif');",
+            "first in other hues": "m.adjustHsb(hue @ 30); m.save(type @ 'jpeg', frames @ '2');",
+            "coloured": "m.adjustRgb(contrast @ 20); m.save(type @ 'webp');",
+            "first": "m.save(type @ 'jpeg', frames @ '1');",
+        }.items():
+            cases[f"{source} {name}"] = f"m.load(name @ '{source}'); {steps}"
     for dpi in (50, 110, 200):
         cases[f"page at {dpi}"] = (
             f"m.load(name @ 'paper.pdf', dpi @ {dpi}, frames @ 2); m.save(type @ 'png', level @ 1);"

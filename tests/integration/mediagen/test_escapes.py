@@ -168,3 +168,41 @@ def test_one_script_leaves_nothing_for_the_next(mediagen):
 
 def test_there_are_enough_attempts():
     assert len(GLOBALS) + len(QUIET) + len(ATTACKS) >= 50
+
+
+SURVEY = """
+function main() {
+  const seen = new Set(), told = [];
+  function look(path, object) {
+    if (object === null || (typeof object !== "object" && typeof object !== "function") || seen.has(object)) return;
+    seen.add(object);
+    for (const key of Reflect.ownKeys(object)) {
+      const field = Object.getOwnPropertyDescriptor(object, key), here = path + "." + String(key);
+      told.push(here + ":" + Object.keys(field).join() + ":" + typeof field.value + ":" + typeof field.get
+        + ":" + field.writable + field.enumerable + field.configurable);
+      look(here, field.value);
+    }
+    look(path + ".__proto__", Object.getPrototypeOf(object));
+  }
+  look("", globalThis);
+  print(told.join(" "));
+}
+"""
+
+
+def test_a_script_cannot_tell_whether_its_context_was_made_ahead() -> None:
+    """Same inputs, same bytes (G-1), however busy the worker is: what is compiled ahead changes nothing to be seen."""
+    from dservices.mediagen import engine, host
+
+    def surveyed(*, ahead: bool) -> str:
+        context, told = engine.Context(host.script_table()), []
+        if ahead:
+            context.warm()
+        report = context.run(SURVEY, "main", [], lambda text: told.append(text) or '{"value":null}')
+        context.close()
+        assert report == {"done": True}
+        return told[0]
+
+    fresh = surveyed(ahead=False)
+    assert ".RespType:" in fresh and ".Media.prototype" in fresh
+    assert surveyed(ahead=True) == fresh
