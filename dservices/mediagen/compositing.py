@@ -108,7 +108,7 @@ def put(base: Image, overlay: Image, left: int, top: int, ink: Ink) -> Image:
 def _blended(base: Image, overlay: Image, ink: Ink) -> Image:
     mode = mode_of(base)
     if ink.opacity < 255:
-        overlay = overlay.maplut(_fading(ink.opacity, overlay.bands))
+        overlay = seen_as(overlay.maplut(_fading(ink.opacity, overlay.bands)), overlay.interpretation)
     if ink.unlock is not None:
         overlay = _only_where(base, overlay, ink.unlock)
     if mode == GRAY:
