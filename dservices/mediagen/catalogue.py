@@ -326,7 +326,14 @@ RESP: dict[str, Method] = _methods(
     _m("setPath", "Answers with an existing file.", "2.4", path=(Text(8192), REQUIRED), type=_RESPONSE_TYPE),
     _m("setStatus", "The HTTP status.", "2.4", status=(Whole(200, 599), REQUIRED)),
     _m("setStatusCode", "The HTTP status.", "2.4", status=(Whole(200, 599), REQUIRED)),
-    _m("setHeader", "A response header.", "2.4", name=_NAME, value=(Text(2000), REQUIRED)),
+    _m(
+        "setHeader",
+        "A response header: Cache-Control, Content-Disposition, Content-Language, Expires, Last-Modified, Link, Retry-After,"
+        " Vary, or a name of your own that begins with X-; at most 32 of 8,192 characters together.",
+        "2.4",
+        name=_NAME,
+        value=(Text(2000), REQUIRED),
+    ),
     _m("setContentType", "The content type.", "2.4", type=(Text(200), REQUIRED)),
 )
 PROFILE: dict[str, Method] = _methods(

@@ -42,6 +42,10 @@ class ChannelClosed(Exception):
     """The other side is gone, or sent what our code does not send."""
 
 
+class MessageTooLong(Exception):
+    """The message is longer than the other side takes; nothing of it was sent."""
+
+
 class Shared:
     """Bytes in memory that can be handed to workers without copying: written once, then sealed.
 
@@ -183,6 +187,8 @@ class WorkerEnd:
 
     def send(self, message: Mapping[str, Any], blob: bytes = b"") -> None:
         pieces = frame(message, blob, 0)
+        if len(pieces[0]) - FRAME.size > limits.CALL_MAX_CHARS:
+            raise MessageTooLong  # here, while it can still be said: the front would take it for a broken worker
         sent = os.writev(self._socket.fileno(), pieces)  # sendmsg could send descriptors: a worker may not call it
         for rest in unsent(pieces, sent):
             self._socket.sendall(rest)

@@ -16,6 +16,10 @@ GENERAL: tuple[str, ...] = (
     " their size the canvas follows; otherwise it stays. A list that names no layer is refused.",
     "Exif, IPTC and XMP are written to JPEG and TIFF; Exif and XMP to PNG, WebP and AVIF. They are read from all of"
     " these and PSD, XMP also from GIF and PDF. In TIFF the known Exif fields are kept, others are dropped.",
+    "A script is run from top to bottom, then `main` is called (or the function that `f` names). A script without `main`"
+    " whose statements have answered is done. An `async` function is waited for; a promise that nothing can settle any"
+    " more is an error, since there are no timers.",
+    "An answer varies by the request headers that its script has read: they are added to `Vary`.",
     "A script without `main` but with `processImage(media)`: the picture of the parameter `name` is loaded (`frames` and"
     " `dpi` as for load), the function called, and what it returns, or else the picture it was given, saved (`type` and"
     " `quality` as for save).",

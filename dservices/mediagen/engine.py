@@ -90,6 +90,11 @@ def _library() -> ctypes.CDLL:
     return init_mini_racer(flags=FLAGS, ignore_duplicate_init=True)
 
 
+def _report(outcome: _Value) -> dict[str, Any]:
+    report = json.loads(outcome.text) if outcome.type == _STRING else {"thrown_text": outcome.text}
+    return report if isinstance(report, dict) else {"thrown_text": "the script changed how it is started"}
+
+
 PARTS: dict[str, tuple[str, ...]] = {
     "answers": ("TextResponse", "RespType", "resp"),
     "chance": (),
@@ -183,14 +188,19 @@ class Context:
         outcome = self._evaluate(f"{code}\n//# sourceURL={SCRIPT_NAME}", started)
         self._raise_stop(outcome)
         if outcome.type == _FIRST_ERROR:
-            return {"thrown_text": outcome.text}
+            missing = self._evaluate("__missing()", started)
+            return {"thrown_text": outcome.text, "missing": missing.text if missing.type == _STRING else ""}
         literal = json.dumps(list(arguments)).replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
         outcome = self._evaluate(f"__start({json.dumps(function)}, {literal}, () => {function})", started)
         if outcome.type == _PARSE_ERROR:  # the name is a reserved word
             return {"absent": function}
         self._raise_stop(outcome)
-        report = json.loads(outcome.text) if outcome.type == _STRING else {"thrown_text": outcome.text}
-        return report if isinstance(report, dict) else {"thrown_text": "the script changed how it is started"}
+        report = _report(outcome)
+        if report.get("pending") is True:  # an async function: what it waits for has happened by now, or never will
+            outcome = self._evaluate("__settled()", started)
+            self._raise_stop(outcome)
+            report = _report(outcome)
+        return report
 
     @staticmethod
     def _raise_stop(outcome: _Value) -> None:

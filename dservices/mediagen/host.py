@@ -7,6 +7,7 @@ It lives in a worker process, between the engine (calls come in as JSON) and the
 from __future__ import annotations
 
 import json
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -28,26 +29,31 @@ from dservices.mediagen.picture import Picture
 Fetch = Callable[[str, str], Data]
 """(address, purpose) to its bytes; raises Problem."""
 
-FORBIDDEN_HEADERS = frozenset(
+SETTABLE_HEADERS = frozenset(
     {
-        "connection",
-        "content-length",
-        "content-type",
-        "date",
-        "keep-alive",
-        "server",
-        "set-cookie",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "proxy-authenticate",
-        "www-authenticate",
-        "strict-transport-security",
-        "content-encoding",
+        "cache-control",
+        "content-disposition",
+        "content-language",
+        "expires",
+        "last-modified",
+        "link",
+        "retry-after",
+        "vary",
     }
 )
-"""What a script may not set: framing, and what speaks for the node's name rather than for this answer."""
+"""What a script may say of its answer. A list of what is allowed, because the rest speaks for the node's name: framing,
+cookies, what a browser may do on this origin, where else it should go."""
+_GUARDED = ("x-content-type-options", "x-frame-options", "x-xss-protection", "x-accel-", "x-sendfile", "x-forwarded-")
+"""Of the names that begin with X-, which a script may choose freely otherwise: those that browsers and proxies obey."""
+_TOKEN = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+def may_set(name: str) -> bool:
+    """Whether a script may set this response header."""
+    lower = name.lower()
+    if _TOKEN.fullmatch(name) is None:
+        return False
+    return lower in SETTABLE_HEADERS or (lower.startswith("x-") and not lower.startswith(_GUARDED))
 
 
 @dataclass(slots=True)
@@ -61,6 +67,8 @@ class Answer:
     cached: bool = True
     format: str | None = None
     """Of a picture that was encoded here; None of a text, or of a file passed on as it is."""
+    looked_at: set[str] = field(default_factory=set)
+    """Request headers that the script has asked for, in lower case: the answer may depend on them."""
 
 
 class Host:
@@ -249,7 +257,7 @@ class Host:
         if separator and scheme.lower() == "mem":
             return "mem:/" + rest.lstrip("/")
         if separator and scheme.lower() in ("read", "scripts"):
-            return urljoin(self.mrl.script, rest.lstrip("/"))
+            return self._beside(rest.lstrip("/"))
         if separator and scheme.isalnum() and len(scheme) > 1:
             raise Problem(
                 403,
@@ -266,7 +274,19 @@ class Host:
                 parameter="name",
                 expected="an http(s) address",
             )
-        return urljoin(self.mrl.script, name)
+        return self._beside(name)
+
+    def _beside(self, name: str) -> str:
+        try:
+            return urljoin(self.mrl.script, name)
+        except ValueError as error:  # such as a bracket without its other half where a host would be
+            raise Problem(
+                422,
+                "bad_parameter",
+                f"the name {name!r:.200} is no address: {error}",
+                parameter="name",
+                expected="an http(s) address, mem:/name or a path beside the script",
+            ) from None
 
     def read(self, name: str) -> bytes:
         return self.view(name)[:]
@@ -324,8 +344,10 @@ class Host:
             case "getParameterNames":
                 return list(self.mrl.parameters)
             case "getHeader":
+                self.answer.looked_at.add(args["name"].lower())
                 return self.headers.get(args["name"].lower())
             case "getHeaderNames":
+                self.answer.looked_at.update(self.headers)
                 return sorted(self.headers)
             case "getFileParamNames":
                 return list(self.uploads)
@@ -375,21 +397,28 @@ class Host:
             case "setContentType":
                 self.answer.headers["Content-Type"] = _header_value(args["type"])
             case _:
-                name = args["name"]
-                if (
-                    not name.replace("-", "").isalnum()
-                    or not name.isascii()
-                    or name.lower() in FORBIDDEN_HEADERS
-                    or name.lower().startswith("cgn-")
-                ):
-                    raise Problem(
-                        422,
-                        "bad_parameter",
-                        f"resp.setHeader: the header {name!r} cannot be set",
-                        parameter="name",
-                        expected="a response header that does not concern framing or security",
-                    )
-                self.answer.headers[name] = _header_value(args["value"])
+                self._set_header(args["name"], _header_value(args["value"]))
+
+    def _set_header(self, name: str, value: str) -> None:
+        if not may_set(name):
+            raise Problem(
+                422,
+                "bad_parameter",
+                f"resp.setHeader: the header {name!r:.100} cannot be set",
+                parameter="name",
+                expected=", ".join(sorted(SETTABLE_HEADERS)) + ", or a name of your own that begins with X-",
+            )
+        headers = self.answer.headers
+        headers.pop(next((known for known in headers if known.lower() == name.lower()), ""), None)
+        headers[name] = value
+        taken = sum(len(known) + len(text) for known, text in headers.items())
+        if len(headers) > limits.HEADERS_MAX or taken > limits.HEADERS_MAX_CHARS:
+            raise Problem(
+                422,
+                "script_limit",
+                f"an answer may have {limits.HEADERS_MAX} headers of {limits.HEADERS_MAX_CHARS} characters together",
+                method="setHeader",
+            )
 
     def _set_text(self, text: str, content_type: str) -> None:
         data = text.encode("utf-8", "replace")

@@ -132,8 +132,16 @@ def mask_of(fonts: Fonts, args: Args, dpi: float) -> Image:
         options["width"] = wrap * factor
     try:
         mask = Image.text(markup(fonts, args, text), **options)
-    except pyvips.Error:
-        return Image.black(1, 1).copy(interpretation="b-w")
+    except pyvips.Error as error:
+        if "no text to render" in str(error):  # characters without ink
+            return Image.black(1, 1).copy(interpretation="b-w")
+        raise Problem(
+            422,
+            "picture_too_large",
+            "the text is too large to be drawn",
+            parameter="size",
+            expected="a smaller size or a shorter text",
+        ) from None
     if args.get("baseline"):
         mask = _on_baselines(mask, text, pixels)
     if factor > 1:

@@ -37,6 +37,9 @@ CALL_MAX_CHARS = 1 << 20
 """One call's arguments, or its answer, in UTF-16 units: the longest metadata document."""
 PRINT_MAX_CHARS = 8 * 1024
 """What `print` keeps of one request."""
+HEADERS_MAX = 32
+HEADERS_MAX_CHARS = 8 * 1024
+"""Response headers that one script sets, names and values together: what proxies and the node pass on."""
 PIXELS_MAX = 100_000_000
 """Pixels of one picture, all frames together: a 100-megapixel scan; at 4 bytes a pixel it fits a worker's memory."""
 SIDE_MAX = 32_768

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -92,15 +93,28 @@ def load(data: Data, shown_name: str, options: Mapping[str, Any]) -> Picture:
             from dservices.mediagen import photoshop
 
             return photoshop.load(data[:], options)
-        if kind == "png" and b"acTL" in data[: 64 * 1024]:
+        if kind == "png" and _is_animated_png(data):
             from dservices.mediagen import animations
 
             return animations.load_apng(data[:])
         return _load_vips(data, kind, options)
     except pyvips.Error as error:
         raise mangled(shown_name, kind, error) from None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, struct.error) as error:
         raise mangled(shown_name, kind, error) from None
+
+
+def _is_animated_png(data: Data) -> bool:
+    """Whether an acTL chunk stands before the pixels (PNG specification, third edition, 11.3.6.1): the chunks are
+    walked by their lengths, since those four letters may stand anywhere in text or pixels."""
+    at = 8
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        kind = data[at + 4 : at + 8]
+        if kind in (b"acTL", b"IDAT"):
+            return kind == b"acTL"
+        at += 12 + length
+    return False
 
 
 def mangled(shown_name: str, kind: str, error: Exception) -> Problem:

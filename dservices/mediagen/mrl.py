@@ -22,6 +22,8 @@ from cgn_sdk.dservice.problems import Problem
 from dservices.mediagen import limits
 
 PATH = "/mgen/io"
+ENTRY = "main"
+"""The function that is called when the MRL names none."""
 Argument = str | int | float | bool | None
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?")
@@ -53,7 +55,7 @@ def parse(target: str) -> Mrl:
     script = parameters.get("script", "")
     if not script:
         raise Problem(400, "mrl_script_missing", f"name the script to run: {PATH}?script=URL (percent-encoded)")
-    function = parameters.get("f", "main")
+    function = parameters.get("f", ENTRY)
     if not _FUNCTION.fullmatch(function):
         raise Problem(400, "mrl_malformed", "f must be the name of a function in the script", parameter="f")
     return Mrl(script, function, parse_arguments(parameters.get("args", "")), parameters, query)

@@ -20,7 +20,7 @@ from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
 from dservices.mediagen.channel import INLINE_MAX_BYTES, ChannelClosed, FrontEnd, Shared
-from dservices.mediagen.worker import PHASE_IDLE, PHASE_SCRIPT, Status
+from dservices.mediagen.worker import PHASE_SCRIPT, Status
 
 FetchForWorker = Callable[[str, str], Awaitable[bytes | Shared]]
 PutForWorker = Callable[[str, bytes, str], Awaitable[None]]
@@ -235,6 +235,7 @@ class Pool:
         finally:
             self._waiting -= 1
         whole = False
+        begun = worker.status.begun
         try:
             async with asyncio.timeout(max(0.0, bound - spent_s)):
                 outcome, body = await self._serve(worker, order, script, upload, fetch)
@@ -242,7 +243,7 @@ class Pool:
         except TimeoutError:
             raise Problem(422, "work_timeout", f"the request took longer than {bound:g} s", limit_s=bound) from None
         except WorkerDied:
-            if worker.status.read()[0] == PHASE_IDLE:
+            if worker.status.begun == begun:
                 raise
             raise await self._obituary(worker) from None
         finally:
@@ -279,7 +280,7 @@ class Pool:
 
     async def _obituary(self, worker: Worker) -> Problem:
         """What to say about a worker that died: by where it was. The cause is the request's in all likelihood."""
-        phase, _ = worker.status.read()
+        phase = worker.status.phase
         with suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await worker.process.wait()

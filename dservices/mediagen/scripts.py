@@ -21,7 +21,8 @@ BUILT_IN = re.compile(r"(?:sys:/?|Sys/)[\w./-]+\.ms", re.IGNORECASE)
 """Shipped libraries of the original product (`sys:xml.ms`, `Sys/color.ms`, `Sys/media.ms`): their objects are
 always there.
 """
-_MESSAGE = re.compile(r"(?:script\.ms|<anonymous>|undefined):(\d+): (.*)")
+_MESSAGE = re.compile(r"(script\.ms|<anonymous>|undefined|mediascript):(\d+): (.*)")
+_FRAME = re.compile(r"^    at .*?\bscript\.ms:(\d{1,9}):(\d{1,9})\)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,11 @@ def assemble(address: str, read: Read) -> Script:
         scheme, separator, rest = value.partition(":")
         if separator and scheme.lower() in ("scripts", "read"):
             value = rest.lstrip("/")
-        target = urljoin(name, value)
+        try:
+            target = urljoin(name, value)
+        except ValueError as error:
+            place = None if name == address else name
+            raise syntax_problem(f"#include {value!r:.200} is no address: {error}", number, 1, None, place) from None
         if target in seen:  # ours: a file is included once
             return
         if depth == limits.INCLUDE_DEPTH_MAX or len(seen) > limits.INCLUDES_MAX:
@@ -148,10 +153,18 @@ def syntax_problem(message: str, line: int, column: int, expected: str | None, f
 
 
 def engine_message(text: str) -> tuple[str, int, int]:
-    """(message, line, column) out of what V8 writes about an exception; 0 where it does not say."""
+    """(message, line, column) out of what V8 writes about an exception that nobody caught; 0 where it does not say.
+
+    V8 writes `file:line: message`, the line, a caret under the place, and the stack. An exception thrown inside the
+    prelude belongs to the script's innermost frame.
+    """
     lines = text.splitlines()
     match = _MESSAGE.match(lines[0]) if lines else None
     if match is None:
         return (lines[0] if lines else "the script failed"), 0, 0
+    file, number, message = match.groups()
+    if file == "mediascript":
+        frame = _FRAME.search(text)
+        return message, *((int(frame[1]), int(frame[2])) if frame else (0, 0))
     column = lines[2].find("^") + 1 if len(lines) > 2 else 0
-    return match[2], int(match[1]), column
+    return message, int(number), column

@@ -11,7 +11,7 @@ from typing import Any
 
 from cgn_sdk.dservice.fetch import Fetcher, FetchLimits
 from cgn_sdk.dservice.framework import Request, Response
-from cgn_sdk.dservice.problems import Problem
+from cgn_sdk.dservice.problems import CONTENT_TYPE, Problem
 
 from dservices.mediagen import limits, mrl, provenance
 from dservices.mediagen.channel import Shared
@@ -93,7 +93,8 @@ class MediaGen:
 
     async def handle(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD", "POST"):
-            raise Problem(405, "method_not_allowed", "use GET, or POST to send files")
+            refused = Problem(405, "method_not_allowed", "use GET, or POST to send files")
+            return Response(405, {"Allow": "GET, HEAD, POST", "Content-Type": CONTENT_TYPE}, refused.body())
         order = self.order(request.target, request.headers)
         wall_s = self.settings.wall_s
         if request.deadline_ms is not None:
@@ -141,6 +142,8 @@ class MediaGen:
             "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
             **outcome["headers"],
         }
+        if varies := _vary(outcome):
+            headers = {name: value for name, value in headers.items() if name.lower() != "vary"} | {"Vary": varies}
         metadata = {
             "Sources": str(outcome["sources"]),
             "Source-Bytes": str(outcome["source_bytes"]),
@@ -152,6 +155,21 @@ class MediaGen:
             metadata[provenance.FORMAT] = outcome["format"]
         if outcome["printed"]:
             metadata["Log"] = " | ".join(outcome["printed"])
-        if method != "POST" and tag in asked.get("if-none-match", ""):
+        if method != "POST" and _is_known(tag, asked.get("if-none-match", "")):
             return Response(304, {k: v for k, v in headers.items() if k != "Content-Type"}, b"", metadata)
         return Response(outcome["status"], headers, body, metadata)
+
+
+def _vary(outcome: Mapping[str, Any]) -> str:
+    """What the script says the answer varies by, and the request headers it has looked at: who keeps the answer must
+    not give it to a request that differs in one of them (RFC 9110 12.5.5)."""
+    said = next((value for name, value in outcome["headers"].items() if name.lower() == "vary"), "")
+    names = [name.strip() for name in said.split(",") if name.strip()]
+    known = {name.lower() for name in names}
+    return ", ".join([*names, *(name for name in outcome["looked_at"] if name in SCRIPT_HEADERS - known)])
+
+
+def _is_known(tag: str, if_none_match: str) -> bool:
+    """RFC 9110 13.1.2: `*`, or a list of tags compared weakly."""
+    given = [entry.strip().removeprefix("W/") for entry in if_none_match.split(",")]
+    return "*" in given or tag in given

@@ -13,14 +13,16 @@ import signal
 import socket
 import struct
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
 from dservices.mediagen import confinement
-from dservices.mediagen.channel import Data, WorkerEnd
+from dservices.mediagen.channel import Data, MessageTooLong, WorkerEnd
 
 PHASE_IDLE, PHASE_SCRIPT, PHASE_HOST, PHASE_FETCH = 0, 1, 2, 3
+_PAGE = struct.Struct(">BI")
 
 CONTEXTS_AHEAD = 8
 """Fresh contexts kept ready, about 2 MiB each: the requests of a short burst find one without waiting 1.5 ms for it."""
@@ -29,17 +31,26 @@ PREPARE_AFTER_MS = 2
 
 
 class Status:
-    """The shared page: phase and script line."""
+    """The shared page: the phase, and how many requests the worker has begun. The parent reads it when a worker is
+    gone: a request that was begun has died with it, one that was not may go to another worker."""
 
     def __init__(self, page: mmap.mmap) -> None:
         self._page = page
 
-    def note(self, phase: int, line: int = 0) -> None:
-        struct.pack_into(">BI", self._page, 0, phase, line & 0xFFFFFFFF)
+    def begin(self) -> None:
+        _PAGE.pack_into(self._page, 0, PHASE_HOST, (self.begun + 1) & 0xFFFFFFFF)
 
-    def read(self) -> tuple[int, int]:
-        phase, line = struct.unpack_from(">BI", self._page, 0)
-        return phase, line
+    def note(self, phase: int) -> None:
+        self._page[0] = phase
+
+    @property
+    def phase(self) -> int:
+        return self._page[0]
+
+    @property
+    def begun(self) -> int:
+        begun: int = _PAGE.unpack_from(self._page, 0)[1]
+        return begun
 
 
 class Runner:
@@ -128,14 +139,17 @@ class Runner:
             return {"problem": [problem.status, problem.code, problem.detail, problem.facts]}, b""
         except MemoryError:
             return {"problem": [422, "script_memory", "the request needs more memory than it may have", {}]}, b""
+        except Exception:
+            # Ours to fix, and this request's alone: the worker goes on, the operator sees where.
+            traceback.print_exc(file=sys.stderr)
+            return {"problem": [500, "internal_error", "the request failed inside the service", {}]}, b""
 
     def _run(self, order: Mapping[str, Any], upload: Data, main: bytes | None) -> tuple[dict[str, Any], bytes]:
         from cgn_sdk.dservice.problems import Problem
 
         from dservices.mediagen.engine import ScriptStopped
-        from dservices.mediagen.mrl import Mrl
+        from dservices.mediagen.mrl import ENTRY, Mrl
 
-        self._status.note(PHASE_HOST)
         mrl = Mrl(order["script"], order["function"], tuple(order["arguments"]), order["parameters"], order["query"])
 
         def read(address: str) -> bytes:
@@ -149,7 +163,7 @@ class Runner:
         self._held = host
 
         def call(text: str) -> str:
-            self._status.note(PHASE_HOST, 0)
+            self._status.note(PHASE_HOST)
             try:
                 return host.call(text)
             finally:
@@ -164,6 +178,8 @@ class Runner:
                 self.spent = stop.reason != "parse"  # an isolate that was stopped by force is not trusted again
                 raise _stopped(stop, script) from None
             failure = None if "done" in report else _failed(report, host, script, mrl.function)
+            if "absent" in report and mrl.function == ENTRY and host.answer.body is not None:
+                failure = None  # a script that is run from top to bottom, and has answered
         finally:
             self._used.append(context)  # closed when nobody waits
         if estimated:
@@ -184,6 +200,7 @@ class Runner:
             "status": answer.status,
             "headers": {"Content-Type": answer.content_type, **answer.headers},
             "cached": answer.cached,
+            "looked_at": sorted(answer.looked_at),
             "printed": host.printed,
             "sources": host.sources,
             "source_bytes": host.source_bytes,
@@ -272,6 +289,7 @@ def _failed(report: Mapping[str, Any], host: Any, script: Any, function: str) ->
     from cgn_sdk.dservice.problems import Problem
 
     from dservices.mediagen import catalogue, scripts
+    from dservices.mediagen.mrl import ENTRY
 
     reference = report.get("problem")
     if isinstance(reference, dict) and type(reference.get("ref")) is int and 0 <= reference["ref"] < len(host.problems):
@@ -283,11 +301,23 @@ def _failed(report: Mapping[str, Any], host: Any, script: Any, function: str) ->
         return Problem(
             422,
             "script_no_function",
-            f"the script defines no function {function}",
+            f"the script defines no function {function}" + (" and gave no answer" if function == ENTRY else ""),
             expected=f"function {function}() {{ … }}",
+            log=host.printed or None,
+        )
+    if report.get("pending") is True:
+        return Problem(
+            422,
+            "script_pending",
+            f"{function} waits for a promise that nothing can settle any more: a script has no timers",
+            log=host.printed or None,
         )
     if isinstance(report.get("thrown_text"), str):
         message, line, column = scripts.engine_message(report["thrown_text"])
+        for refused in reversed(host.problems):  # by the host, and nothing in the script caught it
+            if message == f"MediaScriptError: {refused.detail}".partition("\n")[0]:
+                refused.facts.update({"log": host.printed} if host.printed else {})
+                return refused
     else:
         message = str(report.get("thrown", "the script failed"))[:2000]
         found = re.search(r"script\.ms:(\d{1,9}):(\d{1,9})", str(report.get("stack", "")))
@@ -326,10 +356,15 @@ def main() -> int:
     channel.send({"ready": os.getpid()})
     while True:
         order, script, uploads = channel.receive_all()
+        status.begin()
         outcome, body = runner.run(order["run"], uploads[0] if uploads else b"", script)
         del uploads
         status.note(PHASE_IDLE)
-        channel.send({"done": outcome, "spent": runner.spent}, body)
+        try:
+            channel.send({"done": outcome, "spent": runner.spent}, body)
+        except MessageTooLong:
+            refusal = [422, "script_output", "the answer's headers and messages are too long", {}]
+            channel.send({"done": {"problem": refusal}, "spent": runner.spent})
         del outcome, body
         runner.forget()
         # The answer first: on one core preparing at once would delay what the front still does for it. If spent, the

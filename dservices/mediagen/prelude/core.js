@@ -13,6 +13,7 @@
   const { stringify, parse } = JSON, { isArray } = Array, { fromCharCode } = String, evaluate = eval, toStr = String, TypeErr = TypeError;
   const charCodeAt = unbound(String.prototype.charCodeAt), toLowerCase = unbound(String.prototype.toLowerCase), subarray = unbound(request.subarray);
   const indexOf = unbound(String.prototype.indexOf), substring = unbound(String.prototype.substring);
+  const promiseThen = unbound(Promise.prototype.then);
   const mapGet = unbound(WeakMap.prototype.get), mapSet = unbound(WeakMap.prototype.set), hasOwn = unbound(objectPrototype.hasOwnProperty);
 
   // -- the host ---------------------------------------------------------------------------------------------------
@@ -134,16 +135,25 @@
   defineProperty(globalThis, "__warm", { value: () => { part("answers"); part("request"); } });
 
   // -- start --------------------------------------------------------------------------------------------------------
+  // What was thrown, as one JSON text.
+  const told = (error) => {
+    try { return part("errors").report(error); } catch (_) { return '{"thrown":"the script threw something that cannot be shown","stack":"","missing":""}'; }
+  };
+  let settled = '{"pending":true}';
   defineProperty(globalThis, "__start", { value: (function (name, args, find) {
     try {
       let entry = null;
       try { const found = find(); if (typeof found === "function") entry = found; } catch (_) { }
       if (entry === null) return name === "main" && part("framework")() ? '{"done":true}' : stringify({ absent: name });
-      apply(entry, globalThis, args);
-      return '{"done":true}';
-    } catch (error) {
-      try { return part("errors").report(error); } catch (_) { return '{"thrown":"the script threw something that cannot be shown","stack":"","missing":""}'; }
-    }
+      const result = apply(entry, globalThis, args);
+      if (typeof result !== "object" || result === null) return '{"done":true}';
+      // An async function is waited for: its microtasks run when this call is over, and then `__settled` tells.
+      try { promiseThen(result, () => { settled = '{"done":true}'; }, (error) => { settled = told(error); }); } catch (_) { return '{"done":true}'; }
+      return settled;
+    } catch (error) { return told(error); }
   }) });
+  defineProperty(globalThis, "__settled", { value: () => settled });
+  // The name last asked of a Media that has no such method, for errors that come before `__start`.
+  defineProperty(globalThis, "__missing", { value: () => tools.missing });
   return border;
 })
