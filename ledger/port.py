@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
-from cgn_sdk.protocol.row import Finding, Keccak, Row, RowError, decode_row
+from cgn_sdk.protocol.row import Finding, Keccak, Row, RowError, read_row
 
 from ledger.core.batch import BatchRecord
 
@@ -66,7 +66,7 @@ class StoredRow:
 
     def verified(self, keccak: Keccak) -> Row:
         """Returns the row with everything checked again. Raises RowError naming what does not fit."""
-        row = decode_row(b'{"private":%b,"public":%b}' % (self.private_json, self.public_json), keccak)
+        row = read_row(self.public_json, self.private_json, keccak)
         if row.row_hash != self.row_hash or row.row_id != self.row_id:
             raise RowError([Finding("row_hash", self.row_id, "is stored under another id or hash")])
         return row

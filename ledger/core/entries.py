@@ -6,7 +6,7 @@ Pure: public rows in, entries out. Both stores and the auditor take them from he
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from cgn_sdk.protocol.row import Finding, Keccak, Row, RowError
+from cgn_sdk.protocol.row import Finding, Keccak, Row, RowError, Share
 
 PENDING: Final = "pending"
 CARRIED: Final = "carried"
@@ -18,13 +18,8 @@ PAYERS: Final = frozenset({"enterprise", "subsidy"})
 """Roles that pay in; all others are paid."""
 
 
-class Entry(NamedTuple):
-    """One party's part of one row. Those who pay in have no amount in EUR: a row states theirs in CPU only."""
-
-    role: str
-    public_id: str
-    amount_nano_cpu: int
-    amount_nano_eur: int
+Entry = Share
+"""One party's part of one row."""
 
 
 def entries_of(public: Mapping[str, Any]) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from cgn_sdk.protocol import canonical
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,3 +49,40 @@ def test_decoding_undoes_it_and_encoding_again_changes_nothing(value: object) ->
 @given(st.dictionaries(clean, values, max_size=8))
 def test_the_order_of_keys_given_does_not_matter(value: dict) -> None:
     assert canonical.encode(dict(reversed(value.items()))) == canonical.encode(value)
+
+
+@given(values)
+def test_canonical_bytes_are_read_back_and_no_other_spelling_is(value: object) -> None:
+    text = canonical.encode(value)
+    assert canonical.decode(text) == canonical.parse(text) == value
+    for other in (text + b" ", b"\n" + text):
+        assert canonical.parse(other) == value
+        with pytest.raises(canonical.CanonicalError, match="canonical spelling"):
+            canonical.decode(other)
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[" * 100_000, "deeper"),
+        (b"[" * 65 + b"]" * 65, "deeper"),
+        (b"9" * 5_000, "not JSON"),
+        (b"9007199254740992", "2\\^53"),
+        (b"1.5", "no canonical form"),
+        (b"1e3", "no canonical form"),
+        (b"NaN", "no canonical form"),
+        (b'{"a":1,"a":1}', "twice"),
+        (b'[{"b":{"a":1,"a":2}}]', "twice"),
+        (b'{"b":1,"a":1}', "canonical spelling"),
+        (b'{"\\u0061":1}', "canonical spelling"),
+        (b'"\\/"', "canonical spelling"),
+        (b'"\\ud800"', "surrogate"),
+    ],
+)
+def test_bytes_that_two_readers_could_read_as_two_values_are_refused(data: bytes, problem: str) -> None:
+    """A name twice, another spelling, numbers and depths that languages disagree about (L-2, L-12)."""
+    with pytest.raises(canonical.CanonicalError, match=problem):
+        canonical.decode(data)

@@ -6,6 +6,9 @@ hold exactly. `encode(value)` refuses them rather than writing something another
 
     encode({"b": [1, True], "a": "ü"})  ->  b'{"a":"\\xc3\\xbc","b":[1,true]}'
 
+`decode(data)` is the way back for bytes that are hashed, signed or stored: it takes the canonical bytes alone, so that
+no two readers see two values in them. `parse(data)` takes any spelling of such a value (what a person may have edited).
+
 Rules of this file: the C encoder of the standard library does the work wherever its bytes are those of the RFC. It
 escapes exactly as RFC 8785 section 3.2.2.2 wants when `ensure_ascii` is off; it orders keys by code point where the RFC
 (3.2.3) orders by UTF-16 unit, and the two differ only when some key holds a character beyond U+FFFF.
@@ -53,6 +56,51 @@ def encode(value: JsonValue) -> bytes:
         return _text(value).encode()
     except UnicodeEncodeError as error:
         raise CanonicalError(f"a string holds a lone surrogate: {error.object[error.start : error.end]!r}") from error
+
+
+def decode(data: bytes) -> JsonValue:
+    """Returns the value that these canonical bytes are of: `encode(decode(data)) == data`.
+
+    Raises CanonicalError for what `parse` refuses, and for any other spelling: white space, order, escapes.
+    """
+    value = parse(data)
+    if encode(value) != data:
+        raise CanonicalError("is not the canonical spelling (white space, the order of names or escapes)")
+    return value
+
+
+def parse(data: bytes) -> JsonValue:
+    """Returns a value that has a canonical form, from any JSON of it.
+
+    Raises CanonicalError for what is no JSON, names a member twice (two readers would see two values: RFC 8259,
+    section 4), is nested too deep, or holds a number that `encode` would refuse. Bound the length before.
+    """
+    try:
+        value: JsonValue = _strict_decode(data.decode())
+    except CanonicalError:
+        raise
+    except RecursionError:
+        raise CanonicalError(f"nested deeper than {MAX_DEPTH}") from None
+    except ValueError as error:  # no UTF-8, no JSON, or a number of thousands of digits
+        raise CanonicalError(f"is not JSON: {error!s:.120}") from None
+    _examine(value, MAX_DEPTH)
+    return value
+
+
+def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise CanonicalError("an object names a member twice")
+    return members
+
+
+def _no_float(text: str) -> Any:
+    raise CanonicalError(f"{text:.40} has no canonical form: write it as a string")
+
+
+_strict_decode = json.JSONDecoder(
+    object_pairs_hook=_no_name_twice, parse_float=_no_float, parse_constant=_no_float
+).decode
 
 
 _standard = json.JSONEncoder(

@@ -12,7 +12,6 @@ message rather than per request (docs/decisions/0003-seals.md).
 `verify_receipt` collects all findings before any verdict. Keccak and the signature check come in from outside.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 from cgn_sdk.protocol import merkle
-from cgn_sdk.protocol.canonical import CanonicalError, CanonicalText, encode
+from cgn_sdk.protocol.canonical import CanonicalError, CanonicalText, encode, parse
 from cgn_sdk.protocol.row import ROLES, Finding, Keccak, part_hash, row_hash, verify_row
 from cgn_sdk.protocol.settlement import batch_id, entity_on_chain
 
@@ -421,19 +420,11 @@ def _object(data: bytes, what: str) -> dict[str, Any]:
     if len(data) > MAX_RECEIPT_BYTES:
         raise ReceiptError(f"{what} is longer than {MAX_RECEIPT_BYTES} bytes")
     try:
-        members = json.loads(data, object_pairs_hook=_no_pair_twice)
-    except (ValueError, RecursionError) as error:
-        raise ReceiptError(f"{what} is not JSON: {error!s:.200}") from error
+        members = parse(data)
+    except CanonicalError as error:
+        raise ReceiptError(f"{what} cannot be read: {error}") from error
     if type(members) is not dict:
         raise ReceiptError(f"{what} is not an object")
-    return members
-
-
-def _no_pair_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Two members of one name would let two readers see two receipts (RFC 8259, section 4)."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("an object names a member twice")
     return members
 
 

@@ -190,3 +190,70 @@ def test_fees_are_rounded_down() -> None:
     assert row.fee_nano_cpu(1, 3 * row.NANO_PER_UNIT) == 0
     assert row.fee_nano_cpu(10, 3 * row.NANO_PER_UNIT) == 3
     assert row.fee_nano_cpu(10**18, 1) == 10**27
+
+
+def mutated(public_json: bytes, old: bytes, new: bytes) -> bytes:
+    assert public_json.count(old) >= 1
+    return public_json.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        (b'"tier":"2"', b'"tier":"4b","tier":"2"', "row_malformed"),
+        (b'"tier":"2"', b'"tier":"2","tier":"2"', "row_malformed"),
+        (b'{"amount_nano_cpu":', b'{"amount_nano_cpu":"1","amount_nano_cpu":', "row_malformed"),
+        (b'"tier":"2"', b'"tier": "2"', "row_bytes"),
+        (b'"tier":"2"', b'"tier":"2"\n', "row_bytes"),
+        (b'"mediagen"', b'"\\u006dediagen"', "row_bytes"),
+        (b'"tier":"2"', b'"tier":2', "column_form"),
+        (b'"tier":"2"', b'"tier":2.0', "row_malformed"),
+        (b'"tier":"2"', b'"tier":' + b"2" * 5_000, "row_malformed"),
+        (b'"tier":"2"', b'"tier":' + b"[" * 10_000, "row_malformed"),
+        (b'"tier":"2"', b'"tier":"' + b"2" * 17_000 + b'"', "row_length"),
+        (b"}", b',"row_hash":""}', "column_unknown"),
+        (b'"tier":"2"', b'"tier":"\xff"', "row_malformed"),
+    ],
+)
+def test_a_public_row_in_another_spelling_is_refused(
+    make_row: Callable[..., row.Row], old: bytes, new: bytes, code: str
+) -> None:
+    """Other parsers take the first of two members where ours takes the last: the bytes are checked (L-2, L-12)."""
+    stored = mutated(make_row(1).public_json, old, new)
+    if code == "column_unknown":
+        stored = stored.replace(b',"row_hash":""}', b"}", 1)[:-1] + b',"row_hash":""}'
+    with pytest.raises(row.RowError) as refused:
+        row.read_public(stored)
+    assert code in {finding.code for finding in refused.value.findings}
+
+
+@pytest.mark.parametrize(
+    "stored", [b"", b"[]", b'"x"', b"7", b"null", b"{", b"[" * 100_000, b"9" * 5_000, b"\xff", b"{}"]
+)
+def test_anything_else_in_a_rows_place_is_a_finding(make_row: Callable[..., row.Row], stored: bytes) -> None:
+    one = make_row(1)
+    hashes = row.read_public(one.public_json).part_hashes
+    for read in (row.read_public, lambda data: row.read_private(data, hashes, keccak_256)):
+        with pytest.raises(row.RowError) as refused:
+            read(stored)
+        assert refused.value.findings
+
+
+@pytest.mark.parametrize("column", ["enterprise_id", "contributor_id", "developer_id", "operator_id"])
+def test_who_did_the_work_is_who_is_paid_for_it(make_row: Callable[..., row.Row], column: str) -> None:
+    """A row that says A worked and pays B is never built, nor taken from anybody (L-1)."""
+    one = make_row(1)
+    other = "p" + "q" * 26
+    with pytest.raises(row.RowError) as refused:
+        make_row(1, **{column: other})
+    assert [(finding.code, finding.where) for finding in refused.value.findings] == [("role_id", column)]
+    public = {**one.public, column: other}
+    assert ("role_id", column) in {(finding.code, finding.where) for finding in row.verify_row(public)}
+    with pytest.raises(row.RowError, match=other):
+        row.read_public(encode(public))
+
+
+def test_a_subsidy_and_a_charity_may_be_anybodys(make_row: Callable[..., row.Row]) -> None:
+    one = make_row(1)
+    fee, anybody = int(one.public["usage_fee_nano_cpu"]), "p" + "q" * 26
+    make_row(2, pay_in=[row.PayIn("subsidy", anybody, fee)], payouts=[row.Payout("charity", anybody, 1_000, fee)])
