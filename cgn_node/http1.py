@@ -193,9 +193,13 @@ def bare_line_feed(partial: bytes, start: int = 0) -> bool:
 
 
 class ChunkedDecoder:
-    """A body in chunks (RFC 9112 7.1), incrementally. Chunk extensions and trailers are read, bounded and dropped."""
+    """A body in chunks (RFC 9112 7.1), incrementally. Chunk extensions and trailers are read, bounded and dropped.
 
-    __slots__ = ("_buffer", "_extra_bytes", "_left", "_state", "ended")
+    However small the chunks, one call reads at most `lines_max` of their lines and gives their payload in one piece;
+    then `has_more` says that the next call has something to read without new bytes.
+    """
+
+    __slots__ = ("_buffer", "_extra_bytes", "_left", "_state", "ended", "has_more")
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -203,14 +207,15 @@ class ChunkedDecoder:
         self._state = "size"
         self._extra_bytes = 0  # what extensions and trailers have taken of their bound
         self.ended = False
+        self.has_more = False
 
-    def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
-        """(payload pieces, what lies behind the body's end). Raises BadMessage(400) on any deviation, 431 on endless
-        trailers."""
-        pieces: list[bytes] = []
+    def feed(self, data: bytes, lines_max: int = limits.CHUNK_LINES_AT_ONCE) -> bytes:
+        """The payload of what is read now. Raises BadMessage(400) on any deviation, 431 on endless trailers."""
         if self._buffer:
-            data, self._buffer = self._buffer + data, b""
+            data = self._buffer + data if data else self._buffer
+        pieces: list[bytes] = []
         at, end = 0, len(data)
+        self.has_more = False
         while not self.ended:
             if self._state == "data":
                 take = min(self._left, end - at)
@@ -219,16 +224,24 @@ class ChunkedDecoder:
                     at += take
                     self._left -= take
                 if self._left:
-                    return pieces, b""
+                    break
                 self._state = "data-end"
-            line_end = data.find(b"\r\n", at)
+            line_end = data.find(b"\r\n", at, at + limits.CHUNK_LINE_MAX_BYTES + 2)
             if line_end < 0:
-                self._buffer = data[at:]
-                self._refuse_endless_line()
-                return pieces, b""
+                self._refuse_endless_line(data[at : at + limits.CHUNK_LINE_MAX_BYTES + 2])
+                break
+            if not lines_max:
+                self.has_more = True
+                break
+            lines_max -= 1
             self._take_line(data[at:line_end])
             at = line_end + 2
-        return pieces, data[at:]
+        self._buffer = data[at:]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def rest(self) -> bytes:
+        """What lies behind the body's end."""
+        return self._buffer
 
     def _take_line(self, line: bytes) -> None:
         if self._state == "data-end":
@@ -249,10 +262,10 @@ class ChunkedDecoder:
         else:
             self.ended = True
 
-    def _refuse_endless_line(self) -> None:
-        if self._state == "data-end" and len(self._buffer) > 1:
+    def _refuse_endless_line(self, line: bytes) -> None:
+        if self._state == "data-end" and len(line) > 1:
             raise BadMessage(400, "A chunk does not end where its size says.")
-        if len(self._buffer) > limits.CHUNK_LINE_MAX_BYTES or b"\n" in self._buffer:
+        if len(line) > limits.CHUNK_LINE_MAX_BYTES or b"\n" in line:
             raise BadMessage(400, "A chunk's size line or a trailer is too long or not ended by CR LF.")
 
     def _count_extra(self, count: int) -> None:

@@ -7,6 +7,9 @@ every endpoint:
 
 - nothing of a body is read before the endpoint asks for it (`take_body`), so that a 401 leaves before the body (N-5);
 - bytes behind a request stay unread until its answer is out;
+- what one peer has sent is worked off in portions: one request, or a bounded number of chunks, at once; the rest waits
+  for its turn among all peers (`cgn_sdk.turns`);
+- nothing is read, and nothing served, for a peer that does not take what it is owed;
 - every wait has a deadline, watched by one sweep per second over all connections (slowloris, slow bodies, slow
   readers);
 - every refusal is an RFC 9457 problem document.
@@ -20,6 +23,8 @@ from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, Protocol, cast
+
+from cgn_sdk.turns import Turns
 
 from cgn_node import limits
 from cgn_node.http1 import (
@@ -186,6 +191,7 @@ class HttpListener:
         idle_s: float = limits.IDLE_CONNECTION_S,
         progress_window_s: float = limits.PROGRESS_WINDOW_S,
         clock: Callable[[], float] = time.monotonic,
+        turns: Turns | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.head_deadline_s = head_deadline_s
@@ -194,6 +200,7 @@ class HttpListener:
         self.counters: Counter[str] = Counter()
         self.draining = False
         self.clock = clock
+        self.turns = Turns() if turns is None else turns
         self._tls = tls
         self._connections_max = connections_max
         self._per_address_max = per_address_max
@@ -288,7 +295,8 @@ class HttpConnection(asyncio.Protocol):
         self.close_after = False
         self.is_writable = True
         self._buffer = b""
-        self._scanned = 0
+        self._at = 0  # where the unread part of `_buffer` begins
+        self._scanned = 0  # how far a head's end has been looked for, from `_at`
         self._state = _HEAD
         self._exchange: Exchange | None = None
         self._body_left = 0
@@ -296,7 +304,7 @@ class HttpConnection(asyncio.Protocol):
         self._body_total = 0
         self._body_paused = False
         self._reading = True
-        self._parsing = False
+        self._has_turn = False  # waits in the listener's `turns`
         self._out: list[bytes] = []
         self._since = 0.0  # of the state that has a deadline
         self._moved = 0  # bytes of progress since `_window`
@@ -318,7 +326,7 @@ class HttpConnection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_HIGH_BYTES)
 
     def data_received(self, data: bytes) -> None:
-        if self._state == _BODY and not self._buffer:
+        if self._state == _BODY:
             self._read_body(data)
             return
         if self._state == _LINGER:
@@ -328,13 +336,15 @@ class HttpConnection(asyncio.Protocol):
             return
         if self._state == _CLOSED:
             return
-        if not self._buffer and self._state == _HEAD:
-            self._since = self._listener.clock()
-        self._buffer = self._buffer + data if self._buffer else data
-        if self._state == _HEAD:
-            self._read_heads()
-        elif len(self._buffer) > limits.PIPELINED_MAX_BYTES:
-            self._set_reading(False)
+        if not self._waiting_bytes():
+            self._buffer, self._at = data, 0
+            if self._state == _HEAD:
+                self._since = self._listener.clock()
+        else:
+            self._buffer, self._at = self._buffer[self._at :] + data, 0
+        if self._state == _HEAD and not self._has_turn:
+            self._read_head()
+        self._choose_reading()
 
     def eof_received(self) -> None:
         """A half-closed connection counts as gone: most clients that close look like this first, and their work must
@@ -343,7 +353,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.forget(self)
         self._state = _CLOSED
-        self._buffer = b""
+        self._drop_buffer()
         self._drop_exchange()
 
     def pause_writing(self) -> None:
@@ -355,38 +365,54 @@ class HttpConnection(asyncio.Protocol):
         self.is_writable = True
         if self._exchange is not None and self._exchange.taker is not None:
             self._exchange.taker.writable()
+        if self._state == _HEAD and self._waiting_bytes():
+            self._take_turn()
+        self._choose_reading()
+
+    # --- turns ----------
+
+    def _take_turn(self) -> None:
+        """What waits in the buffer is read on when it is this connection's turn."""
+        if not self._has_turn:
+            self._has_turn = True
+            self._listener.turns.add(self._on_turn)
+
+    def _on_turn(self) -> None:
+        self._has_turn = False
+        if self._state == _HEAD:
+            if self.is_writable and self._waiting_bytes():
+                self._read_head()
+        elif self._state == _BODY and not self._body_paused:
+            self._read_body(b"")
+        self._choose_reading()
+
+    def _waiting_bytes(self) -> int:
+        return len(self._buffer) - self._at
+
+    def _drop_buffer(self) -> None:
+        self._buffer, self._at, self._scanned = b"", 0, 0
+
+    def _choose_reading(self) -> None:
+        """Whether the socket is read: not while enough waits here, nor, between two requests, while answers wait."""
+        if self._state == _BODY:
+            wanted = not self._body_paused and not self._has_turn
+        elif self._state == _HEAD:
+            wanted = self.is_writable and not self._has_turn
+        else:
+            wanted = self._waiting_bytes() <= limits.PIPELINED_MAX_BYTES
+        self._set_reading(wanted)
 
     # --- heads ----------
 
-    def _read_heads(self) -> None:
-        if self._parsing:
-            return  # an answer given inside `serve` ends up here; the loop below goes on by itself
-        self._parsing = True
+    def _read_head(self) -> None:
+        """Serves the request whose head is here, if one is: one, whatever else has come."""
         try:
-            while self._state == _HEAD and self._buffer:
-                if not self._read_head():
-                    break
+            head = self._next_head()
         except BadMessage as problem:
             self.refuse_connection(problem.status, problem.detail)
-        finally:
-            self._parsing = False
-
-    def _read_head(self) -> bool:
-        buffer = self._buffer
-        end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
-        if end < 0 or end > limits.HEAD_MAX_BYTES:
-            if len(buffer) > limits.HEAD_MAX_BYTES:
-                raise BadMessage(431, f"The request's head is longer than {limits.HEAD_MAX_BYTES} bytes.")
-            if bare_line_feed(buffer, self._scanned):
-                raise BadMessage(400, "Lines of a request's head end with CR LF.")
-            self._scanned = len(buffer)
-            return False
-        self._scanned = 0
-        start = 2 if buffer.startswith(b"\r\n") else 0  # one empty line before a request is forgiven (RFC 9112 2.2)
-        head = parse_head(buffer[start : end + 4])
-        self._buffer = buffer[end + 4 :]
-        if head.body_bytes is not None and head.body_bytes > limits.BODY_MAX_BYTES:
-            raise BadMessage(413, f"A request's body may have {limits.BODY_MAX_BYTES} bytes.")
+            return
+        if head is None:
+            return
         exchange = self._exchange = Exchange(self, head)
         self.close_after = not head.keep_alive or self._listener.draining
         self._chunks = ChunkedDecoder() if head.body_bytes is None else None
@@ -394,7 +420,27 @@ class HttpConnection(asyncio.Protocol):
         self._body_total = 0
         self._state = _DONE if head.body_bytes == 0 else _WAIT
         self._listener.endpoint.serve(exchange)
-        return True
+
+    def _next_head(self) -> RequestHead | None:
+        buffer, at = self._buffer, self._at
+        end = buffer.find(b"\r\n\r\n", at + max(0, self._scanned - 3), at + limits.HEAD_MAX_BYTES + 4)
+        if end < 0:
+            waiting = len(buffer) - at
+            if waiting > limits.HEAD_MAX_BYTES:
+                raise BadMessage(431, f"The request's head is longer than {limits.HEAD_MAX_BYTES} bytes.")
+            if bare_line_feed(buffer, at + self._scanned):
+                raise BadMessage(400, "Lines of a request's head end with CR LF.")
+            self._scanned = waiting
+            return None
+        self._scanned = 0
+        start = at + 2 if buffer.startswith(b"\r\n", at) else at  # one empty line is forgiven (RFC 9112 2.2)
+        head = parse_head(buffer[start : end + 4])
+        self._at = end + 4
+        if self._at == len(buffer):
+            self._drop_buffer()
+        if head.body_bytes is not None and head.body_bytes > limits.BODY_MAX_BYTES:
+            raise BadMessage(413, f"A request's body may have {limits.BODY_MAX_BYTES} bytes.")
+        return head
 
     # --- bodies ----------
 
@@ -405,57 +451,65 @@ class HttpConnection(asyncio.Protocol):
             assert exchange.taker is not None
             exchange.taker.body_ended()
             return
-        if exchange.head.expects_continue and not self._buffer and self._transport is not None:
+        if exchange.head.expects_continue and not self._waiting_bytes() and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._state = _BODY
         self._window, self._moved = self._listener.clock(), 0
         self._feed_buffered()
+        self._choose_reading()
 
     def pause_body(self, exchange: Exchange) -> None:
         if exchange is self._exchange and self._state == _BODY:
             self._body_paused = True
-            self._set_reading(False)
+            self._choose_reading()
 
     def resume_body(self, exchange: Exchange) -> None:
         if exchange is self._exchange and self._state == _BODY and self._body_paused:
             self._body_paused = False
             self._window, self._moved = self._listener.clock(), 0
-            self._set_reading(True)
-            self._feed_buffered()
+            if self._chunks is not None and self._chunks.has_more:
+                self._take_turn()
+            self._choose_reading()
 
     def _feed_buffered(self) -> None:
-        if self._buffer:
-            data, self._buffer = self._buffer, b""
+        if self._waiting_bytes():
+            data = self._buffer[self._at :]
+            self._drop_buffer()
             self._read_body(data)
 
     def _read_body(self, data: bytes) -> None:
+        """Hands on what has come (a bounded number of chunks, as one piece); the rest when it is our turn again."""
         exchange = self._exchange
         assert exchange is not None
         self._moved += len(data)
+        chunks = self._chunks
         try:
-            if self._chunks is not None:
-                pieces, rest = self._chunks.feed(data)
-                ended = self._chunks.ended
+            if chunks is not None:
+                piece, ended = chunks.feed(data), chunks.ended
+                rest = chunks.rest() if ended else b""
             else:
-                left = self._body_left
-                pieces, rest = ([data], b"") if len(data) <= left else ([data[:left]], data[left:])
-                self._body_left -= len(pieces[0])
+                piece, rest = data[: self._body_left], data[self._body_left :]
+                self._body_left -= len(piece)
                 ended = self._body_left == 0
-            self._body_total += sum(map(len, pieces))
+            self._body_total += len(piece)
             if self._body_total > limits.BODY_MAX_BYTES:
                 raise BadMessage(413, f"A request's body may have {limits.BODY_MAX_BYTES} bytes.")
         except BadMessage as problem:
             self.refuse_connection(problem.status, problem.detail)
             return
-        for piece in pieces:
-            if exchange.taker is not None:
-                exchange.taker.body_received(piece)
-        if ended and self._state == _BODY:
+        if piece and exchange.taker is not None:
+            exchange.taker.body_received(piece)
+        if self._state != _BODY:
+            return
+        if ended:
             self._state = _DONE
-            self._buffer = rest
-            self._set_reading(True)
+            self._buffer, self._at = rest, 0
+            self._choose_reading()
             if exchange.taker is not None:
                 exchange.taker.body_ended()
+        elif chunks is not None and chunks.has_more:
+            self._take_turn()
+            self._choose_reading()
 
     # --- answers ----------
 
@@ -495,9 +549,9 @@ class HttpConnection(asyncio.Protocol):
             return
         self._state = _HEAD
         self._since = now
-        self._set_reading(True)
-        if self._buffer:
-            self._read_heads()
+        if self._waiting_bytes() and self.is_writable:
+            self._take_turn()
+        self._choose_reading()
 
     def refuse_connection(self, status: int, detail: str) -> None:
         """For what cannot be read on: a problem document if nothing has been said yet, then the end."""
@@ -525,7 +579,8 @@ class HttpConnection(asyncio.Protocol):
     def _linger(self) -> None:
         """Reads and drops for a moment before closing: closing with unread bytes would reset the connection, and the
         answer with it."""
-        self._state, self._since, self._moved, self._buffer = _LINGER, self._listener.clock(), 0, b""
+        self._state, self._since, self._moved = _LINGER, self._listener.clock(), 0
+        self._drop_buffer()
         self._body_paused = False
         if self._transport is not None and self._transport.can_write_eof():
             self._transport.write_eof()
@@ -534,7 +589,7 @@ class HttpConnection(asyncio.Protocol):
     # --- ends ----------
 
     def close_if_idle(self) -> None:
-        if self._state == _HEAD and not self._buffer:
+        if self._state == _HEAD and not self._waiting_bytes():
             self._close()
 
     def _close(self) -> None:
@@ -565,7 +620,9 @@ class HttpConnection(asyncio.Protocol):
         """Called by the listener's sweep."""
         listener = self._listener
         if self._state == _HEAD:
-            if self._buffer:
+            if self._has_turn or not self.is_writable:
+                self._since = now  # we, or its unread answers, keep it waiting
+            elif self._waiting_bytes():
                 if now - self._since > listener.head_deadline_s:
                     self.refuse_connection(
                         408, f"The request's head did not arrive within {listener.head_deadline_s:g} s."

@@ -22,6 +22,10 @@ CHUNK_LINE_MAX_BYTES = 4 * KIB
 CHUNK_EXTRA_MAX_BYTES = 16 * KIB
 """All chunk extensions and trailers of one body: they carry nothing we pass on, so they may not cost much either."""
 
+CHUNK_LINES_AT_ONCE = 1_024
+"""Lines of a chunked body (two per chunk) read before everybody else has a turn: about a millisecond, however small
+the chunks are."""
+
 BODY_MAX_BYTES = 2 * 1024 * MIB
 """Request and response body each (N-2, 2 GB). More: 413, or the attempt fails."""
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
+from cgn_sdk.turns import Turns
 
 from cgn_node import limits
 from cgn_node.http_server import Exchange, HttpListener
@@ -23,14 +25,19 @@ class Echo:
 
     def __init__(self) -> None:
         self.lost = 0
+        self.served = 0
+        self.pieces = 0
         self.waiting: list[Exchange] = []
 
     def problem(self, status: int, detail: str) -> bytes:
         return json.dumps({"status": status, "detail": detail}).encode()
 
     def serve(self, exchange: Exchange) -> None:
+        self.served += 1
         path = exchange.head.path
-        if path == "/echo":
+        if path == "/large":
+            exchange.answer(200, [], b"l" * 65_536)
+        elif path == "/echo":
             exchange.take_body(Collect(self, exchange))
         elif path == "/stream":
             exchange.start(200, [], None)
@@ -54,6 +61,7 @@ class Collect:
 
     def body_received(self, data: bytes) -> None:
         self.got += data
+        self.echo.pieces += 1
 
     def body_ended(self) -> None:
         if self.answers:
@@ -83,7 +91,7 @@ class Flood:
 
 
 @asynccontextmanager
-async def serving(**settings: float) -> AsyncIterator[tuple[HttpListener, Echo, int]]:
+async def serving(**settings: Any) -> AsyncIterator[tuple[HttpListener, Echo, int]]:
     echo = Echo()
     listener = HttpListener(echo, tls=None, **settings)
     port = await listener.start("127.0.0.1", 0)
@@ -298,6 +306,75 @@ async def test_bytes_behind_an_open_request_are_bounded() -> None:
         (connection,) = listener._connections
         assert len(connection._buffer) < 1_000_000
         writer.transport.abort()
+
+
+async def largest_step(count: Callable[[], int], done: Callable[[], bool]) -> int:
+    """By how much `count` grew within one turn of the loop, at most."""
+    largest, last = 0, count()
+    async with asyncio.timeout(30):
+        while not done():
+            await asyncio.sleep(0)
+            largest, last = max(largest, count() - last), count()
+    return largest
+
+
+async def test_pipelined_requests_are_served_in_turns() -> None:
+    """One peer's buffer full of requests takes one portion of each turn of the loop, and order is kept."""
+    async with serving(turns=Turns(turn_s=0)) as (_, echo, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+        writer.write(b"".join(get(f"/{number}") for number in range(2_000)))
+        assert await largest_step(lambda: echo.served, lambda: echo.served == 2_000) <= 2
+        writer.write(get("/last", CLOSE))
+        paths = [line[9:] for line in (await reader.read()).split(CRLF) if line.startswith(b"X-Path")]
+        assert paths == [b"%d" % number for number in range(2_000)] + [b"last"]
+        writer.close()
+
+
+async def test_many_who_pipeline_share_one_portion_of_a_turn() -> None:
+    """The bound is on all peers together: twenty of them take no more of a turn than one."""
+    async with serving(turns=Turns(turn_s=0)) as (_, echo, port):
+        writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(20)]
+        for writer in writers:
+            writer.write(get("/x") * 50)
+        first_ones = len(writers)  # each connection's first request is served as it comes
+        largest = await largest_step(lambda: echo.served, lambda: echo.served == 1_000)
+        assert largest <= first_ones + 1
+        for writer in writers:
+            writer.close()
+
+
+async def test_tiny_chunks_reach_the_taker_in_few_pieces_and_in_turns() -> None:
+    async with serving(turns=Turns(turn_s=0)) as (_, echo, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        count = 50_000
+        writer.write(chunked(b"1\r\nx\r\n" * count + b"0\r\n\r\n", CLOSE))
+        ended = asyncio.ensure_future(reader.read())
+        assert await largest_step(lambda: echo.pieces, ended.done) <= 2
+        assert (await ended).endswith(b"\r\n\r\n" + b"x" * count)
+        assert echo.pieces <= 4 * count // limits.CHUNK_LINES_AT_ONCE
+        writer.close()
+
+
+async def test_nothing_more_is_served_while_answers_are_not_read() -> None:
+    """Answers nobody reads do not pile up; whoever reads again gets all of them."""
+    async with serving() as (listener, echo, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(get("/large") * 2_000 + get("/last", CLOSE))
+        served = -1
+        while served != echo.served:
+            served = echo.served
+            await asyncio.sleep(0.3)
+        assert served < 500  # what the kernels' own buffers take
+        (connection,) = listener._connections
+        assert connection._transport is not None
+        assert connection._transport.get_write_buffer_size() <= limits.WRITE_BUFFER_HIGH_BYTES + 66_000
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        got = 0
+        while data := await reader.read(1 << 20):
+            got += data.count(b"HTTP/1.1 200 OK")
+        assert echo.served == 2_001
+        writer.close()
 
 
 async def test_more_connections_than_allowed_are_closed() -> None:

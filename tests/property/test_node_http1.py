@@ -83,15 +83,15 @@ def test_chunked_bodies(chunks: list[bytes], end: bytes) -> None:
     wire = b"".join(chunks) + end
     decoder = ChunkedDecoder()
     try:
-        pieces, rest = decoder.feed(wire)
+        payload = decoder.feed(wire)
     except BadMessage:
         return
     theirs = Reading()
-    wire = wire[: len(wire) - len(rest)]
+    wire = wire[: len(wire) - len(decoder.rest())] if decoder.ended else wire
     try:
         theirs.parser.feed_data(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + wire)
     except httptools.HttpParserError:
         assert not decoder.ended  # ours refuses an unfinished line when it ends
     else:
         assert theirs.ended == decoder.ended
-    assert theirs.body == b"".join(pieces)
+    assert theirs.body == payload

@@ -170,17 +170,34 @@ def test_response_heads_cannot_be_split() -> None:
     assert not is_header("", "x")
 
 
-def test_chunks_in_any_slicing() -> None:
+def read_chunks(decoder: ChunkedDecoder, data: bytes, lines_max: int = 1_000) -> list[bytes]:
+    """Feeds once and then again for as long as there is more to read."""
+    pieces = [decoder.feed(data, lines_max)]
+    while decoder.has_more:
+        pieces.append(decoder.feed(b"", lines_max))
+    return pieces
+
+
+@pytest.mark.parametrize("lines_max", [1, 2, 3, 1_000])
+def test_chunks_in_any_slicing(lines_max: int) -> None:
     wire = b"3\r\nabc\r\n0a;x=y\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\nnext"
     for size in range(1, len(wire) + 1):
-        decoder, got, rest = ChunkedDecoder(), b"", b""
+        decoder, got = ChunkedDecoder(), b""
         for at in range(0, len(wire), size):
-            if decoder.ended:
-                rest += wire[at : at + size]
-                continue
-            pieces, rest = decoder.feed(wire[at : at + size])
-            got += b"".join(pieces)
-        assert (got, rest, decoder.ended) == (b"abc0123456789", b"next", True)
+            got += b"".join(read_chunks(decoder, wire[at : at + size], lines_max))
+        assert (got, decoder.rest(), decoder.ended) == (b"abc0123456789", b"next", True)
+
+
+def test_tiny_chunks_are_handed_on_together_and_in_bounded_portions() -> None:
+    """However many chunks one read brings, one call reads a bounded number and gives one piece."""
+    count = 10 * limits.CHUNK_LINES_AT_ONCE
+    decoder = ChunkedDecoder()
+    first = decoder.feed(b"1\r\nx\r\n" * count + b"0\r\n\r\n")
+    assert len(first) == limits.CHUNK_LINES_AT_ONCE // 2
+    assert decoder.has_more
+    pieces = [first, *read_chunks(decoder, b"")]
+    assert b"".join(pieces) == b"x" * count
+    assert len(pieces) <= 2 * count // limits.CHUNK_LINES_AT_ONCE + 1
 
 
 @pytest.mark.parametrize(
@@ -212,4 +229,4 @@ def test_endless_extensions_and_trailers_are_refused() -> None:
     with pytest.raises(BadMessage):
         ChunkedDecoder().feed((b"1;" + b"x" * 2000 + b"\r\na\r\n") * 20)
     with pytest.raises(BadMessage):
-        ChunkedDecoder().feed(b"0\r\n" + b"a: b\r\n" * 20_000)
+        read_chunks(ChunkedDecoder(), b"0\r\n" + b"a: b\r\n" * 20_000)
