@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
     if arguments.check:
         print("the settings are in order")
         return process.EXIT_OK
-    logs.configure(level=config.log_level, form=config.log_form, hide=[ids.API_KEY_PATTERN])
+    logs.configure(level=config.log_level, form=config.log_form, hide=ids.SECRET_PATTERNS)
     try:
         if arguments.command == "run":
             seed = _load_seed(arguments.seed) if arguments.seed else None

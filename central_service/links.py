@@ -32,6 +32,7 @@ from central_service.answers import Answers
 from central_service.core.records import Node
 from central_service.store import ACCOUNT_CHANGED, KEY_REVOKED, MINER_CHANGED, NODES_CHANGED, Change, Facts
 from cgn_chassis import logs
+from cgn_chassis.backoff import Backoff
 from cgn_chassis.tls import is_pinned
 
 _log = logs.get("links")
@@ -320,10 +321,10 @@ class Links:
 
 
 def dial_wait_s(failures: int, first_s: float, jitter: float) -> float:
-    """Seconds before the next dial after so many failures in a row; `jitter` is from 0 to 1."""
-    doublings = min(max(0, failures - limits.DIAL_QUICK), 20)
-    longest = min(limits.DIAL_LONGEST_S, first_s * float(2**doublings))
-    return max(first_s / 2, longest * jitter)
+    """Seconds before the next dial after so many failures in a row; `jitter` is from 0 to 1. The first ones are
+    quick, so that a node that restarts is found as soon as it listens."""
+    backoff = Backoff(round(first_s * 1000), round(limits.DIAL_LONGEST_S * 1000))
+    return backoff.wait_ms(max(1, failures - limits.DIAL_QUICK + 1), jitter) / 1000
 
 
 def revocation(facts: Facts, changes: Iterable[Change]) -> link.Revoke:

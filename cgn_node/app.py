@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cgn_sdk.protocol import ids
+
 from cgn_chassis import logs, process, settings
 from cgn_chassis.keys import load_or_create
 from cgn_chassis.process import Life
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _check(chosen)
     keep_freed_memory()
     sys.setswitchinterval(limits.SWITCH_INTERVAL_S)
-    logs.configure(level=chosen.log_level, form=chosen.log, hide=(r"cgn_[a-z2-7]{12}_[\w-]{43}", r"cgs_[\w-]{43}"))
+    logs.configure(level=chosen.log_level, form=chosen.log, hide=ids.SECRET_PATTERNS)
     return process.run(lambda life: run_node(chosen, life), name="node", grace_s=chosen.drain_s + STOP_S)
 
 

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from cgn_sdk.protocol.http_fields import HOP_BY_HOP, named_by_connection
+
 from cgn_node import limits
 
 Headers = list[tuple[str, str]]
@@ -25,21 +27,6 @@ _HEADER_LINE = re.compile(rb"(" + _TOKEN + rb"++):[\t ]*+([\t\x20-\x7e\x80-\xff]
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[\t ]*+;[\t\x20-\x7e]*+)?")
 _HOST = re.compile(r"[0-9A-Za-z.\-_~%:\[\]]{0,261}")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-
-HOP_BY_HOP = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-"""Headers that speak about one connection and never cross the node (RFC 9110 7.6.1)."""
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 NO_BODY_STATUSES = frozenset({204, 304})
@@ -278,7 +265,7 @@ def end_to_end(head: RequestHead, drop: frozenset[str] = frozenset()) -> Headers
     """The headers that travel on: less hop-by-hop ones, those the Connection header names, framing, and `drop`."""
     named = head.fields.get("connection")
     if named is not None:
-        drop = drop | {option.strip().lower() for option in named.split(",")}
+        drop = drop | named_by_connection([named])
     kept = []
     for pair in head.headers:
         lower = pair[0].lower()

@@ -10,9 +10,9 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from cgn_node import limits
+from cgn_sdk.protocol.ids import SESSION_KEY_PREFIX
 
-KEY_PREFIX = "cgs_"
+from cgn_node import limits
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class Sessions:
                 f"An account may have {limits.SESSIONS_PER_ACCOUNT_MAX} sessions at once; reuse one.",
                 60,
             )
-        key = KEY_PREFIX + secrets.token_urlsafe(32)
+        key = SESSION_KEY_PREFIX + secrets.token_urlsafe(32)
         session = Session(
             account,
             public_id,

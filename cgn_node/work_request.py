@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgn_sdk.protocol.canonical import CanonicalText
 from cgn_sdk.protocol.errors import Problem
+from cgn_sdk.protocol.http_fields import HOP_BY_HOP
 from cgn_sdk.protocol.link import DServicePolicy
 from cgn_sdk.protocol.messages import Done, Head, Statement
 from cgn_sdk.protocol.row import fee_nano_cpu
@@ -28,20 +29,7 @@ from cgn_node.sessions import Session
 if TYPE_CHECKING:
     from cgn_node.miner_endpoint import MinerTunnel
 
-FRAMING = frozenset(
-    {
-        "connection",
-        "content-length",
-        "date",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
+NODE_FIELDS = HOP_BY_HOP | {"content-length", "date"}
 """Response headers that are the node's own or speak about one connection; all `CGN-` ones are too."""
 
 
@@ -222,9 +210,11 @@ class WorkRequest:
     def on_head(self, attempt: Attempt, head: Head) -> None:
         if self.attempt is not attempt:
             return
-        headers = [
-            pair for pair in head.headers if (lower := pair[0].lower()) not in FRAMING and not lower.startswith("cgn-")
-        ]
+        headers = []
+        for pair in head.headers:
+            name = pair[0].lower()
+            if name not in NODE_FIELDS and not name.startswith("cgn-"):
+                headers.append(pair)
         if not all(is_header(name, value) for name, value in headers):
             self._attempt_bad(attempt, "bad_gateway")
             return

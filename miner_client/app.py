@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cgn_sdk.protocol import ids
+
 from cgn_chassis import logs, process
 from cgn_chassis.settings import SettingsError, reference
 from miner_client import limits
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return process.EXIT_USAGE
     if chosen.check:
         return _check(settings)
-    logs.configure(level=settings.log_level, hide=[r"cgn_[a-z0-9]{12}_[A-Za-z0-9_-]{43}"])
+    logs.configure(level=settings.log_level, hide=ids.SECRET_PATTERNS)
     return process.run(lambda life: _run(life, settings), name="miner")
 
 

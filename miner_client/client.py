@@ -31,8 +31,8 @@ from websockets.exceptions import InvalidHandshake, InvalidURI
 from websockets.typing import Subprotocol
 
 from cgn_chassis import logs
+from cgn_chassis.backoff import Backoff, Failures
 from miner_client import limits
-from miner_client.core.backoff import Backoff, Failures
 from miner_client.core.slots import Slots
 from miner_client.dservice import DService
 from miner_client.work import Work

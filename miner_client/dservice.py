@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from cgn_chassis import logs
+from cgn_chassis.backoff import Backoff, Failures
 from cgn_chassis.process import wait_first
 from miner_client import limits
-from miner_client.core.backoff import Backoff, Failures
 from miner_client.core.meter import Meter, Use
 from miner_client.egress import Egress
 from miner_client.hop import Hop

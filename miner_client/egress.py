@@ -29,6 +29,7 @@ from cgn_sdk.dservice.addresses import (
     check_url,
 )
 from cgn_sdk.dservice.resolving import system_resolve, tried
+from cgn_sdk.protocol.http_fields import HOP_BY_HOP, named_by_connection
 
 HEAD_MAX_BYTES: Final = 16 * 1024
 """Request line and headers; pre-signed URLs stay under 4 KiB."""
@@ -143,11 +144,7 @@ class Egress:
             raise _Refused(403, refused.reason) from None
         except ValueError:
             raise _Refused(400, "the target cannot be parsed") from None
-        kept = [
-            header
-            for header in rest.split(b"\r\n")
-            if header and header.split(b":", 1)[0].strip().lower() not in (b"host", b"connection", b"proxy-connection")
-        ]
+        kept = _onward_fields(rest)
         onward = [b"%b %b HTTP/1.1" % (words[0], target.target.encode()), b"Host: " + target.authority.encode(), *kept]
         return target.host, target.port, target.address, b"\r\n".join([*onward, b"Connection: close", b"", b""])
 
@@ -188,6 +185,17 @@ class _Refused(Exception):
         super().__init__(detail)
         self.status = status
         self.detail = detail
+
+
+def _onward_fields(block: bytes) -> list[bytes]:
+    """Header lines that go on to the origin: without those of this hop (RFC 9110 section 7.6.1), and without Host,
+    which the target decides."""
+    fields = [
+        (line.partition(b":")[0].strip().lower().decode("latin-1"), line) for line in block.split(b"\r\n") if line
+    ]
+    named = [line.partition(b":")[2].decode("latin-1") for name, line in fields if name == "connection"]
+    dropped = (HOP_BY_HOP | named_by_connection(named) | {"host"}) - {"transfer-encoding", "content-length"}
+    return [line for name, line in fields if name not in dropped]
 
 
 async def _relay(

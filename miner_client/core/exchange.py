@@ -5,21 +5,9 @@ Bodies are not touched here; hop-by-hop fields (RFC 9110 section 7.6.1) end at e
 
 from collections.abc import Sequence
 
+from cgn_sdk.protocol.http_fields import HOP_BY_HOP, named_by_connection
 from cgn_sdk.protocol.messages import Head, Headers, headers_problem, metadata_problem
 
-_HOP_BY_HOP = frozenset(
-    [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ]
-)
 _META_PREFIX = "cgn-meta-"
 _OWN_PREFIX = "cgn-"
 
@@ -35,10 +23,11 @@ HOP_FAILURES = {
 def request_headers(headers: Headers, request_id: str, deadline_ms: int) -> list[tuple[bytes, bytes]]:
     """The DApp's headers as the DService gets them (S-2): without hop-by-hop, CGN- and Authorization fields, with the
     request's id and what is left of its deadline."""
+    dropped = HOP_BY_HOP | named_by_connection(value for name, value in headers if name.lower() == "connection")
     out = []
     for name, value in headers:
         lower = name.lower()
-        if lower in _HOP_BY_HOP or lower == "authorization" or lower.startswith(_OWN_PREFIX):
+        if lower in dropped or lower == "authorization" or lower.startswith(_OWN_PREFIX):
             continue
         out.append((lower.encode("ascii"), value.encode("latin-1")))
     out.append((b"cgn-request-id", request_id.encode("ascii")))
@@ -54,10 +43,11 @@ def response_head(
     status: int, headers: Sequence[tuple[bytes, bytes]], body_bytes: int | None
 ) -> tuple[Head, dict[str, str]]:
     """The head that goes to the node, and the metadata taken out of it. Raises BadAnswer."""
+    fields = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
+    dropped = HOP_BY_HOP | named_by_connection(value for name, value in fields if name == "connection")
     kept, metadata = [], {}
-    for raw_name, raw_value in headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        if name in _HOP_BY_HOP or name == "content-length":
+    for name, value in fields:
+        if name in dropped or name == "content-length":
             continue  # the tunnel frames the body itself
         if name.startswith(_META_PREFIX):
             metadata[name.removeprefix(_META_PREFIX)] = value

@@ -102,3 +102,18 @@ def test_no_path_of_one_machine_is_tracked() -> None:
     strange = re.compile(rb"(?<![\w.])/(work|farm|root)/[a-z.]")
     found = [str(path.relative_to(ROOT)) for path in tracked() if strange.search(path.read_bytes())]
     assert [name for name in found if name != "tests/unit/test_hygiene.py"] == []
+
+
+WRITTEN_ONCE = {
+    r"\"proxy-connection\"": "sdk/src/cgn_sdk/protocol/http_fields.py",
+    r"\bcg[ns]_\(?\[": "sdk/src/cgn_sdk/protocol/ids.py",
+    r"\"cgs_": "sdk/src/cgn_sdk/protocol/ids.py",
+    r"<< min\(": "cgn_chassis/backoff.py",
+}
+"""Knowledge that several rooms need -> the one place that holds it: hop-by-hop fields, forms of keys, growing waits."""
+
+
+@pytest.mark.parametrize("pattern", WRITTEN_ONCE)
+def test_shared_knowledge_is_written_once(pattern: str) -> None:
+    found = [str(path.relative_to(ROOT)) for path in sources() if re.search(pattern, path.read_text())]
+    assert found == [WRITTEN_ONCE[pattern]]

@@ -68,7 +68,7 @@ CODES: Final[dict[str, Code]] = {
     # Between node and miner (FAIL, CANCEL, GOAWAY); the node translates before a DApp sees anything
     "dservice_unavailable": Code(503, "The DService does not run on this miner", "elsewhere"),
     "dservice_crashed": Code(502, "The DService ended in the middle of a request", "elsewhere"),
-    "dservice_protocol": Code(502, "The DService did not speak HTTP/1.1", "elsewhere"),
+    "dservice_protocol": Code(502, "The DService's answer broke a rule of HTTP or of this network", "elsewhere"),
     "dservice_timeout": Code(504, "The DService did not answer in time", "elsewhere"),
     "no_slot": Code(503, "The miner has no free slot", "elsewhere"),
     "superseded": Code(499, "Another attempt has answered", "never"),
@@ -76,6 +76,23 @@ CODES: Final[dict[str, Code]] = {
     "protocol_violation": Code(400, "The peer broke the tunnel's rules", "never"),
 }
 """Closed: code -> status, title, retry. A code that is not here cannot be sent."""
+
+ANSWER_RULES: Final[dict[str, str]] = {
+    "head_syntax": "The status line or a header field is malformed (RFC 9112 sections 4 and 5).",
+    "head_too_large": "Status line and header fields are longer or more than is allowed.",
+    "status": "The status is not between 200 and 599, or switches protocols.",
+    "content_length": "Content-Length is not one decimal number, or stands beside Transfer-Encoding.",
+    "transfer_coding": "Transfer-Encoding names another coding than chunked, alone and in HTTP/1.1.",
+    "chunk_framing": "The chunked body is malformed (RFC 9112 section 7.1).",
+    "no_length": "The answer has no length, and the connection stays open behind it: give Content-Length, chunks, or "
+    "Connection: close.",
+    "content_not_allowed": "An answer with this status has no content, and this one announces some.",
+    "content_too_large": "The content is larger than a response may be.",
+    "metadata": "The CGN-Meta- fields are malformed, or more than is allowed.",
+    "cut_short": "The connection was closed before the answer was complete, and the DService goes on.",
+}
+"""Closed: the rules that a DService's answer can break, each with what is wrong, for the problem document that names
+it. FAIL with `dservice_protocol` carries one, so that a DApp and the DService's developer learn it at once."""
 
 _STANDARD = ("type", "title", "status", "detail", "instance", "code")
 

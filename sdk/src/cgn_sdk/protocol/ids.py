@@ -30,15 +30,17 @@ ID_BYTES: Final = 13
 PUBLIC_ID_BYTES: Final = 16
 API_KEY_BYTES: Final = 8 + 32
 """Key id (60 of 64 bits are used) and secret (256 bits)."""
-API_KEY_CHARS: Final = 4 + 12 + 1 + 43
 
 _ACCOUNT_ID = re.compile(r"(?:" + "|".join(KINDS) + r")_[a-z2-7]{20}").fullmatch
 _PUBLIC_ID = re.compile(r"p[a-z2-7]{26}").fullmatch
-_API_KEY = re.compile(r"cgn_([a-z2-7]{12})_([A-Za-z0-9_-]{43})").fullmatch
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}").fullmatch
 
 API_KEY_PATTERN: Final = r"cgn_[a-z2-7]{12}_[A-Za-z0-9_-]{43}"
-"""For logs that hide keys wherever they turn up."""
+SESSION_KEY_PREFIX: Final = "cgs_"
+SESSION_KEY_PATTERN: Final = r"cgs_[A-Za-z0-9_-]{43}"
+SECRET_PATTERNS: Final = (API_KEY_PATTERN, SESSION_KEY_PATTERN)
+"""For logs and rows that hide keys wherever they turn up."""
+_API_KEY = re.compile(API_KEY_PATTERN).fullmatch
 
 
 def account_id(kind: str, random: bytes) -> str:
@@ -85,8 +87,7 @@ class ApiKey:
     @classmethod
     def parse(cls, text: str) -> "ApiKey | None":
         """None for whatever has not the form of a key."""
-        found = _API_KEY(text) if len(text) == API_KEY_CHARS else None
-        return cls(found[1], text) if found else None
+        return cls(text[4:16], text) if _API_KEY(text) else None
 
 
 def _base32(data: bytes) -> str:

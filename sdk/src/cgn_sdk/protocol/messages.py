@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
 from cgn_sdk.protocol import limits
-from cgn_sdk.protocol.errors import CODES, ProtocolError
+from cgn_sdk.protocol.errors import ANSWER_RULES, CODES, ProtocolError
 
 PROTOCOL: Final = "cgn.tunnel.1"
 """The WebSocket subprotocol, and what HELLO says it speaks."""
@@ -592,18 +592,30 @@ def _metadata(value: object) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The attempt cannot be finished here. {"code":"dservice_crashed","detail":"exit status 1"}"""
+    """The attempt cannot be finished here. `rule`: which of `errors.ANSWER_RULES` the DService's answer broke, when
+    the code is `dservice_protocol`; `detail` is for logs, the miner's own words.
+    {"code":"dservice_crashed","detail":"exit status 1"}"""
 
     code: str
     detail: str = ""
+    rule: str = ""
 
     def encode(self) -> bytes:
-        return _encode_json({"code": self.code, "detail": self.detail}).encode()
+        members = {"code": self.code, "detail": self.detail}
+        if self.rule:
+            members["rule"] = self.rule
+        return _encode_json(members).encode()
 
     @classmethod
     def decode(cls, payload: bytes) -> "Fail":
         members = parse_object(payload, "FAIL")
-        return cls(_code(members, "FAIL"), _text(members, "FAIL", "detail"))
+        rule = members.get("rule", "")
+        if type(rule) is not str or (rule and rule not in ANSWER_RULES):
+            raise _wrong("FAIL", "rule", "a rule of the closed list")
+        code = _code(members, "FAIL")
+        if rule and code != "dservice_protocol":
+            raise _wrong("FAIL", "rule", "absent unless the code is dservice_protocol")
+        return cls(code, _text(members, "FAIL", "detail"), rule)
 
 
 @dataclass(frozen=True, slots=True)

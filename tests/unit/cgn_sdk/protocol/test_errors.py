@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from cgn_sdk.protocol.errors import CODES, TYPE_PREFIX, Problem, ProblemError, ProtocolError
+from cgn_sdk.protocol.errors import ANSWER_RULES, CODES, TYPE_PREFIX, Problem, ProblemError, ProtocolError
+from cgn_sdk.protocol.messages import Fail
 
 
 def test_a_problem_says_what_and_what_to_change() -> None:
@@ -26,6 +27,12 @@ def test_every_code_is_an_error_with_a_title_and_survives_the_wire(code: str) ->
     assert 400 <= CODES[code].status <= 599
     assert CODES[code].title and not CODES[code].title.endswith(".")
     assert Problem.from_json(Problem(code).to_json()) == Problem(code)
+
+
+@pytest.mark.parametrize("rule", sorted(ANSWER_RULES))
+def test_every_rule_of_an_answer_survives_the_wire_and_says_what_is_wrong(rule: str) -> None:
+    assert ANSWER_RULES[rule].endswith((".", ")."))
+    assert Fail.decode(Fail("dservice_protocol", "", rule).encode()) == Fail("dservice_protocol", "", rule)
 
 
 def test_codes_outside_the_list_cannot_be_sent() -> None:

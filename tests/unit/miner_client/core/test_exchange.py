@@ -25,6 +25,21 @@ def test_a_request_keeps_its_headers_but_for_hops_and_secrets() -> None:
     ]
 
 
+def test_fields_that_connection_names_end_here() -> None:
+    """RFC 9110 section 7.6.1, in both directions and over several Connection fields."""
+    answer = [
+        (b"connection", b"close, X-Hop"),
+        (b"x-hop", b"1"),
+        (b"Connection", b"x-two"),
+        (b"X-Two", b"2"),
+        (b"x-end", b"3"),
+    ]
+    assert response_head(200, answer, None)[0].headers == (("x-end", "3"),)
+    asked = (("Connection", "keep-alive, X-Hop"), ("X-HOP", "1"), ("X-End", "3"))
+    assert request_headers(asked, "ab", 1)[0] == (b"x-end", b"3")
+    assert b"x-hop" not in dict(request_headers(asked, "ab", 1))
+
+
 def test_metadata_leaves_the_head_and_own_names_cannot_be_forged() -> None:
     head, metadata = response_head(
         200,

@@ -1,25 +1,30 @@
-"""When to try again: exponential back-off with full jitter. The caller brings the random number."""
+"""When to try again: waits that double, spread by full jitter. Pure: the caller brings the random number."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Waits of up to `first_ms`, then twice as much each time, up to `most_ms`.
+    """Waits that are drawn from the whole range up to `first_ms`, then up to twice as much each time, at most
+    `most_ms`; none is shorter than half of `first_ms`.
 
-    Jitter is over the upper half of the range: many miners cut off at once by a node's restart come back spread out,
-    and none hammers at once.
+    Drawn from the whole range (full jitter), many that were cut off at once come back spread out as evenly as can be;
+    the floor keeps a lucky draw from hammering.
     """
 
     first_ms: int
     most_ms: int
+
+    def __post_init__(self) -> None:
+        assert 0 < self.first_ms <= self.most_ms
 
     def wait_ms(self, failures: int, random: float) -> int:
         """The wait after `failures` failures in a row (0: none needed). `random` is from [0, 1)."""
         if failures <= 0:
             return 0
         top = min(self.most_ms, self.first_ms << min(failures - 1, 30))
-        return top // 2 + int(random * (top - top // 2))
+        low = self.first_ms // 2
+        return low + int(random * (top - low))
 
 
 @dataclass(slots=True)
