@@ -1,11 +1,13 @@
 """The production store: Elasticsearch, any cluster with the features of the basic server (L-3, L-6).
 
-Four kinds of index, all with strict mappings, under one prefix (the URL's path, `cgn` by default):
+Six kinds of index, all with strict mappings, under one prefix (the URL's path, `cgn` by default):
 
     <prefix>-rows-2026-11   rows by the month of their event time; only ever `create`, the document id is the row id
     <prefix>-blocks         the numbering: document n lists the rows of one append, in order, with their entries
     <prefix>-payments       payment state per (row, entity), changed under if_seq_no
-    <prefix>-batches        settlements, only ever `create`
+    <prefix>-batches        what each settlement settled for one entity, only ever `create`
+    <prefix>-settlements    beginnings, under the place they take, and ends of settlements, only ever `create`
+    <prefix>-heads          signed heads, only ever `create`
 
 A row counts once a block lists it. An append creates the rows, then one block; the block's id is the number after the
 last one, so of two writers at once one gets a conflict and looks again. That makes numbers without gaps, in one
@@ -31,11 +33,26 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch, ConflictError, NotFoundError
 
 from ledger import limits
+from ledger.core.batch import newest_of, refuse_settlement
 from ledger.core.entries import COLLECTED, PAID, PENDING, Entry, Mark, refuse_mark, sound_entries
-from ledger.port import BatchRecord, Conflict, EntityRow, PaymentState, StoredRow, StoreError, Total
+from ledger.port import (
+    BatchRecord,
+    Conflict,
+    EntityRow,
+    Head,
+    PaymentState,
+    RowHash,
+    RowPayment,
+    SettlementRecord,
+    StoredRow,
+    StoreError,
+    Total,
+)
 
 _KEYWORD: Final = {"type": "keyword"}
 _LONG: Final = {"type": "long"}
+_KEPT: Final = {"type": "keyword", "index": False, "doc_values": False}
+"""Kept, never searched."""
 _PARTIES: Final = {"properties": {"role": _KEYWORD, "id": _KEYWORD, "amount_nano_cpu": _LONG, "amount_nano_eur": _LONG}}
 _NUMBERS: Final = frozenset(
     {"event_time_ns", "usage_fee_nano_eur", "usage_fee_nano_cpu", "exchange_rate_nano_eur_per_cpu"}
@@ -45,7 +62,8 @@ _ROW_FIELDS: Final = {
     "pay_in": _PARTIES,
     "payouts": _PARTIES,
     "row_hash": _KEYWORD,
-    "private": {"type": "keyword", "index": False, "doc_values": False},  # JSON as text: kept, never searched
+    "private": _KEPT,  # JSON as text
+    "node_signature": _KEPT,
 }
 _FIELDS: Final[dict[str, dict[str, Any]]] = {
     "blocks": {
@@ -63,6 +81,14 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
     "batches": {
         **dict.fromkeys(BatchRecord._fields, _KEYWORD),
         **dict.fromkeys(("first_ingest", "last_ingest", "row_count"), _LONG),
+    },
+    "settlements": {
+        **dict.fromkeys(SettlementRecord._fields, _KEYWORD),
+        **dict.fromkeys(("first_ingest", "last_ingest", "begun_ns", "ended_ns"), _LONG),
+    },
+    "heads": {
+        **dict.fromkeys(("node_id", "commitment", "signature", "place"), _KEYWORD),
+        **dict.fromkeys(("last_ingest", "time_ns"), _LONG),
     },
 }
 _SETTINGS: Final = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
@@ -98,6 +124,8 @@ class ElasticsearchStore:
         self._prefix = prefix
         self._appending = asyncio.Lock()
         self._cache: OrderedDict[int, _Block] = OrderedDict()
+        self._claimed: set[bytes] = set()
+        """Settlements whose place was seen taken, so that it is not asked for with each of their batches."""
 
     @classmethod
     async def open(cls, url: str) -> "ElasticsearchStore":
@@ -146,13 +174,8 @@ class ElasticsearchStore:
     async def read(self, after_ingest: int, limit: int) -> list[StoredRow]:
         if not 0 <= limit <= limits.READ_MAX_ROWS:
             raise ValueError(f"read answers {limits.READ_MAX_ROWS} rows at once")
-        wanted: list[_Numbered] = []
         with _translated():
-            async for block in self._blocks_from(after_ingest + 1):
-                wanted += [row for row in block.rows if row.ingest > after_ingest]
-                if len(wanted) >= limit:
-                    break
-            return await self._load(wanted[:limit])
+            return await self._load(await self._numbered_after(after_ingest, limit))
 
     async def get(self, row_id: str) -> StoredRow | None:
         with _translated():
@@ -162,6 +185,38 @@ class ElasticsearchStore:
     async def head(self) -> int:
         with _translated():
             return (await self._last_block())[1]
+
+    async def row_hashes(self, after_ingest: int, limit: int) -> list[RowHash]:
+        if not 0 <= limit <= limits.READ_MAX_ROWS:
+            raise ValueError(f"row_hashes answers {limits.READ_MAX_ROWS} rows at once")
+        with _translated():
+            wanted = await self._numbered_after(after_ingest, limit)
+        return [RowHash(row.ingest, row.row_id, bytes.fromhex(row.row_hash)) for row in wanted]
+
+    async def put_head(self, head: Head) -> None:
+        document = {
+            **head._asdict(),
+            "commitment": head.commitment.hex(),
+            "signature": head.signature.hex(),
+            "place": _head_id(head.last_ingest, head.node_id),
+        }
+        with _translated():
+            there = await self._create("heads", document["place"], document)
+            if there is not None and _head(there) != head:
+                raise Conflict(f"another head of {head.node_id} over {head.last_ingest} rows is stored")
+
+    async def heads(self, *, after: tuple[int, str] = (0, ""), limit: int = 1_000) -> list[Head]:
+        if not 0 <= limit <= limits.READ_MAX_ROWS:
+            raise ValueError(f"heads answers {limits.READ_MAX_ROWS} heads at once")
+        with _translated():
+            query = {"range": {"place": {"gt": _head_id(*after)}}}
+            return [_head(source) for source in await self._found("heads", query, {"place": "asc"}, limit)]
+
+    async def newest_head(self, node_id: str) -> Head | None:
+        with _translated():
+            query = {"term": {"node_id": node_id}}
+            found = await self._found("heads", query, {"last_ingest": "desc"}, 1)
+        return _head(found[0]) if found else None
 
     async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
         sums: dict[tuple[str, str], list[int]] = {}
@@ -223,15 +278,58 @@ class ElasticsearchStore:
             states.append(PaymentState(entry.role, entry.public_id, entry.amount_nano_cpu, *mark))
         return states
 
+    async def payments(self, first_ingest: int, last_ingest: int) -> AsyncIterator[RowPayment]:
+        index = self._name("payments")
+        query = {"range": {"ingest": {"gte": first_ingest, "lte": last_ingest}}}
+        with _translated():
+            await self._client.indices.refresh(index=index)
+            async for source in self._scan(index, query, "ingest", "role", "public_id"):
+                mark = source["state"], bytes.fromhex(source["batch_id"]), source["tx_id"]
+                of = source["ingest"], source["row_id"], source["role"], source["public_id"]
+                yield RowPayment(*of, int(source["amount_nano_cpu"]), *mark)
+
+    async def begin_settlement(self, settlement: SettlementRecord) -> SettlementRecord:
+        with _translated():
+            holder = await self._holder(settlement)
+            before = await self._settlement(settlement.previous)
+            problem = refuse_settlement(settlement, holder, before)
+            if problem:
+                raise Conflict(problem)
+            return holder or await self._put_settlement(settlement)
+
+    async def end_settlement(self, settlement_id: bytes, ended_ns: int) -> None:
+        with _translated():
+            if await self._settlement(settlement_id) is None:
+                raise Conflict(f"settlement {settlement_id.hex()} never began")
+            document = {"settlement_id": settlement_id.hex(), "ended_ns": ended_ns}
+            await self._create("settlements", _end_id(settlement_id), document)
+
+    async def settlements(self, *, after: bytes = b"", limit: int = 1_000) -> list[SettlementRecord]:
+        if not 0 <= limit <= limits.READ_MAX_ROWS:
+            raise ValueError(f"settlements answers {limits.READ_MAX_ROWS} settlements at once")
+        query = {
+            "bool": {"filter": [{"exists": {"field": "previous"}}, {"range": {"settlement_id": {"gt": after.hex()}}}]}
+        }
+        with _translated():
+            return await self._with_ends(await self._found("settlements", query, {"settlement_id": "asc"}, limit))
+
+    async def newest_settlement(self, chain_id: int, token: str) -> SettlementRecord | None:
+        query = {"bool": {"filter": [{"term": {"chain_id": str(chain_id)}}, {"term": {"token": token}}]}}
+        with _translated():
+            await self._client.indices.refresh(index=self._name("settlements"))
+            sources = [source async for source in self._scan(self._name("settlements"), query, "settlement_id")]
+            newest = newest_of([_settlement(source) for source in sources])
+            return None if newest is None else await self._holder(newest)
+
     async def put_batch(self, batch: BatchRecord) -> None:
         with _translated():
-            try:
-                await self._client.create(
-                    index=self._name("batches"), id=batch.batch_id.hex(), document=_batch_document(batch)
-                )
-            except ConflictError:
-                if await self.get_batch(batch.batch_id) != batch:
-                    raise Conflict(f"batch {batch.batch_id.hex()} is stored with other content") from None
+            stored = await self.get_batch(batch.batch_id)
+            if stored is None:
+                await self._claim(batch.settlement(keccak_256))
+                source = await self._create("batches", batch.batch_id.hex(), _batch_document(batch))
+                stored = batch if source is None else _batch(source)
+            if stored != batch:
+                raise Conflict(f"batch {batch.batch_id.hex()} is stored with other content")
 
     async def get_batch(self, batch_id: bytes) -> BatchRecord | None:
         with _translated():
@@ -249,16 +347,9 @@ class ElasticsearchStore:
         filters: list[dict[str, Any]] = [
             {"term": {name: value}} for name, value in (("role", role), ("public_id", public_id)) if value
         ]
+        query = {"bool": {"filter": [*filters, {"range": {"batch_id": {"gt": after.hex()}}}]}}
         with _translated():
-            await self._client.indices.refresh(index=self._name("batches"))
-            answer = await self._client.search(
-                index=self._name("batches"),
-                query={"bool": {"filter": [*filters, {"range": {"batch_id": {"gt": after.hex()}}}]}},
-                sort=[{"batch_id": "asc"}],
-                size=limit,
-                track_total_hits=False,
-            )
-        return [_batch(hit["_source"]) for hit in answer["hits"]["hits"]]
+            return [_batch(source) for source in await self._found("batches", query, {"batch_id": "asc"}, limit)]
 
     async def batch_of(self, row_id: str, role: str, public_id: str) -> BatchRecord | None:
         with _translated():
@@ -362,6 +453,14 @@ class ElasticsearchStore:
                 return found
             after = hits[-1]["sort"]
 
+    async def _numbered_after(self, after_ingest: int, limit: int) -> list[_Numbered]:
+        wanted: list[_Numbered] = []
+        async for block in self._blocks_from(after_ingest + 1):
+            wanted += [row for row in block.rows if row.ingest > after_ingest]
+            if len(wanted) >= limit:
+                break
+        return wanted[:limit]
+
     async def _last_block(self) -> tuple[int, int]:
         """Returns (number, last ingestion number) of the newest block; (0, 0) when there is none."""
         index = self._name("blocks")
@@ -418,8 +517,13 @@ class ElasticsearchStore:
         operations = [
             (
                 _action("create", self._rows_index(row), row.row_id),
-                b'%b,"private":%b,"row_hash":"%b"}'
-                % (row.public_json[:-1], json.dumps(row.private_json.decode()).encode(), row.row_hash.hex().encode()),
+                b'%b,"node_signature":"%b","private":%b,"row_hash":"%b"}'
+                % (
+                    row.public_json[:-1],
+                    row.node_signature.hex().encode(),
+                    json.dumps(row.private_json.decode()).encode(),
+                    row.row_hash.hex().encode(),
+                ),
             )
             for row in rows
         ]
@@ -454,9 +558,10 @@ class ElasticsearchStore:
                 if not document.get("found"):
                     raise StoreError(f"row {row.row_id}, number {row.ingest}, is gone from {row.partition}")
                 source = document["_source"]
-                private = source.pop("private")
+                private = source.pop("private").encode()
                 stored_hash = bytes.fromhex(source.pop("row_hash"))
-                loaded.append(StoredRow(row.ingest, row.row_id, stored_hash, encode(source), private.encode()))
+                signature = bytes.fromhex(source.pop("node_signature", ""))
+                loaded.append(StoredRow(row.ingest, row.row_id, stored_hash, encode(source), private, signature))
         return loaded
 
     # --- payments ---
@@ -518,7 +623,70 @@ class ElasticsearchStore:
             if document.get("found")
         }
 
+    # --- settlements ---
+
+    async def _claim(self, wanted: SettlementRecord) -> None:
+        """Begins a settlement of which a batch is stored, if nobody has. Raises Conflict when another has its place."""
+        if wanted.settlement_id in self._claimed:
+            return
+        holder = await self._holder(wanted) or await self._put_settlement(wanted)
+        if holder.stated != wanted.stated:
+            raise Conflict(refuse_settlement(wanted, holder, None))
+        self._claimed.add(wanted.settlement_id)
+
+    async def _put_settlement(self, wanted: SettlementRecord) -> SettlementRecord:
+        """Takes the settlement's place; of two at once one gets it. Returns whose it is, or raises Conflict."""
+        source = await self._create("settlements", _place_id(wanted), _settlement_document(wanted))
+        if source is None:
+            return wanted._replace(ended_ns=0)
+        [holder] = await self._with_ends([source])
+        if holder.stated != wanted.stated:
+            raise Conflict(refuse_settlement(wanted, holder, None))
+        return holder
+
+    async def _holder(self, wanted: SettlementRecord) -> SettlementRecord | None:
+        try:
+            answer = await self._client.get(index=self._name("settlements"), id=_place_id(wanted))
+        except NotFoundError:
+            return None
+        return (await self._with_ends([answer["_source"]]))[0]
+
+    async def _settlement(self, settlement_id: bytes) -> SettlementRecord | None:
+        query = {
+            "bool": {"filter": [{"exists": {"field": "previous"}}, {"term": {"settlement_id": settlement_id.hex()}}]}
+        }
+        found = await self._with_ends(await self._found("settlements", query, {"settlement_id": "asc"}, 1))
+        return found[0] if found else None
+
+    async def _with_ends(self, sources: Sequence[dict[str, Any]]) -> list[SettlementRecord]:
+        """The settlements of these documents, with the ends that stand in documents of their own."""
+        if not sources:
+            return []
+        records = [_settlement(source) for source in sources]
+        answer = await self._client.mget(
+            index=self._name("settlements"), ids=[_end_id(record.settlement_id) for record in records]
+        )
+        ends = [document["_source"]["ended_ns"] if document.get("found") else 0 for document in answer["docs"]]
+        return [record._replace(ended_ns=ended_ns) for record, ended_ns in zip(records, ends, strict=True)]
+
     # --- the client ---
+
+    async def _create(self, kind: str, id_: str, document: dict[str, Any]) -> dict[str, Any] | None:
+        """Creates a document. Returns None, or what stands under this id already."""
+        try:
+            await self._client.create(index=self._name(kind), id=id_, document=document)
+        except ConflictError:
+            source: dict[str, Any] = (await self._client.get(index=self._name(kind), id=id_))["_source"]
+            return source
+        return None
+
+    async def _found(self, kind: str, query: dict[str, Any], order: dict[str, str], limit: int) -> list[dict[str, Any]]:
+        """The first documents of a search, of all that was written before."""
+        await self._client.indices.refresh(index=self._name(kind))
+        answer = await self._client.search(
+            index=self._name(kind), query=query, sort=[order], size=limit, track_total_hits=False
+        )
+        return [hit["_source"] for hit in answer["hits"]["hits"]]
 
     async def _bulk(
         self, operations: Sequence[tuple[bytes, bytes]], lift: Callable[[str], Any] | None = None
@@ -556,8 +724,8 @@ class ElasticsearchStore:
                 raise StoreError(f"the cluster stays too busy for {len(left)} operations")
         return conflicts
 
-    async def _scan(self, index: str, query: dict[str, Any], order: str) -> AsyncIterator[dict[str, Any]]:
-        """Yields all matching documents of one point in time, ordered by a field that is unique among them."""
+    async def _scan(self, index: str, query: dict[str, Any], *order: str) -> AsyncIterator[dict[str, Any]]:
+        """Yields all matching documents of one point in time, ordered by fields."""
         pit = (await self._client.open_point_in_time(index=index, keep_alive="2m"))["id"]
         try:
             after: list[Any] | None = None
@@ -565,7 +733,7 @@ class ElasticsearchStore:
                 answer = await self._client.search(
                     pit={"id": pit, "keep_alive": "2m"},
                     query=query,
-                    sort=[{order: "asc"}],
+                    sort=[{field: "asc"} for field in order],
                     search_after=after,
                     size=limits.PORTION_ROWS,
                     track_total_hits=False,
@@ -588,6 +756,7 @@ class ElasticsearchStore:
         return self._name(f"rows-{month:%Y-%m}")
 
     async def _make_indices(self) -> None:
+        """Makes templates and indices where they are missing, and adds the columns an older program did not know."""
         with _translated():
             await self._client.indices.put_index_template(
                 name=self._name("rows"),
@@ -606,6 +775,25 @@ class ElasticsearchStore:
                 except ApiError as error:
                     if error.error != "resource_already_exists_exception":
                         raise
+            await self._client.indices.put_mapping(
+                index=self._name("rows-*"), properties={"node_signature": _KEPT}, allow_no_indices=True
+            )
+            await self._record_old_settlements()
+
+    async def _record_old_settlements(self) -> None:
+        """The settlements of a ledger that knew only their batches, as `sqlite_store` does it."""
+        if await self._found("settlements", {"match_all": {}}, {"settlement_id": "asc"}, 1):
+            return
+        await self._client.indices.refresh(index=self._name("batches"))
+        records: dict[bytes, SettlementRecord] = {}
+        async for source in self._scan(self._name("batches"), {"match_all": {}}, "last_ingest", "batch_id"):
+            record = _batch(source).settlement(keccak_256)
+            records.setdefault(record.settlement_id, record)
+        followed = {record.previous for record in records.values()}
+        for record in records.values():
+            there = await self._create("settlements", _place_id(record), _settlement_document(record))
+            if there is None and record.settlement_id in followed:
+                await self.end_settlement(record.settlement_id, 1)
 
 
 class _Payment(NamedTuple):
@@ -691,3 +879,33 @@ def _batch(source: dict[str, Any]) -> BatchRecord:
     return BatchRecord(
         **{**source, **digests, "chain_id": int(source["chain_id"]), "amount_nano_cpu": int(source["amount_nano_cpu"])}
     )
+
+
+def _head_id(last_ingest: int, node_id: str) -> str:
+    return f"{last_ingest:020d}-{node_id}"
+
+
+def _head(source: dict[str, Any]) -> Head:
+    commitment, signature = bytes.fromhex(source["commitment"]), bytes.fromhex(source["signature"])
+    return Head(source["node_id"], source["last_ingest"], commitment, source["time_ns"], signature)
+
+
+def _place_id(settlement: SettlementRecord) -> str:
+    chain_id, token, previous = settlement.place
+    return f"{chain_id}-{token}-{previous.hex()}"
+
+
+def _end_id(settlement_id: bytes) -> str:
+    return f"end-{settlement_id.hex()}"
+
+
+def _settlement_document(settlement: SettlementRecord) -> dict[str, Any]:
+    values = settlement._asdict()
+    del values["ended_ns"]
+    digests = {name: values[name].hex() for name in ("settlement_id", "previous")}
+    return {**values, **digests, "chain_id": str(settlement.chain_id)}
+
+
+def _settlement(source: dict[str, Any]) -> SettlementRecord:
+    digests = {name: bytes.fromhex(source[name]) for name in ("settlement_id", "previous")}
+    return SettlementRecord(**{**source, **digests, "chain_id": int(source["chain_id"])})

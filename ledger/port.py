@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
+from cgn_sdk.protocol.head import Head
 from cgn_sdk.protocol.row import Finding, Keccak, Row, RowError, read_row
 
-from ledger.core.batch import BatchRecord
+from ledger.core.batch import BatchRecord, SettlementRecord
 
 __all__ = [
     "BatchRecord",
     "Conflict",
     "EntityRow",
+    "Head",
     "PaymentState",
+    "RowHash",
+    "RowPayment",
+    "SettlementRecord",
     "Store",
     "StoreError",
     "StoreFull",
@@ -52,6 +57,9 @@ class StoredRow:
     """Canonical JSON of the public columns."""
     private_json: bytes
     """Canonical JSON of {parts, salt}. Never shown to anybody but the parties it belongs to (L-10)."""
+    node_signature: bytes = b""
+    """The node's, over the row hash, 64 bytes; empty for a row that was stored before rows were signed: it is unsigned,
+    and an auditor says so."""
 
     @cached_property
     def public(self) -> dict[str, Any]:
@@ -67,6 +75,8 @@ class StoredRow:
     def verified(self, keccak: Keccak) -> Row:
         """Returns the row with everything checked again. Raises RowError naming what does not fit."""
         row = read_row(self.public_json, self.private_json, keccak)
+        if self.node_signature:
+            row = row.signed(self.node_signature)
         if row.row_hash != self.row_hash or row.row_id != self.row_id:
             raise RowError([Finding("row_hash", self.row_id, "is stored under another id or hash")])
         return row
@@ -92,6 +102,14 @@ class EntityRow(NamedTuple):
     amount_nano_cpu: int
 
 
+class RowHash(NamedTuple):
+    """What a head is over, of one row."""
+
+    ingest: int
+    row_id: str
+    row_hash: bytes
+
+
 class PaymentState(NamedTuple):
     """The mutable columns of one (row, entity)."""
 
@@ -102,6 +120,19 @@ class PaymentState(NamedTuple):
     """pending, carried, collected (those who pay in) or paid (those who are paid)."""
     batch_id: bytes
     """32 bytes, or empty while the row is in no batch."""
+    tx_id: str
+
+
+class RowPayment(NamedTuple):
+    """The mutable columns of one (row, entity), with the row they are of."""
+
+    ingest: int
+    row_id: str
+    role: str
+    public_id: str
+    amount_nano_cpu: int
+    state: str
+    batch_id: bytes
     tx_id: str
 
 
@@ -116,12 +147,26 @@ class Store(Protocol):
         """
 
     async def read(self, after_ingest: int, limit: int) -> list[StoredRow]:
-        """Returns up to `limit` rows with larger ingestion numbers, ascending."""
+        """Returns up to `limit` rows with larger ingestion numbers, ascending. A sound ledger has none below 1; whoever
+        looks for forged ones begins below 0."""
 
     async def get(self, row_id: str) -> StoredRow | None: ...
 
     async def head(self) -> int:
         """Returns the largest ingestion number, 0 for an empty ledger."""
+
+    async def row_hashes(self, after_ingest: int, limit: int) -> list[RowHash]:
+        """Returns up to `limit` row hashes with larger ingestion numbers, ascending; cheaper than `read`."""
+
+    async def put_head(self, head: Head) -> None:
+        """Stores a signed head, once per node and last row; durable when it returns. Raises Conflict when another one
+        is there."""
+
+    async def heads(self, *, after: tuple[int, str] = (0, ""), limit: int = 1_000) -> list[Head]:
+        """Returns heads ascending by last row and node; `after`: those of the last of the page before."""
+
+    async def newest_head(self, node_id: str) -> Head | None:
+        """Returns this node's head over the most rows."""
 
     async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
         """Returns exact totals per role and entity over rows first to last, inclusive; sorted by role and id."""
@@ -141,8 +186,31 @@ class Store(Protocol):
     async def payment_state(self, row_id: str) -> list[PaymentState]:
         """Returns the state per entity, payers first; empty when there is no such row."""
 
+    def payments(self, first_ingest: int, last_ingest: int) -> AsyncIterator[RowPayment]:
+        """Yields the payment state of rows first to last for all their entities, by ingestion number. A (row, entity)
+        that was never marked is pending and is left out."""
+
+    async def begin_settlement(self, settlement: SettlementRecord) -> SettlementRecord:
+        """Claims the place behind `previous`, atomically, for good; returns the record that holds it.
+
+        That is the one given, or, when this very settlement has begun before, the one stored then: look at its `owner`
+        and `ended_ns`. Raises Conflict when another settlement follows `previous`, when `previous` has not ended, and
+        when the ledger does not know `previous` (32 zero bytes: the first).
+        """
+
+    async def end_settlement(self, settlement_id: bytes, ended_ns: int) -> None:
+        """Says that a settlement is complete: all its money moved and its rows marked. Again changes nothing.
+        Raises Conflict for a settlement that never began."""
+
+    async def settlements(self, *, after: bytes = b"", limit: int = 1_000) -> list[SettlementRecord]:
+        """Returns settlements ascending by id; `after`: the last id of the page before."""
+
+    async def newest_settlement(self, chain_id: int, token: str) -> SettlementRecord | None:
+        """Returns the settlement of this contract that none follows."""
+
     async def put_batch(self, batch: BatchRecord) -> None:
-        """Stores a batch, once. Raises Conflict when it is there with other content."""
+        """Stores a batch, once, and begins its settlement where that is missing. Raises Conflict when it is there with
+        other content, and when another settlement follows the same `previous`."""
 
     async def get_batch(self, batch_id: bytes) -> BatchRecord | None: ...
 

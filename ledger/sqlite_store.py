@@ -22,16 +22,32 @@ from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.row import Row
 
 from ledger import limits
+from ledger.core.batch import newest_of, refuse_settlement
 from ledger.core.entries import COLLECTED, PAID, PENDING, Entry, Mark, refuse_mark, sound_entries
-from ledger.port import BatchRecord, Conflict, EntityRow, PaymentState, StoredRow, StoreError, StoreFull, Total
+from ledger.port import (
+    BatchRecord,
+    Conflict,
+    EntityRow,
+    Head,
+    PaymentState,
+    RowHash,
+    RowPayment,
+    SettlementRecord,
+    StoredRow,
+    StoreError,
+    StoreFull,
+    Total,
+)
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""1 had neither signatures nor heads nor settlements; it is brought up to date when it is opened."""
 APPLICATION_ID: Final = 0x43474E4C
 """CGNL, so that no other SQLite file is taken for a ledger."""
 
-_WRITE_ONCE: Final = ("rows", "entities", "entries", "batches")
+_WRITE_ONCE_1: Final = ("rows", "entities", "entries", "batches")
+_WRITE_ONCE_2: Final = ("heads", "settlements", "settlement_ends")
 
 _SCHEMA: Final = """
 CREATE TABLE rows (
@@ -89,14 +105,47 @@ CREATE TRIGGER batches_insert BEFORE INSERT ON batches
   WHEN EXISTS (SELECT 1 FROM batches WHERE batch_id = NEW.batch_id)
   BEGIN SELECT raise(ABORT, 'batches are written once'); END;
 """
-_SCHEMA_TRIGGERS: Final = "".join(
-    f"CREATE TRIGGER {table}_{verb} BEFORE {verb.upper()} ON {table} "
-    f"BEGIN SELECT raise(ABORT, '{table} are written once'); END;\n"
-    for table in _WRITE_ONCE
-    for verb in ("update", "delete")
-)
+_SCHEMA_2: Final = """
+ALTER TABLE rows ADD COLUMN node_signature BLOB NOT NULL DEFAULT x'';
+CREATE TABLE heads (
+  last_ingest INTEGER NOT NULL, node_id TEXT NOT NULL, commitment BLOB NOT NULL, time_ns INTEGER NOT NULL,
+  signature BLOB NOT NULL,
+  PRIMARY KEY (last_ingest, node_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX heads_node ON heads (node_id, last_ingest);
+CREATE TABLE settlements (
+  settlement_id BLOB PRIMARY KEY, chain_id TEXT NOT NULL, token TEXT NOT NULL, period TEXT NOT NULL,
+  first_ingest INTEGER NOT NULL, last_ingest INTEGER NOT NULL, previous BLOB NOT NULL, owner TEXT NOT NULL,
+  begun_ns INTEGER NOT NULL,
+  UNIQUE (chain_id, token, previous)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE settlement_ends (settlement_id BLOB PRIMARY KEY, ended_ns INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TRIGGER heads_insert BEFORE INSERT ON heads
+  WHEN EXISTS (SELECT 1 FROM heads WHERE last_ingest = NEW.last_ingest AND node_id = NEW.node_id)
+  BEGIN SELECT raise(ABORT, 'heads are written once'); END;
+CREATE TRIGGER settlements_insert BEFORE INSERT ON settlements
+  WHEN EXISTS (SELECT 1 FROM settlements WHERE settlement_id = NEW.settlement_id
+    OR (chain_id = NEW.chain_id AND token = NEW.token AND previous = NEW.previous))
+  BEGIN SELECT raise(ABORT, 'settlements are written once'); END;
+CREATE TRIGGER settlement_ends_insert BEFORE INSERT ON settlement_ends
+  WHEN EXISTS (SELECT 1 FROM settlement_ends WHERE settlement_id = NEW.settlement_id)
+  BEGIN SELECT raise(ABORT, 'settlement_ends are written once'); END;
+"""
 
-_STORED: Final = "SELECT ingest, row_id, row_hash, public_json, private_json FROM rows"
+
+def _triggers(tables: Iterable[str]) -> str:
+    return "".join(
+        f"CREATE TRIGGER {table}_{verb} BEFORE {verb.upper()} ON {table} "
+        f"BEGIN SELECT raise(ABORT, '{table} are written once'); END;\n"
+        for table in tables
+        for verb in ("update", "delete")
+    )
+
+
+_STORED: Final = "SELECT ingest, row_id, row_hash, public_json, private_json, node_signature FROM rows"
+_SETTLEMENTS: Final = (
+    "SELECT settlements.*, coalesce(ended_ns, 0) FROM settlements LEFT JOIN settlement_ends USING (settlement_id)"
+)
 _MARKED: Final = (
     "SELECT rows.row_id, rows.ingest, marks.state, marks.batch_id, marks.tx_id FROM rows"
     " JOIN entries ON entries.ingest = rows.ingest AND entries.entity = ?"
@@ -153,6 +202,31 @@ class SqliteStore:
     async def head(self) -> int:
         return int((await self._query("SELECT coalesce(max(ingest), 0) FROM rows"))[0][0])
 
+    async def row_hashes(self, after_ingest: int, limit: int) -> list[RowHash]:
+        if not 0 <= limit <= limits.READ_MAX_ROWS:
+            raise ValueError(f"row_hashes answers {limits.READ_MAX_ROWS} rows at once")
+        found = await self._query(
+            "SELECT ingest, row_id, row_hash FROM rows WHERE ingest > ? ORDER BY ingest LIMIT ?", after_ingest, limit
+        )
+        return [RowHash(ingest, row_id.hex(), row_hash) for ingest, row_id, row_hash in found]
+
+    async def put_head(self, head: Head) -> None:
+        await self._submit(lambda connection: connection.put_head(head))
+
+    async def heads(self, *, after: tuple[int, str] = (0, ""), limit: int = 1_000) -> list[Head]:
+        if not 0 <= limit <= limits.READ_MAX_ROWS:
+            raise ValueError(f"heads answers {limits.READ_MAX_ROWS} heads at once")
+        found = await self._query(
+            "SELECT * FROM heads WHERE (last_ingest, node_id) > (?, ?) ORDER BY last_ingest, node_id LIMIT ?",
+            *after,
+            limit,
+        )
+        return [_head(row) for row in found]
+
+    async def newest_head(self, node_id: str) -> Head | None:
+        found = await self._query("SELECT * FROM heads WHERE node_id = ? ORDER BY last_ingest DESC LIMIT 1", node_id)
+        return _head(found[0]) if found else None
+
     async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
         # SQLite's sum() raises past 2^63; halves of 32 bits cannot reach it with fewer than 2^31 rows (L-7).
         found = await self._query(
@@ -204,6 +278,35 @@ class SqliteStore:
             _id_bytes(row_id),
         )
         return [PaymentState(*row) for row in found]
+
+    async def payments(self, first_ingest: int, last_ingest: int) -> AsyncIterator[RowPayment]:
+        statement = (
+            "SELECT ingest, row_id, role, public_id, amount_nano_cpu, state, batch_id, tx_id"
+            " FROM entries JOIN payments USING (ingest, entity) JOIN marks USING (mark) JOIN entities USING (entity)"
+            " JOIN rows USING (ingest) WHERE ingest BETWEEN ? AND ? ORDER BY ingest, role, public_id"
+        )
+        last_ingest = min(last_ingest, await self.head())
+        while first_ingest <= last_ingest:
+            until = min(last_ingest, first_ingest + limits.PORTION_ROWS - 1)
+            for ingest, row_id, *state in await self._query(statement, first_ingest, until):
+                yield RowPayment(ingest, row_id.hex(), *state)
+            first_ingest = until + 1
+
+    async def begin_settlement(self, settlement: SettlementRecord) -> SettlementRecord:
+        return await self._submit(lambda connection: connection.begin_settlement(settlement))
+
+    async def end_settlement(self, settlement_id: bytes, ended_ns: int) -> None:
+        await self._submit(lambda connection: connection.end_settlement(settlement_id, ended_ns))
+
+    async def settlements(self, *, after: bytes = b"", limit: int = 1_000) -> list[SettlementRecord]:
+        if not 0 <= limit <= limits.READ_MAX_ROWS:
+            raise ValueError(f"settlements answers {limits.READ_MAX_ROWS} settlements at once")
+        statement = f"{_SETTLEMENTS} WHERE settlement_id > ? ORDER BY settlement_id LIMIT ?"
+        return [_settlement(row) for row in await self._query(statement, after, limit)]
+
+    async def newest_settlement(self, chain_id: int, token: str) -> SettlementRecord | None:
+        found = await self._query(f"{_SETTLEMENTS} WHERE chain_id = ? AND token = ?", str(chain_id), token)
+        return newest_of(map(_settlement, found))
 
     async def put_batch(self, batch: BatchRecord) -> None:
         await self._submit(lambda connection: connection.put_batch(batch))
@@ -410,11 +513,12 @@ class _Connection:
             if stored is None:
                 ingest += 1
                 known[id_] = row.row_hash
-                row_values.append((ingest, id_, row.row_hash, row.public_json.decode(), row.private_json.decode()))
+                texts = row.public_json.decode(), row.private_json.decode()
+                row_values.append((ingest, id_, row.row_hash, *texts, row.node_signature))
                 entry_values += [(ingest, self._entity(entry), entry[2], entry[3]) for entry in entries]
             elif stored != row.row_hash:
                 raise Conflict(f"row {row.row_id} is stored with the hash {stored.hex()}, not {row.row_hash.hex()}")
-        self._sql.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", row_values)
+        self._sql.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", row_values)
         self._sql.executemany("INSERT INTO entries VALUES (?, ?, ?, ?)", entry_values)
 
     def _entity(self, entry: Entry) -> int:
@@ -450,13 +554,61 @@ class _Connection:
             [(entity, ingest, number) for _, ingest, *_ in found],
         )
 
+    def put_head(self, head: Head) -> None:
+        key = (head.last_ingest, head.node_id)
+        found = self._sql.execute("SELECT * FROM heads WHERE last_ingest = ? AND node_id = ?", key).fetchone()
+        if found is None:
+            self._sql.execute(
+                "INSERT INTO heads VALUES (?, ?, ?, ?, ?)", (*key, head.commitment, head.time_ns, head.signature)
+            )
+        elif _head(found) != head:
+            raise Conflict(f"another head of {head.node_id} over {head.last_ingest} rows is stored")
+
+    def begin_settlement(self, wanted: SettlementRecord) -> SettlementRecord:
+        holder = self._holder(wanted)
+        found = self._sql.execute(f"{_SETTLEMENTS} WHERE settlement_id = ?", (wanted.previous,)).fetchone()
+        problem = refuse_settlement(wanted, holder, None if found is None else _settlement(found))
+        if problem:
+            raise Conflict(problem)
+        return self._put_settlement(wanted) if holder is None else holder
+
+    def end_settlement(self, settlement_id: bytes, ended_ns: int) -> None:
+        key = (settlement_id,)
+        if self._sql.execute("SELECT 1 FROM settlements WHERE settlement_id = ?", key).fetchone() is None:
+            raise Conflict(f"settlement {settlement_id.hex()} never began")
+        if self._sql.execute("SELECT 1 FROM settlement_ends WHERE settlement_id = ?", key).fetchone() is None:
+            self._sql.execute("INSERT INTO settlement_ends VALUES (?, ?)", (settlement_id, ended_ns))
+
     def put_batch(self, batch: BatchRecord) -> None:
         values = _batch_values(batch)
         found = self._sql.execute("SELECT * FROM batches WHERE batch_id = ?", (batch.batch_id,)).fetchone()
-        if found is None:
-            self._sql.execute(f"INSERT INTO batches VALUES ({_places(len(values))})", values)  # noqa: S608
-        elif _batch(found) != batch:
-            raise Conflict(f"batch {batch.batch_id.hex()} is stored with other content")
+        if found is not None:
+            if _batch(found) != batch:
+                raise Conflict(f"batch {batch.batch_id.hex()} is stored with other content")
+            return
+        self.claim(batch)
+        self._sql.execute(f"INSERT INTO batches VALUES ({_places(len(values))})", values)  # noqa: S608
+
+    def claim(self, batch: BatchRecord) -> None:
+        """Begins the settlement of a batch, if nobody has. Raises Conflict when another one holds its place."""
+        wanted = batch.settlement(keccak_256)
+        holder = self._holder(wanted)
+        if holder is None:
+            self._put_settlement(wanted)
+        elif holder.stated != wanted.stated:
+            raise Conflict(refuse_settlement(wanted, holder, None))
+
+    def _holder(self, wanted: SettlementRecord) -> SettlementRecord | None:
+        found = self._sql.execute(
+            f"{_SETTLEMENTS} WHERE chain_id = ? AND token = ? AND previous = ?",
+            (str(wanted.chain_id), wanted.token, wanted.previous),
+        ).fetchone()
+        return None if found is None else _settlement(found)
+
+    def _put_settlement(self, wanted: SettlementRecord) -> SettlementRecord:
+        values = wanted._replace(chain_id=str(wanted.chain_id))[:-1]  # type: ignore[arg-type]
+        self._sql.execute(f"INSERT INTO settlements VALUES ({_places(len(values))})", values)  # noqa: S608
+        return wanted._replace(ended_ns=0)
 
 
 def _marking(role: str, public_id: str, row_ids: Sequence[bytes], mark: Mark) -> Callable[[_Connection], None]:
@@ -503,18 +655,39 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes the tables, or brings those of an older version up to date."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if application == APPLICATION_ID and version == SCHEMA_VERSION:
         return
-    if application == APPLICATION_ID:
+    if application == APPLICATION_ID and not 1 <= version < SCHEMA_VERSION:
         raise StoreError(f"{path} is a ledger of version {version}; this program reads version {SCHEMA_VERSION}")
-    if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise StoreError(f"{path} is a database of something else")
-    for statement in _statements(_SCHEMA + _SCHEMA_TRIGGERS):
+    if application != APPLICATION_ID:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise StoreError(f"{path} is a database of something else")
+        for statement in _statements(_SCHEMA + _triggers(_WRITE_ONCE_1)):
+            connection.execute(statement)
+    for statement in _statements(_SCHEMA_2 + _triggers(_WRITE_ONCE_2)):
         connection.execute(statement)
+    _record_old_settlements(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _record_old_settlements(connection: sqlite3.Connection) -> None:
+    """The settlements of a ledger that knew only their batches. One that another follows has ended; whether the newest
+    has, its payouts know. Where two followed the same one, the first that is met keeps the place: `cgn verify` names
+    both."""
+    writing = _Connection(connection)
+    settlements: list[SettlementRecord] = []
+    for row in connection.execute("SELECT * FROM batches GROUP BY chain_id, token, previous ORDER BY last_ingest"):
+        batch = _batch(row)
+        writing.claim(batch)
+        settlements.append(batch.settlement(keccak_256))
+    followed = {record.previous for record in settlements}
+    for record in settlements:
+        if record.settlement_id in followed:
+            writing.end_settlement(record.settlement_id, 1)
 
 
 def _statements(script: str) -> list[str]:
@@ -549,8 +722,8 @@ def _id_bytes(row_id: str) -> bytes:
 
 
 def _stored(row: tuple[Any, ...]) -> StoredRow:
-    ingest, row_id, row_hash, public_json, private_json = row
-    return StoredRow(ingest, row_id.hex(), row_hash, public_json.encode(), private_json.encode())
+    ingest, row_id, row_hash, public_json, private_json, node_signature = row
+    return StoredRow(ingest, row_id.hex(), row_hash, public_json.encode(), private_json.encode(), node_signature)
 
 
 def _entity_row(row: tuple[Any, ...]) -> EntityRow:
@@ -566,3 +739,13 @@ def _batch_values(batch: BatchRecord) -> tuple[Any, ...]:
 def _batch(row: tuple[Any, ...]) -> BatchRecord:
     batch = BatchRecord(*row)
     return batch._replace(chain_id=int(batch.chain_id), amount_nano_cpu=int(batch.amount_nano_cpu))
+
+
+def _head(row: tuple[Any, ...]) -> Head:
+    last_ingest, node_id, commitment, time_ns, signature = row
+    return Head(node_id, last_ingest, commitment, time_ns, signature)
+
+
+def _settlement(row: tuple[Any, ...]) -> SettlementRecord:
+    settlement = SettlementRecord(*row)
+    return settlement._replace(chain_id=int(settlement.chain_id))

@@ -24,8 +24,20 @@ from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.row import Row, RowError, carry_row
 
 from ledger import limits, open_store
-from ledger.core.batch import BatchRecord
-from ledger.port import Conflict, EntityRow, PaymentState, Store, StoredRow, StoreError, StoreFull, Total
+from ledger.core.batch import BatchRecord, SettlementRecord
+from ledger.port import (
+    Conflict,
+    EntityRow,
+    Head,
+    PaymentState,
+    RowHash,
+    RowPayment,
+    Store,
+    StoredRow,
+    StoreError,
+    StoreFull,
+    Total,
+)
 
 _LENGTH_BYTES: Final = 8
 
@@ -53,7 +65,9 @@ class ProcessStore:
     async def append(self, rows: Sequence[Row]) -> None:
         if len(rows) > limits.APPEND_MAX_ROWS:
             raise ValueError(f"append takes {limits.APPEND_MAX_ROWS} rows at once")
-        await self._ask("append", [(row.public_json, row.private_json, row.row_hash) for row in rows])
+        await self._ask(
+            "append", [(row.public_json, row.private_json, row.row_hash, row.node_signature) for row in rows]
+        )
 
     async def read(self, after_ingest: int, limit: int) -> list[StoredRow]:
         return await self._ask("read", after_ingest, limit)
@@ -63,6 +77,18 @@ class ProcessStore:
 
     async def head(self) -> int:
         return await self._ask("head")
+
+    async def row_hashes(self, after_ingest: int, limit: int) -> list[RowHash]:
+        return await self._ask("row_hashes", after_ingest, limit)
+
+    async def put_head(self, head: Head) -> None:
+        await self._ask("put_head", head)
+
+    async def heads(self, *, after: tuple[int, str] = (0, ""), limit: int = 1_000) -> list[Head]:
+        return await self._ask("heads", after=after, limit=limit)
+
+    async def newest_head(self, node_id: str) -> Head | None:
+        return await self._ask("newest_head", node_id)
 
     async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
         return await self._ask("totals", first_ingest, last_ingest)
@@ -79,6 +105,21 @@ class ProcessStore:
 
     async def payment_state(self, row_id: str) -> list[PaymentState]:
         return await self._ask("payment_state", row_id)
+
+    def payments(self, first_ingest: int, last_ingest: int) -> AsyncIterator[RowPayment]:
+        return self._pages("payments", first_ingest, last_ingest)
+
+    async def begin_settlement(self, settlement: SettlementRecord) -> SettlementRecord:
+        return await self._ask("begin_settlement", settlement)
+
+    async def end_settlement(self, settlement_id: bytes, ended_ns: int) -> None:
+        await self._ask("end_settlement", settlement_id, ended_ns)
+
+    async def settlements(self, *, after: bytes = b"", limit: int = 1_000) -> list[SettlementRecord]:
+        return await self._ask("settlements", after=after, limit=limit)
+
+    async def newest_settlement(self, chain_id: int, token: str) -> SettlementRecord | None:
+        return await self._ask("newest_settlement", chain_id, token)
 
     async def put_batch(self, batch: BatchRecord) -> None:
         await self._ask("put_batch", batch)
@@ -117,11 +158,11 @@ class ProcessStore:
     async def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
         return await (await self._running()).ask(method, *arguments, **named)
 
-    async def _pages(self, method: str, *arguments: Any) -> AsyncIterator[EntityRow]:
+    async def _pages(self, method: str, *arguments: Any) -> AsyncIterator[Any]:
         """A sequence comes page by page, each when it is asked for; one that is left early is closed in the child."""
         child = await self._running()
         number = await child.ask(_Served.BEGIN, method, arguments)
-        page: list[EntityRow] | None = []
+        page: list[Any] | None = []
         try:
             while page := await child.ask(_Served.NEXT, number):
                 for row in page:
@@ -253,7 +294,7 @@ class _Served:
         self._reader = reader
         self._writer = writer
         self._store: Store
-        self._sequences: dict[int, AsyncIterator[EntityRow]] = {}
+        self._sequences: dict[int, AsyncIterator[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -283,7 +324,7 @@ class _Served:
         else:
             await self._answer(number, getattr(self._store, method)(*arguments, **named))
 
-    async def _append(self, rows: Sequence[tuple[bytes, bytes, bytes]]) -> None:
+    async def _append(self, rows: Sequence[tuple[bytes, bytes, bytes, bytes]]) -> None:
         await self._store.append([carry_row(*row, keccak_256) for row in rows])
 
     async def _page(self, number: int, method: str, *arguments: Any) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.head import Head
 from cgn_sdk.protocol.row import MAX_AMOUNT, PayIn, Payout, Row, RowError, public_preimage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger import open_store
-from ledger.port import BatchRecord, Conflict, Store, StoredRow, Total
+from ledger.port import BatchRecord, Conflict, RowPayment, SettlementRecord, Store, StoredRow, Total
 
 MakeRow = Callable[..., Row]
 
@@ -87,6 +88,27 @@ async def test_rows_come_back_as_they_were_in_order_and_numbered(store: Store, m
     assert got is not None
     assert got.verified(keccak_256) == rows[2]
     assert got.ingest == 3
+
+
+async def test_the_nodes_signature_comes_back_with_the_row(store: Store, make_row: MakeRow) -> None:
+    """L-12: what binds a row before any settlement does; rows of an older program have none."""
+    signed, plain = make_row(1).signed(bytes(range(64))), make_row(2)
+    await store.append([signed, plain])
+    assert [row.node_signature for row in await everything(store)] == [bytes(range(64)), b""]
+    assert [row.verified(keccak_256) for row in await everything(store)] == [signed, plain]
+    got = await store.get(signed.row_id)
+    assert got is not None
+    assert got.node_signature == signed.node_signature
+
+
+async def test_row_hashes(store: Store, make_row: MakeRow) -> None:
+    rows = [make_row(n) for n in range(1, 8)]
+    await store.append(rows)
+    found = await store.row_hashes(0, 5) + await store.row_hashes(5, 5)
+    assert [tuple(row) for row in found] == [(n, row.row_id, row.row_hash) for n, row in enumerate(rows, 1)]
+    assert await store.row_hashes(7, 5) == []
+    with pytest.raises(ValueError, match="at once"):
+        await store.row_hashes(0, 10**9)
 
 
 async def test_reading_pages(store: Store, make_row: MakeRow) -> None:
@@ -314,6 +336,136 @@ async def test_batches_are_written_once(store: Store, make_row: MakeRow) -> None
     mine = [batch for batch in ordered if batch.role == "operator"]
     assert await store.get_batches(role="operator", public_id=mine[0].public_id) == mine
     assert await store.get_batches(role="operator", public_id="p" + "z" * 26) == []
+
+
+def head_of(node: str, last_ingest: int, **changes: Any) -> Head:
+    return Head(node, last_ingest, keccak_256(b"%d" % last_ingest), 1_795_250_000_000_000_000, b"s" * 64)._replace(
+        **changes
+    )
+
+
+async def test_heads_are_written_once_and_come_in_order(store: Store, opening: Opening) -> None:
+    """L-3: the last row as a number, not as text."""
+    assert await store.newest_head("pa") is None
+    heads = [head_of(node, last) for last in (2, 10, 9, 1_000) for node in ("pb", "pa")]
+    for head in heads:
+        await store.put_head(head)
+        await store.put_head(head)
+    for changes in ({"commitment": b"x" * 32}, {"time_ns": 5}, {"signature": b"x" * 64}):
+        with pytest.raises(Conflict):
+            await store.put_head(heads[0]._replace(**changes))
+    ordered = sorted(heads, key=lambda head: (head.last_ingest, head.node_id))
+    assert await store.heads() == ordered
+    assert await store.heads(limit=3) == ordered[:3]
+    assert await store.heads(after=(9, "pa"), limit=2) == ordered[3:5]
+    assert await store.newest_head("pa") == ordered[-2]
+    other = await opening()
+    try:
+        assert await other.heads() == ordered
+    finally:
+        await other.close()
+
+
+def settlement(number: int, previous: bytes = bytes(32), **changes: Any) -> SettlementRecord:
+    id_ = keccak_256(b"settlement %d" % number)
+    return SettlementRecord(
+        id_, 2**200 + 1, "0x" + "1" * 40, "2026-11-21", 1, 3, previous, f"host {number}", 1_795_250_000_000_000_000
+    )._replace(**changes)
+
+
+async def test_one_settlement_follows_each(store: Store) -> None:
+    """P-11: who comes second with the same one before is refused, whoever it is."""
+    first = settlement(1)
+    assert await store.newest_settlement(first.chain_id, first.token) is None
+    assert await store.begin_settlement(first) == first
+    again = await store.begin_settlement(first._replace(owner="another host", begun_ns=5))
+    assert again == first, "the same settlement: who began it is told"
+    with pytest.raises(Conflict, match="follows"):
+        await store.begin_settlement(settlement(2))
+    with pytest.raises(Conflict, match="follows"):
+        await store.begin_settlement(first._replace(last_ingest=9))
+    with pytest.raises(Conflict, match="has not ended"):
+        await store.begin_settlement(settlement(2, first.settlement_id))
+    with pytest.raises(Conflict, match="knows no settlement"):
+        await store.begin_settlement(settlement(3, b"?" * 32))
+    elsewhere = settlement(4, chain_id=1), settlement(5, token="0x" + "2" * 40)
+    for other in elsewhere:
+        assert await store.begin_settlement(other) == other
+    assert await store.newest_settlement(first.chain_id, first.token) == first
+    assert await store.settlements() == sorted([first, *elsewhere])
+    assert await store.settlements(after=sorted([first, *elsewhere])[0].settlement_id, limit=1) == [
+        sorted([first, *elsewhere])[1]
+    ]
+
+
+async def test_a_settlement_ends_and_another_one_follows(store: Store, opening: Opening) -> None:
+    first = settlement(1)
+    second = settlement(2, first.settlement_id, first_ingest=4, last_ingest=3)
+    await store.begin_settlement(first)
+    for ended_ns in (7, 8):
+        await store.end_settlement(first.settlement_id, ended_ns)
+    assert await store.begin_settlement(second) == second
+    assert await store.begin_settlement(first) == first._replace(ended_ns=7)
+    assert await store.newest_settlement(first.chain_id, first.token) == second
+    with pytest.raises(Conflict, match="never began"):
+        await store.end_settlement(b"?" * 32, 7)
+    other = await opening()
+    try:
+        assert await other.settlements() == sorted([first._replace(ended_ns=7), second])
+    finally:
+        await other.close()
+
+
+async def test_of_two_that_begin_at_once_one_does(store: Store, opening: Opening) -> None:
+    other = await opening()
+    try:
+        wanted = [settlement(number) for number in range(6)]
+        answers = await asyncio.gather(
+            *(where.begin_settlement(one) for one, where in zip(wanted, [store, other] * 3, strict=True)),
+            return_exceptions=True,
+        )
+        begun = [answer for answer in answers if isinstance(answer, SettlementRecord)]
+        assert len(begun) == 1
+        assert sum(isinstance(answer, Conflict) for answer in answers) == 5
+        assert await store.settlements() == begun
+    finally:
+        await other.close()
+
+
+async def test_a_batch_of_a_second_settlement_in_one_place_is_refused(store: Store, make_row: MakeRow) -> None:
+    """P-11: also from a program that never began its settlement."""
+    row = make_row(1)
+    first = batch_for(row, "operator")
+    await store.put_batch(first)
+    await store.put_batch(batch_for(row, "developer"))
+    with pytest.raises(Conflict, match="follows"):
+        await store.put_batch(batch_for(row, "operator", 2, last_ingest=4))
+    assert len(await store.get_batches()) == 2
+    newest = await store.newest_settlement(first.chain_id, first.token)
+    assert newest == first.settlement(keccak_256)
+    assert (await store.begin_settlement(newest._replace(owner="us"))).owner == ""
+    with pytest.raises(Conflict, match="follows"):
+        await store.begin_settlement(settlement(1))
+    with pytest.raises(Conflict, match="other content"):
+        await store.put_batch(first._replace(previous=b"p" * 32))
+    assert len(await store.settlements()) == 1, "a refused batch has begun nothing"
+
+
+async def test_payments_of_a_range_of_rows(store: Store, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P-10: all that is marked, across portions, and only of these rows."""
+    monkeypatch.setattr("ledger.limits.PORTION_ROWS", 4)
+    rows = [make_row(n) for n in range(1, 12)]
+    await store.append(rows)
+    operator, developer = rows[0].public["operator_id"], rows[0].public["developer_id"]
+    ids = [row.row_id for row in rows]
+    await store.mark("operator", operator, ids[2:], state="paid", batch_id=b"b" * 32, tx_id="0x1")
+    await store.mark("developer", developer, ids[:4], state="carried")
+    found = [payment async for payment in store.payments(2, 10)]
+    wanted = [RowPayment(n, ids[n - 1], "operator", operator, 2_000, "paid", b"b" * 32, "0x1") for n in range(3, 11)]
+    wanted += [RowPayment(n, ids[n - 1], "developer", developer, 4_000, "carried", b"", "") for n in range(2, 5)]
+    assert found == sorted(wanted)
+    assert [payment async for payment in store.payments(12, 50)] == []
+    assert len([payment async for payment in store.payments(1, 2**62)]) == 13
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.head import Head
 from cgn_sdk.protocol.row import Row, RowError
 
 from ledger import open_store
@@ -38,10 +39,10 @@ ATTACKS = [
     "UPDATE rows SET public_json = '{}' WHERE ingest = 1",
     "UPDATE rows SET ingest = 99 WHERE ingest = 1",
     "DELETE FROM rows WHERE ingest = 2",
-    "INSERT OR REPLACE INTO rows SELECT 1, row_id, row_hash, '{}', '' FROM rows WHERE ingest = 1",
-    "INSERT OR REPLACE INTO rows SELECT 3, row_id, row_hash, '{}', '' FROM rows WHERE ingest = 1",
-    "INSERT INTO rows VALUES (9, x'00', x'00', '{}', '')",
-    "INSERT INTO rows VALUES (NULL, x'00', x'00', '{}', '') RETURNING ingest / 0",
+    "INSERT OR REPLACE INTO rows SELECT 1, row_id, row_hash, '{}', '', x'' FROM rows WHERE ingest = 1",
+    "INSERT OR REPLACE INTO rows SELECT 3, row_id, row_hash, '{}', '', x'' FROM rows WHERE ingest = 1",
+    "INSERT INTO rows VALUES (9, x'00', x'00', '{}', '', x'')",
+    "INSERT INTO rows VALUES (NULL, x'00', x'00', '{}', '', x'') RETURNING ingest / 0",
     "UPDATE entries SET amount_nano_cpu = 0",
     "DELETE FROM entries",
     "INSERT OR REPLACE INTO entries SELECT ingest, entity, 0, 0 FROM entries",
@@ -53,6 +54,17 @@ ATTACKS = [
     "UPDATE batches SET row_count = 0",
     "DELETE FROM batches",
     "INSERT OR REPLACE INTO batches SELECT * FROM batches",
+    "UPDATE rows SET node_signature = x'00'",
+    "UPDATE heads SET last_ingest = 3",
+    "DELETE FROM heads",
+    "INSERT OR REPLACE INTO heads SELECT last_ingest, node_id, x'00', 0, x'' FROM heads",
+    "UPDATE settlements SET last_ingest = 3",
+    "DELETE FROM settlements",
+    "INSERT OR REPLACE INTO settlements SELECT * FROM settlements",
+    "INSERT OR REPLACE INTO settlements SELECT x'00', chain_id, token, '', 1, 2, previous, '', 0 FROM settlements",
+    "UPDATE settlement_ends SET ended_ns = 0",
+    "DELETE FROM settlement_ends",
+    "INSERT OR REPLACE INTO settlement_ends SELECT settlement_id, 0 FROM settlement_ends",
 ]
 
 
@@ -65,11 +77,16 @@ async def test_sql_cannot_alter_what_is_written_once(
     await store.append(rows)
     batch = BatchRecord(b"b" * 32, 1, "", "", "operator", "p", "", 1, 2, b"", 2, 5, b"x", b"m")
     await store.put_batch(batch)
+    await store.end_settlement(batch.settlement_id(keccak_256), 5)
+    head = Head("p", 2, b"c" * 32, 5, b"s" * 64)
+    await store.put_head(head)
     with sqlite3.connect(path) as other, pytest.raises(sqlite3.Error, match=r"written once|constraint"):
         other.execute(attack)
     assert [row.verified(keccak_256) for row in await store.read(0, 10)] == rows
     assert sum(total.row_count for total in await store.totals(1, 2)) == 8
     assert await store.get_batches() == [batch]
+    assert await store.heads() == [head]
+    assert await store.settlements() == [batch.settlement(keccak_256)._replace(ended_ns=5)]
 
 
 async def test_tampering_past_the_triggers_is_seen_when_read(store: SqliteStore, path: Path, make_row: MakeRow) -> None:
@@ -128,6 +145,43 @@ async def test_another_version_is_refused(store: SqliteStore, path: Path) -> Non
         other.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreError, match="version 99"):
         await SqliteStore.open(path)
+
+
+def as_version_1(path: Path) -> None:
+    """Takes from a ledger what version 1 did not have: what is left is byte for byte such a file's content."""
+    with sqlite3.connect(path) as other:
+        for table in ("heads", "settlements", "settlement_ends"):
+            other.execute(f"DROP TABLE {table}")
+        other.execute("DROP TRIGGER rows_update")
+        other.execute("ALTER TABLE rows DROP COLUMN node_signature")
+        other.execute("CREATE TRIGGER rows_update BEFORE UPDATE ON rows BEGIN SELECT raise(ABORT, 'written once'); END")
+        other.execute("PRAGMA user_version = 1")
+
+
+async def test_a_ledger_of_version_1_is_brought_up_to_date(store: SqliteStore, path: Path, make_row: MakeRow) -> None:
+    """Its rows are read as unsigned, its settlements are known again, and it goes on as any other."""
+    rows = [make_row(n) for n in (1, 2, 3)]
+    await store.append(rows)
+    first = BatchRecord(b"1" * 32, 5, "0x", "one", "operator", "p", "", 1, 2, bytes(32), 2, 5, b"x", b"m")
+    second = first._replace(
+        batch_id=b"2" * 32, period="two", first_ingest=3, last_ingest=3, previous=first.settlement_id(keccak_256)
+    )
+    for batch in (first, first._replace(batch_id=b"3" * 32, role="developer"), second):
+        await store.put_batch(batch)
+    await store.close()
+    as_version_1(path)
+    for _ in range(2):  # and again, when it is of the newest version already
+        again = await SqliteStore.open(path)
+        assert [row.verified(keccak_256) for row in await again.read(0, 3)] == rows
+        assert {row.node_signature for row in await again.read(0, 3)} == {b""}
+        assert [bool(record.ended_ns) for record in sorted(await again.settlements(), key=lambda r: r[4])] == [
+            True,
+            False,
+        ]
+        assert await again.newest_settlement(5, "0x") == second.settlement(keccak_256)
+        await again.append([make_row(4).signed(b"s" * 64), rows[0].signed(b"s" * 64)])
+        assert [row.node_signature for row in await again.read(0, 9)] == [b"", b"", b"", b"s" * 64]
+        await again.close()
 
 
 @pytest.mark.parametrize("url", ["", "ledger.db", "sqlite://", "sqlite:///", "postgresql://x/y", "http://"])

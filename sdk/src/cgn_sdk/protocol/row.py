@@ -22,7 +22,7 @@ Amounts are integers in Python and strings of decimal digits in JSON; nothing he
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -62,6 +62,8 @@ MAX_PRIVATE_BYTES: Final = 4 * MAX_PART_BYTES + MAX_CUSTOM_BYTES + 1024
 """Canonical bytes of {parts, salt}: every part at its limit, names and salt."""
 
 SALT_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+"""Of the node over the row hash (Ed25519)."""
 
 
 class Column(NamedTuple):
@@ -202,6 +204,15 @@ class Row:
     """Canonical JSON of `public`: the preimage of the row hash."""
     private_json: bytes
     """Canonical JSON of {parts, salt}: what a store keeps beside the public columns and never shows."""
+    node_signature: bytes = b""
+    """The node's, over the row hash (`receipt.ROW`), made when the row is recorded; empty for a row of an older ledger.
+    Whether it holds, says who knows the node's key."""
+
+    def signed(self, node_signature: bytes) -> "Row":
+        """Returns the row with the node's signature over its hash. Raises RowError for one of another length."""
+        if len(node_signature) != SIGNATURE_BYTES:
+            raise RowError([Finding("node_signature", "row", f"is not {SIGNATURE_BYTES} bytes")])
+        return replace(self, node_signature=node_signature)
 
     @property
     def parts(self) -> Mapping[str, Mapping[str, Any]]:
@@ -215,8 +226,14 @@ class Row:
         return row_id
 
     def to_bytes(self) -> bytes:
-        """Returns the row as one canonical JSON object, {"private": …, "public": …}; `decode_row` undoes it."""
-        return b'{"private":%b,"public":%b}' % (self.private_json, self.public_json)
+        """Returns the row as one canonical JSON object, {"node_signature": …, "private": …, "public": …}, the first in
+        hexadecimal and left out where there is none; `decode_row` undoes it."""
+        signature = b'"node_signature":"%b",' % self.node_signature.hex().encode() if self.node_signature else b""
+        return b'{%b"private":%b,"public":%b}' % (signature, self.private_json, self.public_json)
+
+
+_stored_head = re.compile(rb'\{(?:"node_signature":"([0-9a-f]{128})",)?"private":').match
+"""How `Row.to_bytes` begins: 64 bytes in hexadecimal, or none."""
 
 
 def build_row(
@@ -281,9 +298,11 @@ def decode_row(data: bytes, keccak: Keccak) -> Row:
     Raises RowError when the bytes are not exactly such a row or a hash in them does not fit.
     """
     at = data.rfind(b',"public":{')  # a public row has no such text in it
-    if at < 0 or not data.startswith(b'{"private":') or not data.endswith(b"}"):
-        raise RowError([Finding("row_malformed", "row", 'is not {"private": …, "public": …}')])
-    return read_row(data[at + 10 : -1], data[11:at], keccak)
+    head = _stored_head(data)
+    if at < 0 or head is None or not data.endswith(b"}"):
+        raise RowError([Finding("row_malformed", "row", 'is not {"node_signature": …, "private": …, "public": …}')])
+    row = read_row(data[at + 10 : -1], data[head.end() : at], keccak)
+    return row.signed(bytes.fromhex(head[1].decode())) if head[1] else row
 
 
 def read_row(public_json: bytes, private_json: bytes, keccak: Keccak) -> Row:
@@ -325,8 +344,8 @@ def read_private(data: bytes, part_hashes: tuple[str, ...], keccak: Keccak) -> d
     return parts
 
 
-def carry_row(public_json: bytes, private_json: bytes, row_hash: bytes, keccak: Keccak) -> Row:
-    """Returns a `Row` that another process of the same program made, from its three fields; cheaper than `decode_row`.
+def carry_row(public_json: bytes, private_json: bytes, row_hash: bytes, node_signature: bytes, keccak: Keccak) -> Row:
+    """Returns a `Row` that another process of the same program made, from its four fields; cheaper than `decode_row`.
 
     Its maker has checked it. The hash is looked at again and binds all public columns; the private parts are taken as
     they are (who reads them from a store checks them again). Not for bytes from anybody else, nor from a disk.
@@ -340,7 +359,7 @@ def carry_row(public_json: bytes, private_json: bytes, row_hash: bytes, keccak: 
         raise RowError([Finding("row_malformed", "row", f"not a row: {error!r:.200}")]) from error
     if len(salt) != SALT_BYTES:
         raise RowError([Finding("salt", "salt", f"is not {SALT_BYTES} bytes")])
-    return Row(MappingProxyType(public), salt, row_hash, public_json, private_json)
+    return Row(MappingProxyType(public), salt, row_hash, public_json, private_json, node_signature)
 
 
 def row_hash(public: Mapping[str, Any], keccak: Keccak) -> bytes:

@@ -45,18 +45,30 @@ def test_a_row_survives_writing_and_reading(make_row: Callable[..., row.Row]) ->
     assert encode(json.loads(one.to_bytes())) == one.to_bytes()
 
 
+def test_the_nodes_signature_stays_with_the_row(make_row: Callable[..., row.Row]) -> None:
+    plain = make_row()
+    signed = plain.signed(bytes(range(64)))
+    assert signed != plain
+    assert encode(json.loads(signed.to_bytes())) == signed.to_bytes()
+    assert row.decode_row(signed.to_bytes(), keccak_256) == signed
+    assert row.decode_row(plain.to_bytes(), keccak_256).node_signature == b"", "rows of an older ledger have none"
+    for wrong in (b"00", b"zz", b"00" * 65):
+        with pytest.raises(row.RowError):
+            row.decode_row(signed.to_bytes().replace(bytes(range(64)).hex().encode(), wrong), keccak_256)
+
+
 def test_a_row_is_carried_to_another_process_as_it_was(make_row: Callable[..., row.Row]) -> None:
-    one = make_row(parts={"custom": {"user": "Zoë"}, "metrics": {"cpu_ns": "12"}})
-    assert row.carry_row(one.public_json, one.private_json, one.row_hash, keccak_256) == one
+    one = make_row(parts={"custom": {"user": "Zoë"}, "metrics": {"cpu_ns": "12"}}).signed(bytes(range(64)))
+    assert row.carry_row(one.public_json, one.private_json, one.row_hash, one.node_signature, keccak_256) == one
     for public, private in (
         (one.public_json.replace(b"operator", b"operatur"), one.private_json),
         (one.public_json, one.private_json[:-3]),
         (one.public_json, b""),
     ):
         with pytest.raises(row.RowError):
-            row.carry_row(public, private, one.row_hash, keccak_256)
+            row.carry_row(public, private, one.row_hash, b"", keccak_256)
     with pytest.raises(row.RowError):
-        row.carry_row(b"no JSON", one.private_json, keccak_256(b"no JSON"), keccak_256)
+        row.carry_row(b"no JSON", one.private_json, keccak_256(b"no JSON"), b"", keccak_256)
 
 
 def test_lists_are_sorted_whatever_the_order_given(make_row: Callable[..., row.Row]) -> None:
