@@ -8,6 +8,10 @@ Secrets never reach a line: values of type `Secret` hide themselves, fields with
 `configure(hide=...)` takes patterns of keys that might travel inside longer text.
 
 Lines of libraries that use the standard `logging` come out in the same form (warnings and above).
+
+A line never raises and never holds up an event loop: on a full disk, a closed pipe, a reader that stands still, or with
+a value that cannot be shown, it is dropped and counted (`dropped`), and the first line that can be written again is
+preceded by one that says how many are missing.
 """
 
 import asyncio
@@ -15,7 +19,10 @@ import atexit
 import functools
 import json
 import logging
+import os
 import re
+import select
+import stat
 import sys
 import time
 import traceback
@@ -34,6 +41,13 @@ GATHER_S = 0.05
 GATHERED_LINES_MAX = 256
 """More than these do not wait."""
 
+OWED_BYTES_MAX = 1 << 20
+"""Lines kept for a pipe whose reader is slow; what comes on top is dropped."""
+PIPE_BYTES = 4_096
+"""POSIX's PIPE_BUF on Linux: so much can be written to a pipe that polls as writable without waiting."""
+LAST_WORDS_S = 1.0
+"""How long the end of the process waits for a pipe's reader."""
+
 _HIDDEN = "[hidden]"
 _SECRET_FIELDS = frozenset(
     ["api_key", "authorization", "cookie", "password", "private_key", "secret", "session_key", "token", "key"]
@@ -51,6 +65,9 @@ class _State:
     level: int = INFO
     sink: Sink | None = None
     hide: tuple[re.Pattern[str], ...] = ()
+    lines: "_Lines | None" = None
+    unshown: int = 0
+    """Lines that could not even be made: a value raised while it was turned into text."""
 
 
 class Log:
@@ -102,10 +119,17 @@ def configure(
     as_text = form == "text" or (form == "auto" and out.isatty())
     _State.level = LEVELS[level]
     _State.hide = tuple(re.compile(pattern) for pattern in hide)
-    _State.sink = _text_sink(out, colour=out.isatty()) if as_text else _json_sink(out)
+    lines = _Lines(out, _text_notice if as_text else _json_notice)
+    _State.sink = _text_sink(lines, colour=out.isatty()) if as_text else _json_sink(lines)
+    _State.lines = lines
     root = logging.getLogger()
     root.handlers[:] = [_Bridge()]
     root.setLevel(logging.WARNING)
+
+
+def dropped() -> int:
+    """Lines that were lost since the start of the process: a metric."""
+    return _State.unshown + (_State.lines.dropped if _State.lines is not None else 0)
 
 
 def clean(name: str, value: Any) -> Any:
@@ -133,21 +157,130 @@ def _emit(level: int, log: Log, event: str, fields: dict[str, Any]) -> None:
     sink = _State.sink
     if sink is None:
         return
-    shown = dict(log.bound) if log.bound else {}
-    for name, value in fields.items():
-        kind = type(value)
-        if kind is int or (kind is str and len(value) <= FIELD_CHARACTERS_MAX and not _hides(value)):
-            shown[name] = value if name not in _SECRET_FIELDS else _HIDDEN  # nearly all fields: no work
-        else:
-            shown[name] = clean(name, value)
-    sink(level, log.name, event, shown)
+    try:
+        shown = dict(log.bound) if log.bound else {}
+        for name, value in fields.items():
+            kind = type(value)
+            if kind is int or (kind is str and len(value) <= FIELD_CHARACTERS_MAX and not _hides(value)):
+                shown[name] = value if name not in _SECRET_FIELDS else _HIDDEN  # nearly all fields: no work
+            else:
+                shown[name] = clean(name, value)
+        sink(level, log.name, event, shown)
+    except Exception:  # whatever a value does when it is shown: who logs goes on
+        _State.unshown += 1
 
 
 def _hides(text: str) -> bool:
     return any(pattern.search(text) for pattern in _State.hide)
 
 
-def _json_sink(out: TextIO) -> Sink:
+class _Lines:
+    """Where whole lines go: a file, a pipe, a terminal. See the module: nothing here raises.
+
+    Bytes go to the descriptor itself, since what Python's own buffers hold after a failed write is not known.
+    """
+
+    def __init__(self, out: TextIO, notice: Callable[[int], str]) -> None:
+        self.dropped = 0
+        self._out = out
+        self._notice = notice
+        self._owed = bytearray()
+        self._unsaid = 0
+        self._saying = 0
+        self._is_torn = False
+        self._timer: asyncio.TimerHandle | None = None
+        try:
+            self._descriptor = out.fileno()
+            out.flush()
+            mode = os.fstat(self._descriptor).st_mode
+        except (OSError, ValueError, AttributeError):  # a stream in memory
+            self._descriptor, mode = -1, stat.S_IFREG
+        self._may_block = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
+
+    def write(self, text: str) -> None:
+        """One or more whole lines."""
+        if self._unsaid and not self._owed:
+            self._saying = self._unsaid
+            text = self._notice(self._unsaid) + text
+        data = text.encode("utf-8", "backslashreplace")
+        if len(self._owed) + len(data) > OWED_BYTES_MAX and self._owed:
+            self._count(data.count(b"\n"))
+            return
+        if self._is_torn and not self._owed:  # the end of the last line was dropped
+            data = b"\n" + data
+        self._owed += data
+        self.flush()
+
+    def flush(self, wait_s: float = 0.0) -> None:
+        """Writes what is owed as far as that is possible now; the rest follows by the loop's timer."""
+        self._timer = None
+        while self._owed:
+            if self._may_block and not self._takes(wait_s):
+                self._later()
+                return
+            piece = bytes(self._owed[:PIPE_BYTES]) if self._may_block else bytes(self._owed)
+            try:
+                written = self._put(piece)
+            except BlockingIOError:
+                self._later()
+                return
+            except (OSError, ValueError):
+                self._drop()
+                return
+            del self._owed[:written]
+            self._is_torn = not piece[:written].endswith(b"\n")
+        self._unsaid -= self._saying
+        self._saying = 0
+        self._is_torn = False
+
+    def _put(self, data: bytes) -> int:
+        if self._descriptor >= 0:
+            return os.write(self._descriptor, data)
+        self._out.write(data.decode("utf-8", "surrogateescape"))
+        self._out.flush()
+        return len(data)
+
+    def _takes(self, wait_s: float) -> bool:
+        """Whether a write would not wait. Outside an event loop nobody is held up, so a slow reader is waited for."""
+        if not wait_s and not _in_loop():
+            return True
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(wait_s * 1000))
+
+    def _later(self) -> None:
+        if self._timer is None and _in_loop():
+            self._timer = asyncio.get_running_loop().call_later(GATHER_S, self.flush)
+
+    def _drop(self) -> None:
+        lost = self._owed.count(b"\n") - self._owed.startswith(b"\n") - bool(self._saying)
+        self._owed.clear()
+        self._count(max(0, lost))
+        self._saying = 0
+
+    def _count(self, lines: int) -> None:
+        self.dropped += lines
+        self._unsaid += lines
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _json_notice(lines: int) -> str:
+    fields = {"dropped": lines, "time": _now(), "level": "warning", "source": "logs", "event": "logs.dropped"}
+    return json.dumps(fields, separators=(",", ":")) + "\n"
+
+
+def _text_notice(lines: int) -> str:
+    return f"{_now()} warning logs logs.dropped dropped={lines}\n"
+
+
+def _json_sink(out: _Lines) -> Sink:
     encode = _json_encoder()
     lines: list[str] = []
 
@@ -155,7 +288,6 @@ def _json_sink(out: TextIO) -> Sink:
         text = "".join(lines)
         lines.clear()
         out.write(text)
-        out.flush()
 
     def write(level: int, name: str, event: str, fields: dict[str, Any]) -> None:
         # The four fixed fields stand last, so that no caller's field can pretend to be one of them.
@@ -167,7 +299,12 @@ def _json_sink(out: TextIO) -> Sink:
             return
         flush()
 
-    atexit.register(lambda: flush() if lines else None)
+    def last_words() -> None:
+        if lines:
+            flush()
+        out.flush(LAST_WORDS_S)
+
+    atexit.register(last_words)
     return write
 
 
@@ -183,14 +320,13 @@ def _json_encoder() -> Callable[[dict[str, Any]], str]:
 
 def _later(flush: Callable[[], None]) -> bool:
     """Has the running event loop flush soon: under load one system call serves many lines. False outside a loop."""
-    try:
-        asyncio.get_running_loop().call_later(GATHER_S, flush)
-    except RuntimeError:
+    if not _in_loop():
         return False
+    asyncio.get_running_loop().call_later(GATHER_S, flush)
     return True
 
 
-def _text_sink(out: TextIO, *, colour: bool) -> Sink:
+def _text_sink(out: _Lines, *, colour: bool) -> Sink:
     def write(level: int, name: str, event: str, fields: dict[str, Any]) -> None:
         trace = str(fields.pop("trace", ""))
         details = " ".join(f"{key}={_one_line(value)}" for key, value in fields.items())
@@ -200,7 +336,6 @@ def _text_sink(out: TextIO, *, colour: bool) -> Sink:
         else:
             line = f"{_now()} {_NAMES[level]:7} {name} {event} {details}"
         out.write(line.rstrip() + "\n" + (trace.rstrip() + "\n" if trace else ""))
-        out.flush()
 
     return write
 
@@ -226,7 +361,11 @@ class _Bridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = max(known for known in _NAMES if known <= max(record.levelno, DEBUG))
-        fields: dict[str, Any] = {"message": record.getMessage()}
-        if record.exc_info:
-            fields["trace"] = "".join(traceback.format_exception(*record.exc_info, limit=20))
-        _emit(level, Log(record.name), "library", fields)
+        try:
+            fields: dict[str, Any] = {"message": record.getMessage()}
+            if record.exc_info:
+                fields["trace"] = "".join(traceback.format_exception(*record.exc_info, limit=20))
+        except Exception:  # arguments that do not fit the message
+            _State.unshown += 1
+        else:
+            _emit(level, Log(record.name), "library", fields)

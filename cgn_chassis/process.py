@@ -19,11 +19,14 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
+import traceback
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from cgn_chassis import logs
 from cgn_chassis.settings import SettingsError
@@ -52,6 +55,7 @@ class Life:
         self._ready_file = ready_file
         self._stop = asyncio.Event()
         self.reason = ""
+        self.has_given_up = False
 
     @property
     def is_stopping(self) -> bool:
@@ -73,6 +77,12 @@ class Life:
             self.reason = reason
             self._stop.set()
 
+    def give_up(self, reason: str) -> None:
+        """Asks the process to stop because it cannot go on: it cleans up and leaves with EXIT_FAILED."""
+        if not self._stop.is_set():
+            self.has_given_up = True
+        self.stop(reason)
+
     async def wait_stop(self) -> None:
         await self._stop.wait()
 
@@ -80,7 +90,6 @@ class Life:
         """Ends the process at once, without cleaning up: for the moment when going on would do harm, such as a failed
         fsync. Whoever started us starts us again and we recover from what is on disk."""
         _log.error("process.failed", reason=reason)
-        sys.stderr.flush()
         os._exit(EXIT_FAILED)
 
 
@@ -111,6 +120,7 @@ def run(
 
 async def _lived(main: Main, life: Life, grace_s: float) -> int:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_on_unhandled)
     task = asyncio.ensure_future(main(life))
 
     def on_signal(number: signal.Signals) -> None:
@@ -123,7 +133,7 @@ async def _lived(main: Main, life: Life, grace_s: float) -> int:
     watch = asyncio.ensure_future(_cancel_after_grace(life, task, grace_s))
     try:
         code = await task
-        return EXIT_OK if code is None else code
+        return (EXIT_FAILED if life.has_given_up else EXIT_OK) if code in (None, EXIT_OK) else code
     except asyncio.CancelledError:
         return EXIT_UNCLEAN
     except SettingsError:
@@ -135,6 +145,37 @@ async def _lived(main: Main, life: Life, grace_s: float) -> int:
         watch.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+_counts: Counter[str] = Counter()
+
+
+def unhandled() -> int:
+    """Errors that nobody waited for since the start: of callbacks, of tasks whose outcome was never looked at."""
+    return _counts["unhandled"]
+
+
+def _on_unhandled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    _counts["unhandled"] += 1
+    error = context.get("exception")
+    trace = "".join(traceback.format_exception(error, limit=20)) if isinstance(error, BaseException) else ""
+    _log.error("process.unhandled", message=context.get("message", ""), problem=repr(error), trace=trace)
+
+
+class Descriptors(NamedTuple):
+    """File descriptors of this process."""
+
+    open: int
+    limit: int
+
+
+def descriptors() -> Descriptors:
+    """How many are open, and how many may be (the soft limit)."""
+    try:
+        count = len(os.listdir("/proc/self/fd")) - 1  # without the one that lists them
+    except OSError:  # not Linux, or none is left
+        count = -1
+    return Descriptors(count, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 async def _cancel_after_grace(life: Life, task: "asyncio.Future[Any]", grace_s: float) -> None:

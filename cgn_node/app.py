@@ -7,7 +7,7 @@ import ctypes
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from cgn_sdk.protocol import ids
 from cgn_chassis import logs, process, settings
 from cgn_chassis.keys import load_or_create
 from cgn_chassis.process import Life
+from cgn_chassis.supervisor import Supervisor
 from cgn_chassis.tls import server_context
 from cgn_node import limits
 from cgn_node.config import Settings
@@ -101,9 +102,9 @@ class Node:
     spool: Any
     store: Any
     shipper: Any
+    supervisor: Supervisor
     listeners: list[Any] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
-    shipping: "asyncio.Task[None] | None" = None
 
     async def drain(self, longest_s: float) -> bool:
         """Stops accepting, sends miners away, waits for what runs (N-18). Returns whether all of it ended in time."""
@@ -126,13 +127,11 @@ class Node:
         await self.miners.close()
         await self.central.close()
         self.driver.stop()
-        if self.shipping is not None:
-            self.shipping.cancel()
-            await asyncio.gather(self.shipping, return_exceptions=True)
-            try:
-                await asyncio.wait_for(self.shipper.drain(), STOP_S / 2)
-            except TimeoutError:
-                _log.warning("node.rows_left_in_spool", rows=self.spool.backlog)
+        await self.supervisor.close()
+        try:
+            await asyncio.wait_for(self.shipper.drain(), STOP_S / 2)
+        except Exception as error:  # whatever holds the last rows up: the next start has them
+            _log.warning("node.rows_left_in_spool", rows=self.spool.backlog, problem=repr(error))
         await self.spool.close()
         await self.store.close()
 
@@ -146,7 +145,7 @@ def collect_rarely() -> None:
 
 
 async def run_node(chosen: Settings, life: Life) -> int:
-    node = await start_node(chosen)
+    node = await start_node(chosen, life.give_up)
     collect_rarely()
     life.ready(ports=node.ports)
     _log.info("node.ready", node_id=chosen.node_id, **{f"{name}_port": port for name, port in node.ports.items()})
@@ -158,8 +157,8 @@ async def run_node(chosen: Settings, life: Life) -> int:
     return process.EXIT_OK if in_time else process.EXIT_UNCLEAN
 
 
-async def start_node(chosen: Settings) -> Node:
-    """Builds every adapter, wires them to one broker, and listens."""
+async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda reason: None) -> Node:
+    """Builds every adapter, wires them to one broker, and listens. `give_up` hears why the node cannot go on."""
     from cgn_sdk.keccak import keccak_256
     from cgn_sdk.protocol import link
     from cgn_sdk.signing import Signer
@@ -173,6 +172,7 @@ async def start_node(chosen: Settings) -> Node:
     from cgn_node.policy import PolicyView
     from cgn_node.recorder import Recorder
     from cgn_node.sessions import FailedKeys, Sessions
+    from cgn_node.shipping import Shipping
     from cgn_node.status_endpoint import Facts, Latencies
     from cgn_node.work_endpoint import WorkEndpoint
     from ledger import open_store
@@ -182,7 +182,9 @@ async def start_node(chosen: Settings) -> Node:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = await open_store(chosen.ledger, apart=True)
     spool = await Spool.open(state / "spool")
-    shipper = Shipper(spool, store, keccak_256, on_refused=keep_refused(state / "refused"), observe=_shipped)
+    shipping = Shipping(lambda: spool.backlog, lambda: shipper.shipped)
+    shipper = Shipper(spool, store, keccak_256, on_refused=keep_refused(state / "refused"), observe=shipping.observe)
+    supervisor = Supervisor(give_up)
 
     driver = Driver(broker.Broker(broker.Settings(acknowledge_ms=chosen.miner.acknowledge_ms)), report=_report)
     sessions, failed_keys, latencies = Sessions(chosen.work.session_ttl_s), FailedKeys(), Latencies()
@@ -242,10 +244,14 @@ async def start_node(chosen: Settings) -> Node:
         recorder=recorder,
         latencies=latencies,
         policy=policy,
+        shipping=shipping,
+        rows_wait_s=chosen.rows_wait_s,
+        supervisor=supervisor,
     )
-    node = Node(driver, central, miners, work, recorder, spool, store, shipper)
+    node = Node(driver, central, miners, work, recorder, spool, store, shipper, supervisor)
     node.listeners = [work_listener, *_status_listeners(facts, chosen)]
-    node.shipping = asyncio.create_task(shipper.run(), name="ledger shipper")
+    supervisor.keep("ledger shipper", shipper.run)
+    supervisor.every("look at the spool", limits.SHIPPING_LOOK_S, shipping.look)
     await _listen(node, chosen)
     return node
 
@@ -276,11 +282,6 @@ async def _listen(node: Node, chosen: Settings) -> None:
         "metrics": await metrics.start(chosen.status.metrics_host, chosen.status.metrics_port),
         "work": await work.start(chosen.work.host, chosen.work.port),
     }
-
-
-def _shipped(rows: int, error: Exception | None) -> None:
-    if error is not None:
-        _log.warning("ledger.store_away", error=str(error))
 
 
 if __name__ == "__main__":

@@ -86,6 +86,13 @@ class Settings:
     )
     log: str = setting("auto", choices=("auto", "text", "json"), about="form of log lines")
     log_level: str = setting("info", choices=("debug", "info", "warning", "error"), about="least level of log lines")
+    rows_wait_s: int = setting(
+        limits.ROWS_WAIT_S,
+        unit="s",
+        minimum=1,
+        maximum=86_400,
+        about="rows that wait for the ledger's store longer than this make the node unhealthy",
+    )
     work: WorkSettings = section(WorkSettings, about="work endpoint (N-2)")
     miner: MinerSettings = section(MinerSettings, about="miner endpoint (N-1)")
     status: StatusSettings = section(StatusSettings, about="status endpoint (N-3)")

@@ -149,6 +149,14 @@ row. Rows are 4 to 10 KiB; 32 is above all but the longest heads."""
 SPOOL_RETRY_S = 1.0
 """After the disk refused a row, work is refused for this long, then one may try."""
 
+ROWS_WAIT_S = 120
+"""The store may be away for this long before the node calls itself unhealthy: a restart of Elasticsearch takes a
+minute, and rows that wait longer are missed by a settlement. A setting."""
+
+SHIPPING_LOOK_S = 1.0
+SHIPPING_MARKS_MAX = 1_024
+"""How often it is looked at how far rows have got, and how many looks are kept while they wait."""
+
 BATCH_TREES_KEPT = 4
 """Merkle trees of settled batches: receipts are asked for batch by batch. 100 bytes per row."""
 

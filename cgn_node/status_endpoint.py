@@ -8,6 +8,8 @@ from typing import Any
 
 from cgn_sdk.protocol.errors import Problem
 
+from cgn_chassis import logs, process
+from cgn_chassis.supervisor import Supervisor
 from cgn_node import limits
 from cgn_node.central_endpoint import CentralEndpoint
 from cgn_node.driver import Driver
@@ -16,6 +18,7 @@ from cgn_node.miner_endpoint import MinerEndpoint
 from cgn_node.policy import PolicyView
 from cgn_node.recorder import Recorder
 from cgn_node.sessions import Sessions
+from cgn_node.shipping import Shipping
 from cgn_node.work_endpoint import WorkEndpoint, edge_problem
 
 _JSON = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Access-Control-Allow-Origin", "*")]
@@ -55,6 +58,9 @@ class Facts:
         recorder: Recorder,
         latencies: Latencies,
         policy: Callable[[], PolicyView | None],
+        shipping: Shipping,
+        rows_wait_s: int,
+        supervisor: Supervisor,
     ) -> None:
         self.geolocation = geolocation
         self.version = version
@@ -67,6 +73,9 @@ class Facts:
         self.recorder = recorder
         self.latencies = latencies
         self.policy = policy
+        self.shipping = shipping
+        self.rows_wait_s = rows_wait_s
+        self.supervisor = supervisor
         self.started = time.monotonic()
 
     def load_state(self) -> str:
@@ -95,7 +104,7 @@ class Facts:
             "version": self.version,
             "geolocation": self.geolocation,
             "state": self.load_state(),
-            "healthy": self.is_healthy(),
+            "healthy": not self.ailments(),
             "uptime_s": int(time.monotonic() - self.started),
             "central_linked": bool(self.central.link_count),
             "policy_version": view.policy.version if view else None,
@@ -109,9 +118,19 @@ class Facts:
             "pools": [pools[key] for key in sorted(pools)],
         }
 
-    def is_healthy(self) -> bool:
-        """Whether this node can take work at all: knows prices and routes, and can record."""
-        return self.policy() is not None and not self.recorder.is_full and not self.work.draining
+    def ailments(self) -> list[str]:
+        """Why this node should get no work: it knows no prices and routes, cannot record, or what it recorded does not
+        reach the ledger."""
+        found = []
+        if self.policy() is None:
+            found.append("nothing has been heard from Central yet")
+        if self.work.draining:
+            found.append("the node is about to stop")
+        if self.recorder.is_full:
+            found.append("work cannot be recorded")
+        if self.shipping.oldest_s > self.rows_wait_s:
+            found.append(f"rows have waited for the ledger longer than {self.rows_wait_s} s")
+        return found
 
     def prometheus(self) -> bytes:
         statistics = self.driver.broker.statistics()
@@ -125,6 +144,8 @@ class Facts:
         lines.add("cgn_node_work_connections", "gauge", self.work_listener.connection_count)
         lines.add("cgn_node_rows_total", "counter", self.recorder.rows)
         lines.add("cgn_node_rows_refused_total", "counter", self.recorder.refused)
+        self._add_shipping(lines)
+        _add_process(lines)
         lines.family("cgn_node_broker_total", "what", statistics.counters)
         lines.family("cgn_node_driver_total", "kind", {k.__name__: n for k, n in self.driver.counters.items()})
         lines.family("cgn_node_work_total", "outcome", self.work.counters)
@@ -136,6 +157,26 @@ class Facts:
             for name in ("miners", "slots", "free_slots", "waiting"):
                 lines.add(f"cgn_node_pool_{name}", "gauge", getattr(pool, name), {**labels, "owner": pool.owner})
         return lines.encode()
+
+    def _add_shipping(self, lines: "_Lines") -> None:
+        lines.add("cgn_node_spool_backlog_rows", "gauge", self.shipping.backlog)
+        lines.add("cgn_node_spool_oldest_row_seconds", "gauge", int(self.shipping.oldest_s))
+        lines.add("cgn_node_rows_shipped_total", "counter", self.shipping.rows)
+        lines.add("cgn_node_ship_failures_total", "counter", self.shipping.failures)
+        if self.shipping.last_error:
+            lines.add("cgn_node_ship_error", "gauge", 1, {"error": logs.clean("", self.shipping.last_error)})
+        for kept in self.supervisor.statistics():
+            lines.add("cgn_node_task_running", "gauge", int(kept.is_running), {"task": kept.name})
+            lines.add("cgn_node_task_ends_total", "counter", kept.ends, {"task": kept.name})
+
+
+def _add_process(lines: "_Lines") -> None:
+    """What the process may run out of, and what it could not say."""
+    descriptors = process.descriptors()
+    lines.add("process_open_fds", "gauge", descriptors.open)
+    lines.add("process_max_fds", "gauge", descriptors.limit)
+    lines.add("cgn_node_log_lines_dropped_total", "counter", logs.dropped())
+    lines.add("cgn_node_unhandled_errors_total", "counter", process.unhandled())
 
 
 class _Lines:
@@ -189,8 +230,9 @@ def public_pages(facts: Facts) -> _Pages:
         exchange.answer(200, _JSON, json_body(facts.public()))
 
     def health(exchange: Exchange) -> None:
-        healthy = facts.is_healthy()
-        exchange.answer(200 if healthy else 503, _JSON, json_body({"healthy": healthy, "state": facts.load_state()}))
+        found = facts.ailments()
+        document = {"healthy": not found, "state": facts.load_state(), "reasons": found}
+        exchange.answer(503 if found else 200, _JSON, json_body(document))
 
     return _Pages({"/": status, "/status": status, "/health": health})
 

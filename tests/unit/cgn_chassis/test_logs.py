@@ -1,9 +1,14 @@
 """Structured logs (O-6): one line per event, secrets never."""
 
+import asyncio
+import errno
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
 
@@ -19,6 +24,7 @@ def restored() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     logs._State.sink, logs._State.level, logs._State.hide = None, logs.INFO, ()
+    logs._State.lines, logs._State.unshown = None, 0
 
 
 class Terminal(io.StringIO):
@@ -100,3 +106,117 @@ def test_an_exception_carries_its_trace() -> None:
     except ValueError:
         logs.get("x").exception("failed")
     assert "ValueError: broken" in out.getvalue()
+
+
+# --- what a disk or a pipe does to lines ---
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[TextIO]:
+    with (tmp_path / "log").open("a") as opened:
+        yield opened
+
+
+def lines_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line]
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_full_disk_raises_nothing_and_is_told_when_it_has_room_again(file: TextIO, form: str) -> None:
+    """O-6: the descriptor of the log is exchanged for a device that is always full, and back."""
+    logs.configure(stream=file, form=form)
+    log = logs.get("x")
+    log.warning("before")
+    kept = os.dup(file.fileno())
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, file.fileno())
+    for _ in range(7):
+        log.warning("lost", text="y" * 100)
+    logging.getLogger("library").error("lost too")
+    assert logs.dropped() == 8
+    os.dup2(kept, file.fileno())
+    os.close(kept)
+    os.close(full)
+    log.warning("after")
+    log.warning("later")
+    assert logs.dropped() == 8
+    text = Path(file.name).read_text()
+    assert text.count("\n") == 4
+    if form == "json":
+        assert [line["event"] for line in lines_of(text)] == ["before", "logs.dropped", "after", "later"]
+        assert lines_of(text)[1]["dropped"] == 8
+    else:
+        assert "logs.dropped dropped=8" in text
+
+
+def test_a_line_of_which_only_a_part_fitted_is_ended_before_the_next(file: TextIO, monkeypatch: Any) -> None:
+    logs.configure(stream=file, form="json")
+    log, real = logs.get("x"), os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        monkeypatch.setattr(os, "write", refuse)
+        return real(descriptor, data[: len(data) // 2])
+
+    def refuse(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "write", half)
+    log.warning("torn")
+    monkeypatch.setattr(os, "write", real)
+    log.warning("whole")
+    first, *rest = Path(file.name).read_text().splitlines()
+    assert first.startswith("{")
+    assert not first.endswith("}")
+    assert [line["event"] for line in lines_of("\n".join(rest))] == ["logs.dropped", "whole"]
+    assert lines_of(rest[0])[0]["dropped"] == 1
+
+
+def test_a_closed_pipe_and_a_closed_stream_raise_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stream:
+        logs.configure(stream=stream, form="json")
+        logs.get("x").error("nobody reads")
+    assert logs.dropped() == 1
+    logs.get("x").error("and now it is closed")
+    assert logs.dropped() == 2
+
+
+async def test_a_pipe_that_nobody_reads_holds_no_event_loop_up() -> None:
+    """More lines than pipe and memory hold: the loop goes on, whole lines come out, the rest is counted."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        logs.configure(stream=stream, form="json")
+        log = logs.get("x")
+        for number in range(15_000):
+            log.warning("much", number=number, text="y" * 100)
+        lost = logs.dropped()
+        assert lost > 0
+        got = b""
+        os.set_blocking(reading, False)
+        for _ in range(2_000):
+            try:
+                got += os.read(reading, 1 << 20)
+            except BlockingIOError:
+                if got.count(b"\n") >= 15_000 - lost:
+                    break
+            await asyncio.sleep(0.005)
+        found = lines_of(got.decode())
+        assert [line["number"] for line in found] == list(range(15_000 - lost))
+        log.warning("again")
+        assert [line["event"] for line in lines_of(os.read(reading, 1 << 16).decode())] == ["logs.dropped", "again"]
+    os.close(reading)
+
+
+def test_what_cannot_be_shown_raises_nothing() -> None:
+    class Broken:
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    out = io.StringIO()
+    logs.configure(stream=out, form="json")
+    before = logs.dropped()
+    logs.get("x").error("odd", value=Broken())
+    logging.getLogger("library").error("%d of them", "many")
+    assert logs.dropped() == before + 2
+    assert out.getvalue() == ""

@@ -1,0 +1,110 @@
+"""Long-lived tasks have an owner that notices their end (O-6)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from cgn_chassis.backoff import Backoff
+from cgn_chassis.supervisor import Supervisor
+
+
+@pytest.fixture
+def reasons() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def supervisor(reasons: list[str]) -> AsyncIterator[Supervisor]:
+    made = Supervisor(reasons.append, restart=Backoff(1, 2))
+    yield made
+    await made.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def raises() -> None:
+    raise RuntimeError("broken")
+
+
+async def returns() -> None:
+    return
+
+
+async def cancels() -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("work", "problem"),
+    [(raises, "RuntimeError: broken"), (returns, "it returned"), (cancels, "it was cancelled from inside")],
+)
+async def test_whatever_ends_is_begun_again_and_counted(
+    supervisor: Supervisor, reasons: list[str], work: Callable[[], Awaitable[None]], problem: str
+) -> None:
+    begun = 0
+
+    async def once_well_then_not() -> None:
+        nonlocal begun
+        begun += 1
+        if begun < 4:
+            return await work()
+        await asyncio.Event().wait()
+
+    supervisor.keep("shipper", once_well_then_not)
+    await until(lambda: begun == 4)
+    [kept] = supervisor.statistics()
+    assert (kept.name, kept.ends, kept.problem, kept.is_running) == ("shipper", 3, problem, True)
+    assert not supervisor.problems
+    assert not reasons
+
+
+@pytest.mark.parametrize("work", [raises, returns, cancels])
+async def test_the_end_of_what_is_needed_stops_the_process(
+    supervisor: Supervisor, reasons: list[str], work: Callable[[], Awaitable[None]]
+) -> None:
+    supervisor.need("watcher", work)  # type: ignore[arg-type]
+    await until(lambda: bool(reasons))
+    assert reasons[0].startswith("watcher ended: ")
+    assert supervisor.problems
+    await asyncio.sleep(0.02)
+    assert supervisor.statistics()[0].ends == 1
+
+
+async def test_a_periodic_step_goes_on_after_one_that_raises(supervisor: Supervisor) -> None:
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        if steps % 2:
+            raise ValueError("odd")
+
+    supervisor.every("sweep", 0.001, step)
+    await until(lambda: steps >= 5)
+    assert supervisor.statistics()[0].ends >= 2
+
+
+async def test_closing_ends_all_and_counts_none(supervisor: Supervisor, reasons: list[str]) -> None:
+    ended = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    supervisor.keep("one", work)
+    supervisor.need("two", work)
+    await asyncio.sleep(0.01)
+    kept = supervisor.statistics()
+    await supervisor.close("one")
+    assert len(ended) == 1
+    await supervisor.close()
+    assert len(ended) == 2
+    assert all(one.ends == 0 for one in kept)
+    assert not reasons
