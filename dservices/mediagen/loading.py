@@ -29,6 +29,7 @@ from dservices.mediagen.picture import (
     mode_of,
     normalised,
     too_large,
+    turned,
 )
 from dservices.mediagen.values import frame_numbers
 
@@ -232,10 +233,22 @@ def shrunk_lines(data: Data, header: Image, kind: str, width: int, height: int, 
         if (image.width, image.height) != (width, height):  # libvips rounds on its own; a missing line is repeated
             image = image.embed(0, 0, width, height, extend="copy")
     else:
+        image = _thumbnail(data, header, kind, width, height)
+    return normalised(image), at_hand is not None
+
+
+def _thumbnail(data: Data, header: Image, kind: str, width: int, height: int) -> Image:
+    if kind == "webp":
         source = pyvips.Source.new_from_memory(data)
         image = Image.thumbnail_source(source, width, height=height, size="force", no_rotate=True, fail_on="error")
         image._references.append(source)
-    return normalised(image), at_hand is not None
+        return image
+    # The same in two steps, to the byte: `thumbnail_source` does not hand `fail_on` to the decoders of PNG and JPEG,
+    # and makes a half-black picture of a file that is cut off.
+    options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
+    if kind == "jpeg":  # the last halving is left to the kernel
+        options["shrink"] = jpeg_shrink(header.width // 2, header.height // 2, width, height)
+    return _opened(data, kind, **options).thumbnail_image(width, height=height, size="force", no_rotate=True)
 
 
 def jpeg_shrink(width: int, height: int, wanted_width: int, wanted_height: int) -> int:
@@ -303,7 +316,8 @@ def _load_pages(
         for number in chosen:
             page = _opened(data, kind, page=number, **safe)
             _check_size(page.width, page.height, len(chosen))
-            images.append(normalised(page))
+            turn = EXIF_TURNS.get(int(_header(page, "orientation", 1)), Turn())
+            images.append(turned(normalised(page), turn))
         return Picture(images=tuple(images), **facts)
 
     def whole(access: str) -> Image:
@@ -344,6 +358,7 @@ def _load_pdf(data: bytes, options: Mapping[str, Any]) -> Picture:
             raise Problem(422, "source_locked", "the document wants a password: load(password @ …)") from None
         raise ValueError(f"pdf: {error}") from None
     try:
+        document.init_forms()  # else filled-in fields are left out; this build of PDFium runs no scripts
         count = len(document)
         spans: Sequence[tuple[int, int, int]] = options.get("frames") or options.get("frame") or ((1, 1, 1),)
         chosen = frame_numbers(spans, count)
@@ -383,7 +398,7 @@ def _load_pdf(data: bytes, options: Mapping[str, Any]) -> Picture:
 def _render_page(page: Any, scale: float, fill: int) -> Image:
     background = (fill >> 16 & 255, fill >> 8 & 255, fill & 255, 255)
     bitmap = page.render(
-        scale=scale, fill_color=background, may_draw_forms=False, rev_byteorder=True, prefer_bgrx=True, draw_annots=True
+        scale=scale, fill_color=background, may_draw_forms=True, rev_byteorder=True, prefer_bgrx=True, draw_annots=True
     )
     try:
         stride, width, height = bitmap.stride, bitmap.width, bitmap.height

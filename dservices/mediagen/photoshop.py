@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
+from cgn_sdk.dservice.problems import Problem
+
 from dservices.mediagen import limits, metadata
 from dservices.mediagen.layering import LAYERS_MAX, NAME_MAX_CHARS, named, with_layers
 from dservices.mediagen.picture import Image, Layer, Picture, filled, too_large
@@ -28,6 +30,7 @@ _BLENDS: Mapping[bytes, str] = {
     b"idiv": "ColorBurn",
 }  # fmt: skip
 """Modes that this service does not know are drawn as Normal."""
+_BLOCKS = (b"8BIM", b"8B64")
 _RESOLUTION, _IPTC, _ICC, _EXIF, _XMP = 0x03ED, 0x0404, 0x040F, 0x0422, 0x0424
 _MASK, _ALPHA = -2, -1
 
@@ -77,7 +80,12 @@ def load(data: bytes, options: Mapping[str, Any]) -> Picture:
     if width * height > limits.PIXELS_MAX:
         raise too_large()
     if version != 1 or mode not in _MODES or depth not in (8, 16) or not _MODES[mode][0] <= bands <= 56:
-        raise ValueError("psd: this colour mode or depth is not supported")
+        raise Problem(
+            415,
+            "source_unsupported",
+            f"a PSD of version {version}, colour mode {mode}, {depth} bits and {bands} channels is not read here",
+            expected="gray, indexed, RGB, CMYK or duotone of 8 or 16 bits",
+        )
     header = _Header(bands, width, height, depth, mode)
     sections, at = [], 26
     for _ in range(3):  # colour mode data, image resources, layers and masks
@@ -89,7 +97,7 @@ def load(data: bytes, options: Mapping[str, Any]) -> Picture:
     facts = _resources(data[sections[1][0] : sum(sections[1])], options)
     if options.get("layers") is not None:
         return _layered(data, sections[2], header, options["layers"], facts)
-    image = _flattened(data, at, header)
+    image = _flattened(data, at, header, has_transparency=_has_transparency(data, sections[2]))
     if mode == 2:
         image = _coloured(image, data[sections[0][0] : sum(sections[0])])
     return Picture(images=(image,), file_type="psd", **facts)
@@ -130,12 +138,31 @@ def _plane(raw: bytes, width: int, height: int, depth: int) -> Image:
     return Image.new_from_memory(raw, width, height, 1, "uchar")
 
 
-def _flattened(data: bytes, at: int, header: _Header) -> Image:
+def _has_transparency(data: bytes, section: tuple[int, int]) -> bool:
+    """Whether the first channel behind the colours is the flattened picture's transparency: a negative number of layers
+    says so. Otherwise it is a selection that somebody saved, or a spot colour."""
+    start, length = section
+    at, end = start, start + length
+    if length >= 6 and _unpack(">I", data, at)[0]:
+        return bool(_unpack(">h", data, at + 4)[0] < 0)
+    # With 16 bits a channel the layers stand in a block of their own, behind the (empty) layers and the global mask.
+    at += 4
+    while at + 4 <= end and data[at : at + 4] not in _BLOCKS:
+        at += 4 + _unpack(">I", data, at)[0]
+    while at + 12 <= end and data[at : at + 4] in _BLOCKS:
+        key, size = _unpack(">4sI", data, at + 4)
+        if key in (b"Lr16", b"Layr") and size >= 2:
+            return bool(_unpack(">h", data, at + 12)[0] < 0)
+        at += 12 + (size + 3) // 4 * 4
+    return False
+
+
+def _flattened(data: bytes, at: int, header: _Header, *, has_transparency: bool) -> Image:
     (compression,) = _unpack(">H", data, at)
     at += 2
     row = header.width * header.depth // 8
     plane = row * header.height
-    take = min(header.bands, header.colours + 1)
+    take = header.colours + (has_transparency and header.bands > header.colours)
     if compression == 0:
         raw = data[at : at + plane * take]
     elif compression == 1:
@@ -145,7 +172,16 @@ def _flattened(data: bytes, at: int, header: _Header) -> Image:
     if len(raw) != plane * take:
         raise ValueError("psd: it ends too early")
     planes = [_plane(raw[n * plane : (n + 1) * plane], header.width, header.height, header.depth) for n in range(take)]
-    return _joined(planes[: header.colours], planes[header.colours] if take > header.colours else None, header)
+    if take == header.colours:
+        return _joined(planes, None, header)
+    alpha = planes.pop()
+    return _joined([_unmatted(plane, alpha) for plane in planes] if header.mode != 2 else planes, alpha, header)
+
+
+def _unmatted(plane: Image, alpha: Image) -> Image:
+    """The colour before it was laid on white, which is how Photoshop stores a flattened picture that is not opaque."""
+    colour = 255 - (255 - plane) * 255 / alpha
+    return (alpha == 0).ifthenelse(plane, (colour + 0.5).floor().cast("uchar"))
 
 
 def _joined(colours: list[Image], alpha: Image | None, header: _Header) -> Image:
@@ -174,8 +210,6 @@ def _coloured(image: Image, table: bytes) -> Image:
 def _layered(
     data: bytes, section: tuple[int, int], header: _Header, wanted: tuple[str, ...], facts: dict[str, Any]
 ) -> Picture:
-    from cgn_sdk.dservice.problems import Problem
-
     layers = _layers(data, section, header)
     chosen = sorted(set(named(layers, wanted)))
     if not chosen:
@@ -295,7 +329,7 @@ def _extra(block: bytes) -> tuple[str, int, tuple[int, int, int, int, int] | Non
     name = block[at + 1 : at + 1 + length].decode("mac-roman")
     at += (length + 4) // 4 * 4
     group = 0
-    while at + 12 <= len(block) and block[at : at + 4] in (b"8BIM", b"8B64"):
+    while at + 12 <= len(block) and block[at : at + 4] in _BLOCKS:
         key, size = _unpack(">4sI", block, at + 4)
         body = block[at + 12 : at + 12 + size]
         at += 12 + size + size % 2

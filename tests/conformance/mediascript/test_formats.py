@@ -183,6 +183,84 @@ def test_psd_flattened(bench, compression):
     assert bench.picture("var m = new Media(); m.load(name @ 'x.psd'); m.save(type @ 'png');") == A
 
 
+def soft_psd(layers: int, *, deep: bool = False) -> bytes:
+    """One pixel of black at alpha 128 as Photoshop flattens it: laid on white. A negative count of layers says that the
+    fourth channel is transparency; with 16 bits the count stands in a block of its own."""
+    values = [127, 127, 127, 128]
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 4, 1, 1, 16 if deep else 8, 3) + b"\0\0\0\0" * 2
+    count = struct.pack(">h", layers)
+    if deep:
+        info = b"\0\0\0\0" * 2 + b"8BIMLr16" + struct.pack(">I", 2) + count + b"\0\0"
+        pixels = b"".join(bytes([value, value]) for value in values)
+    else:
+        info, pixels = struct.pack(">I", 2) + count, bytes(values)
+    return head + struct.pack(">I", len(info)) + info + b"\0\0" + pixels
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_flattened_psd_with_transparency_is_taken_off_the_white_it_was_laid_on(bench, deep):
+    bench.add("soft.psd", soft_psd(-1, deep=deep))
+    assert bench.picture("var m = new Media(); m.load(name @ 'soft.psd'); m.save(type @ 'png');") == [[(0, 0, 0, 128)]]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_saved_selection_in_a_psd_is_no_transparency(bench, deep):
+    bench.add("selection.psd", soft_psd(1, deep=deep))
+    found = bench.picture("var m = new Media(); m.load(name @ 'selection.psd'); m.save(type @ 'png');")
+    assert found == [[(127, 127, 127)]]
+
+
+def test_a_psd_of_a_kind_that_is_not_read_is_not_called_damaged(bench):
+    lab = bytearray(psd(A, 0))
+    lab[24:26] = struct.pack(">H", 9)
+    bench.add("lab.psd", bytes(lab))
+    problem = bench.problem("new Media().load(name @ 'lab.psd');")
+    assert (problem.status, problem.code) == (415, "source_unsupported")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_page_of_a_tiff_stands_upright(bench, orientation):
+    """All eight orientations, and pages that differ in theirs: the same as of a single picture."""
+    picture = pyvips.Image.new_from_memory(bytes(range(18)), 3, 2, 3, "uchar").copy(interpretation="srgb")
+
+    def tiff(number: int) -> bytes:
+        tagged = picture.copy()
+        tagged.set_type(pyvips.GValue.gint_type, "orientation", number)
+        return tagged.tiffsave_buffer()
+
+    bench.add("one.tif", tiff(orientation))
+    bench.add("two.tif", _two_pages(tiff(1), tiff(orientation)))
+    alone = bench.picture("var m = new Media(); m.load(name @ 'one.tif'); m.save(type @ 'png');")
+    page = "var m = new Media(); m.load(name @ 'two.tif', frames @ '%d'); m.save(type @ 'png');"
+    assert bench.picture(page % 2) == alone
+    assert bench.picture(page % 1) == [
+        [tuple(range(9 * y + 3 * x, 9 * y + 3 * x + 3)) for x in range(3)] for y in range(2)
+    ]
+
+
+def _two_pages(first: bytes, second: bytes) -> bytes:
+    """Two TIFFs of one page each as one of two: the second is put behind the first with all its offsets moved."""
+    moved, shift = bytearray(second), len(first) + len(first) % 2
+    (start,) = struct.unpack_from("<I", second, 4)
+    (count,) = struct.unpack_from("<H", second, start)
+    sizes = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}
+    for n in range(count):
+        at = start + 2 + 12 * n
+        tag, kind, number, value = struct.unpack_from("<HHII", second, at)
+        if sizes[kind] * number > 4:
+            for offset in range(number if tag in (273, 324) else 0):  # where the strips or tiles are
+                (place,) = struct.unpack_from("<I", second, value + 4 * offset)
+                struct.pack_into("<I", moved, value + 4 * offset, place + shift)
+            struct.pack_into("<I", moved, at + 8, value + shift)
+        elif tag in (273, 324):
+            struct.pack_into("<I", moved, at + 8, value + shift)
+    joined = bytearray(first + b"\0" * (len(first) % 2))
+    (before,) = struct.unpack_from("<I", first, 4)
+    (entries,) = struct.unpack_from("<H", first, before)
+    struct.pack_into("<I", joined, before + 2 + 12 * entries, start + shift)
+    return bytes(joined) + bytes(moved)
+
+
 def test_bmp_with_alpha(bench):
     body = bench.body(LOAD + "m.convert(rtype @ 'rgba'); m.save(type @ 'bmp');")
     picture = bitmaps.load(body)

@@ -268,3 +268,27 @@ def test_text_too_wide_to_be_drawn_is_an_error_and_not_an_empty_picture(mediagen
         "function main() { var m = new Media(); m.makeText(text @ 'W'.repeat(900), size @ 600); m.save(type @ 'png'); }"
     )
     assert as_written(mediagen, script).problem["title"] == "picture_too_large"
+
+
+def test_the_fields_of_a_pdf_form_are_drawn(mediagen, origin):
+    """As every reader prints them: a text field with its appearance, beside an annotation."""
+    appearance = b"q 0 0.5 0 rg 0 0 40 20 re f Q"
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [4 0 R] >> >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 100 60] /Annots [4 0 R] >>",
+        b"<< /Type /Annot /Subtype /Widget /FT /Tx /T (name) /F 4 /Rect [20 20 60 40] /AP << /N 5 0 R >> >>",
+        b"<< /Type /XObject /Subtype /Form /BBox [0 0 40 20] /Length %d >>\nstream\n%b\nendstream"
+        % (len(appearance), appearance),
+    ]
+    data, places = b"%PDF-1.7\n", []
+    for number, body in enumerate(objects, 1):
+        places.append(len(data))
+        data += b"%d 0 obj\n%b\nendobj\n" % (number, body)
+    table = b"0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places)
+    trailer = b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (len(objects) + 1, len(data))
+    origin.add("form.pdf", data + b"xref\n0 %d\n" % (len(objects) + 1) + table + trailer)
+    text = "Number(m.getPixel(x @ 40, y @ 30)).toString(16) + ' ' + Number(m.getPixel(x @ 5, y @ 5)).toString(16)"
+    script = "var m = new Media(); m.load(name @ 'form.pdf');"
+    answer = as_written(mediagen, f"{script} resp.setObject(new TextResponse({text}), RespType.Streamed);")
+    assert answer.body == b"8000 ffffff", answer.body
