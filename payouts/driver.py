@@ -4,20 +4,31 @@ The driver owns no decision about money. It is told steps (who calls what), and 
 final, failed (mined without effect) or lost (the nonce went to somebody else). A crash anywhere leaves the journal at a
 step from which the same call goes on.
 
-What it trusts: nothing an endpoint says once. A receipt counts when it stands on the chain as it is now,
-`confirmations` deep, and says what the step expects. An error or time-out on broadcast is unknown, and is looked up
-by hash.
+What it trusts: nothing an endpoint says once.
+- A receipt counts when it stands on the chain as it is now, `confirmations` deep, and says what the step expects.
+- An error or time-out on broadcast is unknown, and is looked up by hash.
+- A transaction is lost when its nonce is used, deep enough, and the endpoint knows none of its versions, look after
+  look, over `LOST_BLOCKS` blocks. An index that is late says so once or twice.
+- An end is no end for ever: `renew` looks at ended transactions again, and what a reorganisation took away goes out
+  again, the same bytes.
+- A nonce below ours that nobody uses (an endpoint once counted too high) is filled: by the bytes of ours that had it,
+  else by a transaction without effect. The payload is never signed under a second nonce for it, so there are never two
+  transactions for one intent.
 """
 
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from payouts import limits
 from payouts.chain import Chain, ChainError, Fees, Payload, Receipt, Signer, bumped
 from payouts.journal import Journal, Tx
 
 ENDED = ("final", "failed", "lost")
+UNDER_WAY = ("signed", "sent", "mined")
+FILLER = "fill"
+"""Step of a transaction whose only use is its nonce."""
 
 
 class DriverError(Exception):
@@ -30,7 +41,8 @@ class Step:
 
     name: str
     """Unique: `reserve:…`, `collect:<run>:<n>`, …"""
-    signer: Signer
+    signer: Signer | None
+    """None: what is signed already is brought to its end, and nothing is signed."""
     payload: Payload
     check: Callable[[Receipt], str]
     """Returns what the receipt lacks, or the empty string."""
@@ -45,6 +57,16 @@ class _Watch:
     since_s: float
     offered_s: float
     complaint: str = ""
+    missed: tuple[int, float] | None = None
+    """Newest block and time when its nonce was first seen used while the endpoint knew none of its versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """One transaction to be brought to its end: by the newest attempt at a step, or by its number in the journal."""
+
+    step: Step
+    find: Callable[[], Tx | None]
 
 
 @dataclass(slots=True)
@@ -69,17 +91,50 @@ class Driver:
         that it would do something. Raises DriverError after `settle_timeout_s`, and when the chain says things of a
         final transaction that cannot be.
         """
-        todo = {step.name: step for step in steps}
+        return self._drive(run_id, {step.name: _Errand(step, partial(self.journal.tx, step.name)) for step in steps})
+
+    def renew(self, run_id: int) -> bool:
+        """Looks at a run's transactions again, whatever came of them, and brings to an end what is not at one now.
+
+        Final or failed, and its block has gone: the same bytes go out again. Lost, and it is mined after all: noted.
+        Returns whether there was any such; then whoever concluded something from them has to look again.
+        """
+        changed = False
+        stands: dict[tuple[int | None, bytes | None], bool] = {}
+        for tx in self.journal.txs(run_id):
+            if tx.state in ("final", "failed"):
+                place = (tx.block_number, tx.block_hash)
+                if place not in stands:
+                    stands[place] = self._block_stands(tx)
+                if stands[place]:
+                    continue
+                self._orphan(tx)
+                changed = True
+            elif tx.state == "lost" and (receipt := self._receipt(tx)) is not None:
+                self._note_mined(tx, receipt)
+                changed = True
+        errands = {
+            f"{tx.step} #{tx.attempt}": _Errand(
+                Step(tx.step, None, Payload(tx.recipient, tx.data, tx.gas), _unasked, repeatable=False),
+                partial(self.journal.tx_number, tx.tx),
+            )
+            for tx in self.journal.txs(run_id)
+            if tx.state in UNDER_WAY and not tx.step.startswith(FILLER)
+        }
+        self._drive(run_id, errands)
+        return changed or bool(errands)
+
+    def _drive(self, run_id: int, todo: dict[str, _Errand]) -> dict[str, Tx]:
         done: dict[str, Tx] = {}
         deadline_s = self.clock() + self.settle_timeout_s
         wait_s = limits.POLL_INTERVAL_S
         trouble = ""
         while todo:
             moved = False
-            for name, step in list(todo.items())[: limits.IN_FLIGHT_MAX]:
+            for name, errand in list(todo.items())[: limits.IN_FLIGHT_MAX]:
                 try:
-                    before = self.journal.tx(name)
-                    tx = self._advance(run_id, step, before)
+                    before = errand.find()
+                    tx = self._advance(run_id, errand.step, before)
                 except ChainError as error:
                     trouble = str(error)
                     continue
@@ -88,11 +143,7 @@ class Driver:
                     done[name] = tx
                     del todo[name]
             if todo and self.clock() > deadline_s:
-                waiting = ", ".join(sorted(todo)[:4])
-                raise DriverError(
-                    f"not final after {self.settle_timeout_s:.0f} s: {waiting}"
-                    f"{f' (last trouble: {trouble})' if trouble else ''}; run again to go on with the same bytes"
-                )
+                raise DriverError(self._late(todo, trouble))
             if todo and not moved:
                 self.sleep(wait_s)
                 wait_s = min(2 * wait_s, limits.POLL_INTERVAL_MAX_S)
@@ -100,38 +151,62 @@ class Driver:
                 wait_s = limits.POLL_INTERVAL_S
         return done
 
+    def _late(self, todo: dict[str, _Errand], trouble: str) -> str:
+        complaints = [watch.complaint for watch in self._watches.values() if watch.complaint]
+        said = f" (last trouble: {trouble})" if trouble else ""
+        said += f" (the endpoint said of a broadcast: {complaints[-1]})" if complaints else ""
+        return (
+            f"not final after {self.settle_timeout_s:.0f} s: {', '.join(sorted(todo)[:4])}"
+            f"{said}; run again to go on with the same bytes"
+        )
+
     def _advance(self, run_id: int, step: Step, tx: Tx | None) -> Tx:
         """Takes one transaction one step further, if the chain allows it."""
         if tx is None or (tx.state in ("failed", "lost") and self._may_repeat(step, tx)):
-            return self.journal.plan_tx(
-                run_id,
-                step.name,
-                sender=step.signer.address,
-                recipient=step.payload.recipient,
-                data=step.payload.data,
-                gas=step.payload.gas,
-            )
+            return self._plan(run_id, step)
         if tx.state == "planned":
             return self._sign(step, tx)
         if tx.state == "signed":
             return self._broadcast(tx)
         if tx.state == "sent":
-            return self._look(step, tx)
+            return self._look(run_id, step, tx)
         if tx.state == "mined":
             return self._confirm(step, tx)
         return tx
 
+    def _plan(self, run_id: int, step: Step) -> Tx:
+        assert step.signer is not None
+        return self.journal.plan_tx(
+            run_id,
+            step.name,
+            sender=step.signer.address,
+            recipient=step.payload.recipient,
+            data=step.payload.data,
+            gas=step.payload.gas,
+        )
+
     def _may_repeat(self, step: Step, tx: Tx) -> bool:
-        if not step.repeatable or tx.attempt >= limits.ATTEMPTS_MAX:
+        if not step.repeatable or step.signer is None or tx.attempt >= limits.ATTEMPTS_MAX:
             return False
         return not self.chain.simulate(step.signer.address, step.payload.recipient, step.payload.data).reverted
 
-    def _sign(self, step: Step, tx: Tx) -> Tx:
+    def _sign(self, step: Step, tx: Tx, nonce: int | None = None) -> Tx:
+        """Signs under the next nonce, or under the one given (which fills a gap)."""
         fees = self.chain.fees()
         payload = Payload(tx.recipient, tx.data, tx.gas)
-        if step.signer.address != tx.sender:
-            raise DriverError(f"{tx.step} was planned for {tx.sender}; the key now is of {step.signer.address}")
-        return self.journal.sign(tx, self.chain.nonce(tx.sender), lambda nonce: step.signer.sign(payload, nonce, fees))
+        signer = step.signer
+        assert signer is not None
+        if signer.address != tx.sender:
+            raise DriverError(f"{tx.step} was planned for {tx.sender}; the key now is of {signer.address}")
+        if nonce is None:
+            nonce = max(self._count(tx.sender), self.journal.next_nonce(tx.sender))
+        return self.journal.sign(tx, nonce, signer.sign(payload, nonce, fees))
+
+    def _count(self, sender: str) -> int:
+        """How many transactions of the sender are mined. More than ours explain is asked for again, and the lower
+        answer counts: one too high would leave a gap that nobody fills, one too low costs a further attempt."""
+        count = self.chain.nonce(sender)
+        return min(count, self.chain.nonce(sender)) if count > self.journal.next_nonce(sender) else count
 
     def _broadcast(self, tx: Tx) -> Tx:
         self._offer(tx)
@@ -149,38 +224,89 @@ class Driver:
         watch = self._watches.setdefault(tx.tx, _Watch(now_s, now_s))
         watch.offered_s, watch.complaint = now_s, complaint
 
-    def _look(self, step: Step, tx: Tx) -> Tx:
-        """A transaction that went out: mined, overtaken by another on its nonce, dropped, or stuck?"""
+    def _look(self, run_id: int, step: Step, tx: Tx) -> Tx:
+        """A transaction that went out: mined, overtaken by another on its nonce, waiting behind a gap, dropped, or
+        stuck?"""
+        receipt = self._receipt(tx)
+        if receipt is not None:
+            return self._note_mined(tx, receipt)
+        now_s = self.clock()
+        watch = self._watches.setdefault(tx.tx, _Watch(now_s, 0.0))
+        if self._is_lost(tx, watch):
+            return self.journal.lost(
+                tx,
+                f"nonce {tx.nonce} of {tx.sender} is used, and for {limits.LOST_BLOCKS} blocks the chain has known no "
+                "transaction of ours under it",
+            )
+        if step.signer and now_s - watch.since_s > self.stuck_after_s and len(tx.versions) <= limits.REPLACEMENTS_MAX:
+            return self._replace(step.signer, tx, watch)
+        if now_s - watch.offered_s > limits.OFFER_AGAIN_S:
+            if not self.chain.is_known(tx.versions[-1].tx_hash):
+                self._offer(tx)  # dropped from the pool: the same bytes again
+            watch.offered_s = now_s
+            self._fill_gap(run_id, step, tx)
+        return tx
+
+    def _is_lost(self, tx: Tx, watch: _Watch) -> bool:
+        """Whether the nonce is used, deep enough, and no version of the transaction has been known to the endpoint at
+        any look since, over several blocks."""
+        assert tx.nonce is not None
+        head = self.chain.head().number
+        deep = head - self.confirmations + 1
+        if deep < 0 or self.chain.nonce(tx.sender, deep) <= tx.nonce or self._is_known(tx):
+            watch.missed = None
+            return False
+        now_s = self.clock()
+        first_block, first_s = watch.missed = watch.missed or (head, now_s)
+        return head - first_block >= limits.LOST_BLOCKS and now_s - first_s >= limits.LOST_AFTER_S
+
+    def _is_known(self, tx: Tx) -> bool:
+        return any(self.chain.is_known(version.tx_hash) for version in tx.versions)
+
+    def _fill_gap(self, run_id: int, step: Step, tx: Tx) -> None:
+        """Nonces below the transaction's that nobody uses hold it up for ever: fills them."""
+        assert tx.nonce is not None
+        count = self.chain.nonce(tx.sender)
+        ours = self.journal.txs_by_nonce(tx.sender, count, tx.nonce)
+        for below in ours.values():  # of another step, or thought final: whoever owns it, its bytes are needed now
+            if not self._is_known(below):
+                self._offer(below)
+        gap = tx.nonce - count - len(ours)
+        if gap > limits.GAP_MAX:
+            raise DriverError(
+                f"{tx.step} is signed under nonce {tx.nonce} of {tx.sender}, and the chain has {count} of its "
+                f"transactions: {gap} nonces between are unused. If another program uses this key, let it finish; "
+                "else ask another endpoint"
+            )
+        if step.signer is None:
+            return
+        for nonce in sorted(set(range(count, tx.nonce)) - ours.keys()):
+            self.tell(f"{tx.step}: nonce {nonce} below it is unused; filled by a transaction without effect")
+            payload = Payload(tx.sender, b"", limits.TRANSFER_GAS)
+            filler = Step(f"{FILLER}:{tx.sender}:{nonce}", step.signer, payload, _unasked, repeatable=False)
+            self._broadcast(self._sign(filler, self._plan(run_id, filler), nonce))
+
+    def _receipt(self, tx: Tx) -> Receipt | None:
+        """The receipt of the version that is mined on the chain as it stands now."""
         for version in reversed(tx.versions):
             receipt = self.chain.receipt(version.tx_hash)
             if receipt is not None and self._stands(receipt):
-                return self.journal.mined(
-                    tx,
-                    mined_hash=receipt.tx_hash,
-                    block_number=receipt.block_number,
-                    block_hash=receipt.block_hash,
-                    gas_used=receipt.gas_used,
-                )
-        assert tx.nonce is not None
-        deep = self.chain.head().number - self.confirmations + 1
-        if deep >= 0 and self.chain.nonce(tx.sender, deep) > tx.nonce and not self._seen(tx):
-            return self.journal.lost(tx, f"nonce {tx.nonce} was used by another transaction of {tx.sender}")
-        now_s = self.clock()
-        watch = self._watches.setdefault(tx.tx, _Watch(now_s, 0.0))
-        if now_s - watch.since_s > self.stuck_after_s and len(tx.versions) <= limits.REPLACEMENTS_MAX:
-            return self._replace(step, tx, watch)
-        if now_s - watch.offered_s > limits.OFFER_AGAIN_S and not self.chain.is_known(tx.versions[-1].tx_hash):
-            self._offer(tx)  # dropped from the pool: the same bytes again
-        return tx
+                return receipt
+        return None
 
-    def _seen(self, tx: Tx) -> bool:
-        """Whether any version has a receipt: asked once more after the nonce was found used, since blocks go on."""
-        return any(self.chain.receipt(version.tx_hash) is not None for version in tx.versions)
+    def _note_mined(self, tx: Tx, receipt: Receipt) -> Tx:
+        return self.journal.mined(
+            tx,
+            mined_hash=receipt.tx_hash,
+            block_number=receipt.block_number,
+            block_hash=receipt.block_hash,
+            gas_used=receipt.gas_used,
+        )
 
-    def _replace(self, step: Step, tx: Tx, watch: _Watch) -> Tx:
+    def _replace(self, signer: Signer, tx: Tx, watch: _Watch) -> Tx:
         assert tx.nonce is not None
         fees: Fees = bumped(tx.versions[-1], self.chain.fees())
-        version = step.signer.sign(Payload(tx.recipient, tx.data, tx.gas), tx.nonce, fees)
+        version = signer.sign(Payload(tx.recipient, tx.data, tx.gas), tx.nonce, fees)
         tx = self.journal.replace(tx, version)
         watch.since_s = self.clock()
         self.tell(f"{tx.step}: offered again with a higher fee ({fees.max_fee} wei per gas)")
@@ -194,9 +320,7 @@ class Driver:
         if block is None:
             return tx  # an endpoint that lags behind does not know the block yet: wait
         if block.block_hash != tx.block_hash:
-            self.tell(f"{tx.step}: block {tx.block_number} is gone (reorganisation); the same bytes go out again")
-            self._watches.pop(tx.tx, None)
-            return self.journal.orphaned(tx)
+            return self._orphan(tx)
         if self.chain.head().number - tx.block_number + 1 < self.confirmations:
             return tx
         receipt = self.chain.receipt(tx.mined_hash)
@@ -210,7 +334,22 @@ class Driver:
         self._watches.pop(tx.tx, None)
         return self.journal.final(tx)
 
+    def _block_stands(self, tx: Tx) -> bool:
+        assert tx.block_number is not None
+        block = self.chain.block(tx.block_number)
+        return block is not None and block.block_hash == tx.block_hash
+
+    def _orphan(self, tx: Tx) -> Tx:
+        self.tell(f"{tx.step}: block {tx.block_number} is gone (reorganisation); the same bytes go out again")
+        self._watches.pop(tx.tx, None)
+        return self.journal.orphaned(tx)
+
     def _stands(self, receipt: Receipt) -> bool:
         """Whether the receipt's block is on the chain as the endpoint shows it now."""
         block = self.chain.block(receipt.block_number)
         return block is not None and block.block_hash == receipt.block_hash
+
+
+def _unasked(receipt: Receipt) -> str:
+    """For what was checked when it was first final, or has no effect: whoever renews looks at the chain itself."""
+    return ""

@@ -6,10 +6,11 @@ it. The journal knows nothing about chains; it keeps bytes, nonces and states, a
 
 A transaction (tx) of ours:
 
-    planned -> signed -> sent -> mined -> final
-                 ^                 |  \\-> failed             mined without effect and final: a new attempt may follow
-                 \\---- orphaned <--/
-                         (sent, signed) -> lost              somebody else used the nonce: a new attempt may follow
+    planned -> signed -> sent -> mined -> final, failed     mined without effect: a new attempt may follow
+                 ^                 |       |
+                 \\---- orphaned <--+-------/                 the block has gone: the same bytes are valid again
+                         (sent, signed) -> lost -> mined     somebody else used the nonce: a new attempt may follow,
+                                                             unless it turns out mined after all
 
 `signed` stores the raw bytes and their hash; what is broadcast is only ever read from here, so a second broadcast
 is the same bytes. A replacement (higher fee) is one more version under the same nonce, stored before it is sent.
@@ -45,6 +46,9 @@ _ALLOWED: Final = frozenset(
         ("mined", "final"),
         ("mined", "failed"),
         ("mined", "orphaned"),
+        ("final", "orphaned"),
+        ("failed", "orphaned"),
+        ("lost", "mined"),
         ("orphaned", "signed"),
     }
 )
@@ -262,6 +266,15 @@ class Journal:
     def run(self, run_id: int) -> Run:
         return _run(self._db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
 
+    def not_buried(self, block_number: int) -> list[Run]:
+        """Returns the ended runs that have a transaction in a later block, first to last."""
+        rows = self._db.execute(
+            "SELECT * FROM runs WHERE state = 'closed' AND run_id IN"
+            " (SELECT run_id FROM txs WHERE block_number > ?) ORDER BY run_id",
+            (block_number,),
+        )
+        return [_run(row) for row in rows]
+
     def begin(
         self,
         scope: Scope,
@@ -430,17 +443,25 @@ class Journal:
         assert planned is not None
         return planned
 
-    def sign(self, tx: Tx, chain_nonce: int, signer: Callable[[int], SignedVersion]) -> Tx:
-        """Takes the next nonce of the sender, signs and stores, in one transaction.
+    def tx_number(self, number: int) -> Tx:
+        """Returns the transaction with this number in the journal."""
+        return self._tx(self._db.execute("SELECT * FROM txs WHERE tx = ?", (number,)).fetchone())
 
-        `chain_nonce` is how many transactions of the sender the chain has mined: a floor for keys used elsewhere.
-        """
+    def next_nonce(self, sender: str) -> int:
+        """Returns the first nonce above all that the journal knows of the sender."""
+        row = self._db.execute("SELECT coalesce(max(nonce) + 1, 0) FROM txs WHERE sender = ?", (sender,)).fetchone()
+        return int(row[0])
+
+    def txs_by_nonce(self, sender: str, first: int, end: int) -> dict[int, Tx]:
+        """Returns the sender's transactions with nonces from `first` up to and without `end`, by nonce."""
+        found = self._db.execute(
+            "SELECT * FROM txs WHERE sender = ? AND nonce >= ? AND nonce < ? ORDER BY nonce", (sender, first, end)
+        )
+        return {row["nonce"]: self._tx(row) for row in found}
+
+    def sign(self, tx: Tx, nonce: int, version: SignedVersion) -> Tx:
+        """Takes the nonce and stores what was signed under it, in one transaction. No nonce is taken twice."""
         with self._step("tx.signed"):
-            row = self._db.execute(
-                "SELECT coalesce(max(nonce) + 1, 0) AS free FROM txs WHERE sender = ?", (tx.sender,)
-            ).fetchone()
-            nonce = max(chain_nonce, int(row["free"]))
-            version = signer(nonce)
             self._transit(tx, "signed", nonce=nonce)
             self._add_version(tx.tx, 0, version)
         return self._again(tx)
@@ -472,7 +493,7 @@ class Journal:
         return self._move(tx, "failed", point="final", detail=detail)
 
     def lost(self, tx: Tx, detail: str) -> Tx:
-        """Notes that another transaction has used the nonce: these bytes can never be mined."""
+        """Notes that another transaction has used the nonce: on the chain as it is, these bytes cannot be mined."""
         return self._move(tx, "lost", point="final", detail=detail)
 
     def orphaned(self, tx: Tx) -> Tx:
@@ -505,7 +526,7 @@ class Journal:
         )
 
     def _again(self, tx: Tx) -> Tx:
-        return self._tx(self._db.execute("SELECT * FROM txs WHERE tx = ?", (tx.tx,)).fetchone())
+        return self.tx_number(tx.tx)
 
     def _tx(self, row: sqlite3.Row) -> Tx:
         versions = self._db.execute("SELECT * FROM versions WHERE tx = ? ORDER BY version", (row["tx"],))

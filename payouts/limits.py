@@ -34,6 +34,19 @@ fee. All versions are kept: exactly one can be mined."""
 OFFER_AGAIN_S = 5
 """Seconds after a broadcast before a transaction that the endpoint does not know is offered again, the same bytes."""
 
+LOST_BLOCKS = 12
+"""Blocks over which a nonce must be used, and the endpoint know no version of our transaction, before it is lost: an
+endpoint of several machines, of which one is late, shows all of it within a few."""
+
+LOST_AFTER_S = 60
+"""Seconds, likewise, for chains that are quick."""
+
+GAP_MAX = 16
+"""Nonces that are filled: one answer that was too high by more is no miscount."""
+
+TRANSFER_GAS = 21_000
+"""Gas of a transaction that moves nothing and calls nobody."""
+
 IN_FLIGHT_MAX = 64
 """Transactions under way at once: pools drop long queues of one sender, and a gap holds up all behind it."""
 
@@ -42,6 +55,13 @@ FEE_BUMP_PERCENT = 13
 
 REPLACEMENTS_MAX = 8
 """Replacements of one transaction: 13 per cent eight times is 2.7 times the first fee."""
+
+BURIED_BLOCKS = 128
+"""Blocks above a transaction after which it is not looked at again: twice what Ethereum takes to finalise."""
+
+REORG_ROUNDS_MAX = 8
+"""Times that a run moves its money anew because blocks of its own had gone meanwhile. A chain that does so more often
+is not one to pay on now."""
 
 ATTEMPTS_MAX = 3
 """New transactions (new nonce) for the same step after an earlier one was mined without effect. The contract settles a

@@ -24,7 +24,7 @@ from payouts import facts as ledger_facts
 from payouts import limits
 from payouts.bindings.abi import Call
 from payouts.bindings.utility_token import Settled
-from payouts.chain import Payload, Receipt, Signer
+from payouts.chain import ChainError, Payload, Receipt, Signer
 from payouts.core.rollup import (
     PAYING_ROLES,
     ROLE_NUMBERS,
@@ -39,7 +39,7 @@ from payouts.core.rollup import (
 from payouts.driver import Driver, DriverError, Step
 from payouts.facts import Facts
 from payouts.journal import Journal, Run, Tx
-from payouts.token import Refused, Token, chunks, expected
+from payouts.token import Refused, Token, chunks, expected, settled_in
 from payouts.top_up import Shortage, TopUp
 
 PAYER_PROBLEMS = frozenset({"ERC20InsufficientBalance", "ERC20InsufficientAllowance"})
@@ -87,6 +87,7 @@ class Settlement:
         """
         run = self.journal.unfinished()
         if run is None:
+            await self._look_again()
             run = self.begin(period, last_ingest)
         else:
             self.tell(f"going on with the unfinished run over rows {run.first_ingest} to {run.last_ingest}")
@@ -104,13 +105,23 @@ class Settlement:
         decided = self.journal.plan(run.run_id)
         if run.state == "planned":
             await self._store_batches(run, decided)
-            await asyncio.to_thread(self._move_money, run, facts, decided)
+        tx_ids = await asyncio.to_thread(self._move_all_money, run, facts, decided)
+        if run.state == "planned":
             self.journal.settled(run.run_id)
-        tx_ids = await asyncio.to_thread(self._tx_ids, run, decided)
         await self._mark(decided, tx_ids)
         report = await asyncio.to_thread(self._report, run, decided, tx_ids)
         self.journal.close_run(run.run_id, remaining(facts.facts, decided), report)
         return report
+
+    async def _look_again(self) -> None:
+        """Looks at the newest runs' transactions again: blocks may have gone after a run had ended."""
+        head = await asyncio.to_thread(self.token.chain.head)
+        for run in self.journal.not_buried(head.number - limits.BURIED_BLOCKS):
+            if await asyncio.to_thread(self.driver.renew, run.run_id):
+                self.tell(f"the run over rows {run.first_ingest} to {run.last_ingest} was looked at again")
+                decided = self.journal.plan(run.run_id)
+                tx_ids = await asyncio.to_thread(self._move_all_money, run, None, decided)
+                await self._mark(decided, tx_ids)
 
     # --- beginning and deciding ------------------------------------------------------------------------------------
 
@@ -156,11 +167,9 @@ class Settlement:
     def _reserve(self, run: Run, facts: Facts) -> dict[Party, str]:
         """Reserves what every payer owes; tops up where it fails. Returns who could not be served, and why."""
         started_s = self.timings.clock()
-        waiting = {item.party: item for item in reservations(facts.facts, facts.accounts, self.blocked())}
-        flagged = {
-            party: "no account that can be collected from" for party, item in waiting.items() if not item.account
-        }
-        waiting = {party: item for party, item in waiting.items() if party not in flagged}
+        owed = {item.party: item for item in reservations(facts.facts, facts.accounts, self.blocked())}
+        flagged = {party: "no account that can be collected from" for party, item in owed.items() if not item.account}
+        waiting = {party: item for party, item in owed.items() if party not in flagged}
         for attempt in range(limits.TOP_UPS_MAX + 1):
             waiting = self._reserve_all(run, waiting)
             if not waiting or attempt == limits.TOP_UPS_MAX:
@@ -171,6 +180,12 @@ class Settlement:
                     flagged[party] = problem
             waiting = {party: item for party, item in waiting.items() if party not in flagged}
         flagged |= {party: f"could not reserve after {limits.TOP_UPS_MAX} top-ups" for party in waiting}
+        # what was thought lost may have been mined late: nobody is flagged whose funds are set aside
+        flagged = {
+            party: problem
+            for party, problem in flagged.items()
+            if not owed[party].account or not self._reservation_id(run, owed[party])[1]
+        }
         for party, problem in sorted(flagged.items()):
             self.tell(f"FLAGGED {party.role} {party.id}: {problem}; its rows stay pending")
         self.timings.since("reserve", started_s)
@@ -194,7 +209,7 @@ class Settlement:
                 prepared.append(step)
         for name, tx in self.driver.carry_out(run.run_id, prepared).items():
             party = steps[name]
-            if tx.state == "final":
+            if tx.state == "final" or self._reservation_id(run, wanted[party])[1]:
                 self.tell(f"reserved {wanted[party].amount} nano-CPU of {party.role} {party.id}")
             else:
                 failed[party] = wanted[party]
@@ -257,8 +272,28 @@ class Settlement:
 
     # --- collecting and paying -------------------------------------------------------------------------------------
 
-    def _move_money(self, run: Run, facts: Facts, decided: Plan) -> None:
-        self._release_unused(run, facts, decided)
+    def _move_all_money(self, run: Run, facts: Facts | None, decided: Plan) -> dict[bytes, str]:
+        """Moves what is not moved yet, and returns the transaction of each batch.
+
+        Does so again as long as blocks of this run's transactions have gone meanwhile: then a reservation that was
+        final is missing to the collection, or a collection to the payouts. `facts`: of a run that has not ended.
+        """
+        for _ in range(limits.REORG_ROUNDS_MAX):
+            self.driver.renew(run.run_id)
+            try:
+                self._move_money(run, facts, decided)
+                return self._tx_ids(run, decided)
+            except (SettlementError, DriverError, ChainError):
+                if not self.driver.renew(run.run_id):
+                    raise
+        raise SettlementError(
+            f"blocks with this run's transactions have gone {limits.REORG_ROUNDS_MAX} times; run again when the chain "
+            "is quiet: the same bytes go out again"
+        )
+
+    def _move_money(self, run: Run, facts: Facts | None, decided: Plan) -> None:
+        if facts is not None:
+            self._release_unused(run, facts, decided)
         started_s = self.timings.clock()
         self._settle_chunks(run, "collect", decided.collections, self.collections_per_transaction)
         self.timings.since("collect", started_s)
@@ -269,26 +304,29 @@ class Settlement:
     def _settle_chunks(self, run: Run, kind: str, batches: Iterable[Batch], size: int) -> None:
         """Settles batches one transaction after the other: within a settlement the contract takes only ascending
         entities, so a transaction that fails behind one that does not could never be made up for."""
-        for number, chunk in enumerate(chunks(batches, size)):
+        for number, whole in enumerate(chunks(batches, size)):
+            chunk = whole
             started_s = self.timings.clock()
             name = f"{kind}:{run.settlement_id.hex()}:{number}"
-            wanted = [expected(run.settlement_id, batch) for batch in chunk]
             known = self.journal.tx(name)
             if known is not None and known.state not in ("failed", "lost"):
                 payload = Payload(known.recipient, known.data, known.gas)
-            elif self._is_settled(run, wanted):
-                continue  # by a transaction that a lost journal knew of
-            else:
+            else:  # what is settled is so by a transaction that a lost journal knew of
+                chunk = self._unsettled(run, whole)
+                if not chunk:
+                    continue
                 payload = self._payload(run, kind, chunk)
             step = Step(
                 name=name,
                 signer=self.collector if kind == "collect" else self.payer,
                 payload=payload,
-                check=partial(self._lacks, wanted),
+                check=partial(self._lacks, [expected(run.settlement_id, batch) for batch in whole]),
             )
             tx = self.driver.carry_out(run.run_id, [step])[name]
-            if tx.state != "final":
-                raise SettlementError(f"{name} is {tx.state} ({tx.detail}); nothing moved; run again to try again")
+            if tx.state != "final" and self._unsettled(run, chunk):
+                raise SettlementError(
+                    f"{name} is {tx.state}: {tx.detail}. The chain shows no settlement by it; run again to try again"
+                )
             for batch in chunk:
                 self.timings.since(f"{batch.party.role}:{batch.party.id}", started_s)
                 verb = "collected" if kind == "collect" else "paid"
@@ -298,7 +336,11 @@ class Settlement:
                 )
 
     def _lacks(self, wanted: list[Settled], receipt: Receipt) -> str:
-        return self.token.lacks_settlements(receipt.logs, wanted)
+        """What is wrong with a receipt of a chunk: of some of it, when the others had been settled before."""
+        found = settled_in(self.token.address, receipt.logs)
+        if found and found == [item for item in wanted if item in found]:
+            return ""
+        return "its events are not the settlements that were asked"
 
     def _payload(self, run: Run, kind: str, chunk: list[Batch]) -> Payload:
         if kind == "pay":
@@ -310,7 +352,10 @@ class Settlement:
             if not is_held:  # expired while the run lay still
                 self.tell(f"reserving again for {batch.party.role} {batch.party.id}: the reservation has expired")
                 if self._reserve_all(run, {batch.party: item}):
-                    raise SettlementError(f"{batch.party.id} cannot reserve again what the fixed plan collects from it")
+                    raise SettlementError(
+                        f"{batch.party.role} {batch.party.id} cannot set aside again the {item.amount} nano-CPU "
+                        f"that the fixed plan collects; {batch.account} must hold and approve them, then run again"
+                    )
                 reservation_id, is_held = self._reservation_id(run, item)
             ids.append(reservation_id)
         return self._checked_payload(self.collector, self.token.collect(run.settlement_id, chunk, ids))
@@ -321,25 +366,31 @@ class Settlement:
         except Refused as refused:
             raise SettlementError(str(refused)) from refused
 
-    def _is_settled(self, run: Run, wanted: list[Settled]) -> bool:
-        """Whether the chain already holds these settlements. Some of them, or others in their place, is an error."""
-        keys = {(item.entity, item.role) for item in wanted}
+    def _unsettled(self, run: Run, chunk: list[Batch]) -> list[Batch]:
+        """Returns those that the chain does not hold yet. Others in their place are an error."""
         head = self.token.chain.head().number
-        found = [
-            item.settled
-            for item in self.token.settled(run.opening_block, head, run.settlement_id)
-            if (item.settled.entity, item.settled.role) in keys
-        ]
-        if found and found != wanted:
-            raise SettlementError("the chain holds other settlements under this run's id than the plan")
-        return bool(found)
+        logs = self.token.settled(run.opening_block, head, run.settlement_id)
+        found = {(item.settled.entity, item.settled.role): item.settled for item in logs}
+        left = []
+        for batch in chunk:
+            wanted = expected(run.settlement_id, batch)
+            settled = found.get((wanted.entity, wanted.role))
+            if settled is None:
+                left.append(batch)
+            elif settled != wanted:
+                raise SettlementError(
+                    f"the chain holds another settlement of {batch.party.role} {batch.party.id} under this run's id "
+                    "than the plan; nothing more is moved. cgn verify says which rows it stands for"
+                )
+        return left
 
     def _release_unused(self, run: Run, facts: Facts, decided: Plan) -> None:
-        """Gives back what was reserved of payers that the plan does not collect from."""
+        """Gives back what was reserved of payers that the plan does not collect from, also of those that were flagged:
+        their reservation may have been mined late."""
         collected = {batch.party for batch in decided.collections}
         steps = []
         for item in reservations(facts.facts, facts.accounts, self.blocked()):
-            if item.party in collected or not item.account or item.party in (run.unresolved or ()):
+            if item.party in collected or not item.account:
                 continue
             reservation_id, is_held = self._reservation_id(run, item)
             if is_held:

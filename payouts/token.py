@@ -170,10 +170,6 @@ class Token:
             found.append(SettledLog(event, log.block_number, log.tx_hash))
         return found
 
-    def lacks_settlements(self, logs: Iterable[Log], wanted: list[Settled]) -> str:
-        """Returns what is wrong with a receipt that should settle exactly these, in this order."""
-        return "" if settled_in(self.address, logs) == wanted else "its events are not the settlements that were asked"
-
     def lacks_reservation(self, logs: Iterable[Log], reservation_id: bytes, wanted: Reservation) -> str:
         """Returns what is wrong with a receipt that should reserve exactly this."""
         for log in logs:

@@ -4,21 +4,19 @@ On a real chain; time is the test's own, so that waiting costs nothing. The endp
 over the real adapter: what it hides or delays has really happened.
 """
 
-import asyncio
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import payout_world as kit
 import pytest
+from payout_faults import Layer, Once, Time, settle, transactions
 
-from payouts import app
-from payouts.chain import Block, ChainError, Receipt, Web3Chain
+from payouts.chain import Block, ChainError, Receipt
 from payouts.deploy import Sender
 from payouts.driver import DriverError
-from payouts.journal import Journal, Tx
 from payouts.settlement import SettlementError
 
 pytestmark = pytest.mark.engine("anvil")
@@ -36,59 +34,11 @@ def world(tmp_path: Path) -> Iterator[Any]:
         yield world
 
 
-class Time:
-    """A clock that only sleeping moves; each sleep lets `tick` act on the chain."""
-
-    def __init__(self, tick: Callable[[], object] = lambda: None, seconds_per_sleep: float = 10) -> None:
-        self.now_s = 0.0
-        self.tick = tick
-        self.seconds_per_sleep = seconds_per_sleep
-
-    def clock(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += max(seconds, self.seconds_per_sleep)
-        self.tick()
-
-
-def settle(
-    world: Any,
-    time: Time,
-    *,
-    at: Callable[[str], None] = lambda point: None,
-    chain_at: Callable[[str], Any] = Web3Chain,
-    **changes: Any,
-) -> dict[str, Any]:
-    given = {"settle_timeout_s": 2_000} | changes
-    outside = app.Outside(chain_at, time.clock, time.sleep)
-    return asyncio.run(app.settle(world.settings(**given), at=at, outside=outside))
-
-
-def transactions(world: Any) -> list[Tx]:
-    account = world.rpc.ask(world.manifest.token.payouts_account())
-    with Journal(world.journal, chain_id=31337, token=world.manifest.token.address, account=account) as journal:
-        return journal.txs(1)
-
-
 def check_settled_once(world: Any) -> None:
     assert world.balance("enterprise 0") == 10**12 - 3 * FEE
     assert world.balance("contributor 0") == 3 * FEE * 70 // 100
     assert world.balance("operator 0") == 3 * FEE * 10 // 100
     assert world.kept() == 0
-
-
-class Once:
-    """Acts the first time that the point comes up after `skip` others of its name."""
-
-    def __init__(self, point: str, act: Callable[[], object], skip: int = 0) -> None:
-        self.point, self.act, self.left = point, act, skip
-
-    def __call__(self, name: str) -> None:
-        if name == self.point:
-            if self.left == 0:
-                self.act()
-            self.left -= 1
 
 
 @pytest.mark.parametrize("skip", [0, 1, 2], ids=["reserve", "collect", "pay"])
@@ -180,17 +130,6 @@ def test_somebody_else_uses_the_nonce(world: Any, skip: int) -> None:
     name = ["reserve", "collect"][skip]
     assert (name, 1, "lost") in states
     assert (name, 2, "final") in states
-
-
-class Layer:
-    """The real adapter, seen through an endpoint that misbehaves."""
-
-    def __init__(self, url: str) -> None:
-        self.real = Web3Chain(url)
-        self.calls = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.real, name)
 
 
 class TimesOutAfterSending(Layer):
