@@ -5,6 +5,7 @@ import argparse
 import asyncio
 import ctypes
 import gc
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from cgn_sdk.protocol import ids
 
 from cgn_chassis import logs, process, settings
-from cgn_chassis.keys import load_or_create
+from cgn_chassis.keys import load_or_create, public_bytes
 from cgn_chassis.process import Life
 from cgn_chassis.supervisor import Supervisor
 from cgn_chassis.tls import server_context
 from cgn_node import limits
 from cgn_node.config import Settings
+from cgn_node.policy import load_copy
 
 if TYPE_CHECKING:
     from cgn_node.core.commands import ReportError
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from cgn_node.status_endpoint import Facts
 
 VERSION = "0.1.0"
+COPY_NAME, KEY_NAME, HEAD_NAME = "policy.json", "node.pem", "head.json"
+"""In the state folder: what Central last said, the key that signs rows and heads, the last head that was signed."""
 STOP_S = 10
 """After the drain, for the shipper's last rows and for sockets to close."""
 
@@ -40,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = commands.add_parser("run", help="run the node in the foreground")
     run.add_argument("--config", type=Path, help="TOML file; the environment (CGN_NODE_…) wins over it")
     run.add_argument("--check", action="store_true", help="check the settings, say what is wrong, and stop")
+    key = commands.add_parser("key", help="print this node's public key, as a trust file holds it")
+    key.add_argument("--config", type=Path, help="TOML file; the environment (CGN_NODE_…) wins over it")
     commands.add_parser("settings", help="print a settings file with every setting explained")
     given = parser.parse_args(arguments)
     if given.command == "settings":
@@ -50,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except settings.SettingsError as error:
         print("\n".join(error.mistakes), file=sys.stderr)
         return process.EXIT_USAGE
+    if given.command == "key":
+        return _print_key(chosen)
     if given.check:
         return _check(chosen)
     keep_freed_memory()
@@ -67,6 +75,18 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim, limits.MALLOC_TRIM_BYTES)
         libc.mallopt(top_pad, limits.MALLOC_TOP_PAD_BYTES)
         libc.mallopt(mmap, limits.MALLOC_MMAP_BYTES)
+
+
+def _print_key(chosen: Settings) -> int:
+    """The member `nodes` of a trust file: what a validator needs to believe this node's receipts, rows and heads."""
+    welcome = load_copy(chosen.state / COPY_NAME)
+    if welcome is None:
+        problem = "Central has not told this node its public id yet: run the node until it is linked, then ask again"
+        print(f"cgn node key: {problem}", file=sys.stderr)
+        return process.EXIT_USAGE
+    public_key = public_bytes(load_or_create(chosen.state / KEY_NAME))
+    print(json.dumps({"nodes": {welcome.node_public_id: public_key.hex()}}))
+    return process.EXIT_OK
 
 
 def _check(chosen: Settings) -> int:
@@ -176,6 +196,7 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
     from cgn_node.status_endpoint import Facts, Latencies
     from cgn_node.work_endpoint import WorkEndpoint
     from ledger import open_store
+    from ledger.heads import HeadKeeper
     from ledger.spool import Shipper, Spool, keep_refused
 
     state = chosen.state
@@ -183,7 +204,6 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
     store = await open_store(chosen.ledger, apart=True)
     spool = await Spool.open(state / "spool")
     shipping = Shipping(lambda: spool.backlog, lambda: shipper.shipped)
-    shipper = Shipper(spool, store, keccak_256, on_refused=keep_refused(state / "refused"), observe=shipping.observe)
     supervisor = Supervisor(give_up)
 
     driver = Driver(broker.Broker(broker.Settings(acknowledge_ms=chosen.miner.acknowledge_ms)), report=_report)
@@ -203,7 +223,7 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
 
     central = CentralEndpoint(
         link.NodeHello(chosen.node_id, chosen.api_key.reveal(), VERSION, chosen.geolocation),
-        copy_path=state / "policy.json",
+        copy_path=state / COPY_NAME,
         fingerprints=chosen.central.fingerprints,
         on_policy=on_policy,
         on_revoke=on_revoke,
@@ -218,7 +238,14 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
         failed_keys=failed_keys,
         sandbox=chosen.sandbox,
     )
-    signer = Signer(load_or_create(state / "node.pem").private_bytes_raw())
+    signer = Signer(load_or_create(state / KEY_NAME).private_bytes_raw())
+
+    def node_id() -> str:
+        return "" if central.welcome is None else central.welcome.node_public_id
+
+    heads = HeadKeeper(store, signer, node_id=node_id, kept=state / HEAD_NAME)
+    on_refused = keep_refused(state / "refused")
+    shipper = Shipper(spool, store, keccak_256, on_refused=on_refused, observe=shipping.observe, heads=heads)
     recorder = Recorder(driver=driver, identity=central, spool=spool, store=store, signer=signer)
     work = WorkEndpoint(
         driver=driver,
@@ -242,6 +269,8 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
         work_listener=work_listener,
         sessions=sessions,
         recorder=recorder,
+        heads=heads,
+        public_key=signer.public_key,
         latencies=latencies,
         policy=policy,
         shipping=shipping,

@@ -80,8 +80,9 @@ class Recorder:
         return self._spool.room_bytes < reserve or time.monotonic() < self._full_until_s
 
     def record(self, request: WorkRequest) -> None:
-        """Makes the request's row durable; the outcome comes as an event."""
+        """Signs the request's row and makes it durable; the outcome comes as an event."""
         row = row_of(request, self._identity, self._random.take(SALT_BYTES))
+        row = row.signed(self._signer.sign(ROW, row.row_hash))
         is_alone = len(self._driver.requests) == 1
         self._spool.put(row.to_bytes(), row, lambda error: self._recorded(request, row, error), alone=is_alone)
 
@@ -100,7 +101,9 @@ class Recorder:
 
     def _keep(self, row: Row) -> None:
         """As bytes: thousands of rows' objects would be walked by the garbage collector again and again."""
-        self._recent[row.row_id] = StoredRow(0, row.row_id, row.row_hash, row.public_json, row.private_json)
+        self._recent[row.row_id] = StoredRow(
+            0, row.row_id, row.row_hash, row.public_json, row.private_json, row.node_signature
+        )
         self._ids[row.row_id] = None
         if len(self._ids) > limits.ROW_IDS_KEPT:
             self._ids.popitem(last=False)
@@ -121,8 +124,8 @@ class Recorder:
         return {name: row.public[name] for name in names}
 
     async def receipt(self, request_id: str, enterprise_id: str) -> tuple[bool, bytes] | None:
-        """(whether it is anchored, the receipt) of a recorded request of this enterprise; signed now, with its place in
-        the batch once there is one."""
+        """(whether it is anchored, the receipt) of a recorded request of this enterprise, with its place in its batch
+        once there is one. The signature is the row's own; a row from before rows were signed is signed now."""
         row = await self._find(request_id)
         if row is None or row.public["enterprise_id"] != enterprise_id:
             return None
@@ -130,7 +133,7 @@ class Recorder:
             public=row.public,
             metrics=row.parts["metrics"],
             metrics_salt=part_salt(row.salt, "metrics", keccak_256),
-            node_signature=self._signer.sign(ROW, row.row_hash),
+            node_signature=row.node_signature or self._signer.sign(ROW, row.row_hash),
             inclusion=await self._inclusion(row),
         )
         return receipt.inclusion is not None, receipt.encode()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from cgn_chassis import logs
 from cgn_node import limits
+from ledger.heads import LedgerDiffers
 
 _log = logs.get("ledger")
 
@@ -36,6 +37,8 @@ class Shipping:
                 _log.info("ledger.store_back", backlog=self.backlog)
             self.rows += rows
             self.last_error = ""
+        elif isinstance(error, LedgerDiffers):  # rows go on; heads do not, until somebody has looked
+            _log.error("ledger.differs", error=str(error))
         else:
             self.failures += 1
             self.last_error = f"{type(error).__name__}: {error}"[:300]

@@ -1,6 +1,7 @@
 """N-3: what anybody may know of this node as JSON, and what its operator may know as Prometheus text on a private
 listener (O-6)."""
 
+import json
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from cgn_node.recorder import Recorder
 from cgn_node.sessions import Sessions
 from cgn_node.shipping import Shipping
 from cgn_node.work_endpoint import WorkEndpoint, edge_problem
+from ledger.heads import HeadKeeper
 
 _JSON = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Access-Control-Allow-Origin", "*")]
 _TEXT = [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")]
@@ -56,6 +58,8 @@ class Facts:
         work_listener: HttpListener,
         sessions: Sessions,
         recorder: Recorder,
+        heads: HeadKeeper,
+        public_key: bytes,
         latencies: Latencies,
         policy: Callable[[], PolicyView | None],
         shipping: Shipping,
@@ -71,6 +75,8 @@ class Facts:
         self.work_listener = work_listener
         self.sessions = sessions
         self.recorder = recorder
+        self.heads = heads
+        self.public_key = public_key
         self.latencies = latencies
         self.policy = policy
         self.shipping = shipping
@@ -101,6 +107,8 @@ class Facts:
             line["latency_us"] = self.latencies.percentiles_us(dservice, tier)
         return {
             "node_id": welcome.node_public_id if welcome else None,
+            "public_key": self.public_key.hex(),
+            "ledger_head": json.loads(self.heads.newest.encode()) if self.heads.newest else None,
             "version": self.version,
             "geolocation": self.geolocation,
             "state": self.load_state(),
@@ -165,6 +173,9 @@ class Facts:
         lines.add("cgn_node_ship_failures_total", "counter", self.shipping.failures)
         if self.shipping.last_error:
             lines.add("cgn_node_ship_error", "gauge", 1, {"error": logs.clean("", self.shipping.last_error)})
+        newest = self.heads.newest
+        lines.add("cgn_node_ledger_head_rows", "gauge", newest.last_ingest if newest else 0)
+        lines.add("cgn_node_ledger_differs", "gauge", int(bool(self.heads.problem)))
         for kept in self.supervisor.statistics():
             lines.add("cgn_node_task_running", "gauge", int(kept.is_running), {"task": kept.name})
             lines.add("cgn_node_task_ends_total", "counter", kept.ends, {"task": kept.name})

@@ -60,6 +60,13 @@ SHIP_PAUSE_MS: Final = 100
 SHIP_RETRY_MS: Final = (50, 15_000)
 """First and longest wait between attempts while the store is away."""
 
+HEAD_PAUSE_S: Final = 10.0
+"""Between two signed heads: how long an end of the ledger that was cut off may go unseen; 3 million heads a year at
+most, some 300 bytes each."""
+
+HEAD_PAGE_ROWS: Final = 500
+"""Row hashes taken into the commitment in one turn of the event loop: under a millisecond."""
+
 ELASTICSEARCH_TIMEOUT_S: Final = 30.0
 """A request without answer for this long is unknown: it is looked up before anything is decided."""
 

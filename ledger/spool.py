@@ -37,6 +37,7 @@ from cgn_sdk.protocol.row import Keccak, Row, decode_row
 from ledger import limits
 from ledger.core import spool_format
 from ledger.core.spool_format import SpoolDamaged
+from ledger.heads import HeadKeeper, LedgerDiffers
 from ledger.port import Conflict, Store, StoreError
 from ledger.segment_file import NO_ROOM, Fatal, SegmentFile
 
@@ -465,7 +466,7 @@ class Shipper:
     A store that is away is tried again with growing waits, for ever: nothing is dropped. `observe` hears of each
     attempt: (rows shipped, error or None). A row the store refuses for what it says (another row under its id) can
     never be shipped: it goes to `on_refused` with the reason, which must keep it (see `keep_refused`), and the rest
-    goes on.
+    goes on. `heads` hears of what is in the store and signs for it when that is due.
     """
 
     def __init__(
@@ -476,6 +477,7 @@ class Shipper:
         *,
         on_refused: Callable[[Record, Exception], None],
         observe: Callable[[int, Exception | None], None] = lambda shipped, error: None,
+        heads: HeadKeeper | None = None,
         rows: int = limits.SHIP_ROWS,
         pause_ms: int = limits.SHIP_PAUSE_MS,
     ) -> None:
@@ -486,16 +488,38 @@ class Shipper:
         self._on_refused = on_refused
         self._observe = observe
         self._rows = rows
+        self._heads = heads
         self.shipped = spool.first
         """Sequence number of the last row that is in the store."""
 
     async def run(self) -> None:
         """Ships for ever; cancel it to stop. Rows on the way at that moment stay in the spool."""
         while True:
-            await self._spool.wait_beyond(self.shipped)
+            await self._wait_for_rows()
             await asyncio.sleep(self._pause_s)
             while await self.ship_once() == self._rows:
-                pass
+                await self._sign_if_due()
+            await self._sign_if_due()
+
+    async def _wait_for_rows(self) -> None:
+        """Meanwhile the head over the last rows becomes due."""
+        while True:
+            due_s = None if self._heads is None else self._heads.due_in_s()
+            try:
+                async with asyncio.timeout(due_s):
+                    return await self._spool.wait_beyond(self.shipped)
+            except TimeoutError:
+                await self._sign_if_due()
+
+    async def _sign_if_due(self) -> None:
+        if self._heads is not None and self._heads.due_in_s() == 0:
+            await self._sign(self._heads)
+
+    async def _sign(self, heads: HeadKeeper) -> None:
+        try:
+            await heads.advance()
+        except (StoreError, LedgerDiffers, OSError) as error:  # rows go on; a head that is due is tried again
+            self._observe(0, error)
 
     async def ship_once(self) -> int:
         """Ships what one step takes; returns how many rows. Returns only when they are in the store."""
@@ -511,6 +535,8 @@ class Shipper:
         """Returns when everything in the spool is in the store (at a clean stop)."""
         while await self.ship_once():
             pass
+        if self._heads is not None and self._heads.due_in_s() is not None:
+            await self._sign(self._heads)
 
     async def _deliver(self, records: Sequence[Record]) -> None:
         rows = []
@@ -535,6 +561,8 @@ class Shipper:
                 wait_ms = min(2 * wait_ms, longest_ms)
             else:
                 self._observe(len(rows), None)
+                if self._heads is not None:
+                    self._heads.shipped(row for _, row in rows)
                 return
 
     async def _deliver_halves(self, records: Sequence[Record]) -> None:

@@ -234,3 +234,15 @@ async def test_a_killed_node_loses_no_row_of_an_answered_request(tmp_path: Path)
             await asyncio.sleep(0.05)
             found = await world.call("GET", f"/requests/{reply.headers['cgn-request-id']}")
         assert json.loads(found.body)["state"] == "done"
+
+
+async def test_the_nodes_key_is_printed_as_a_trust_file_holds_it(tmp_path: Path) -> None:
+    """N-25, L-12: a validator gets public key and public id from the operator, or from the public page; both say one."""
+    async with node_process(tmp_path) as (world, _):
+        page = json.loads((await world.call("GET", "/", endpoint="status", key="")).body)
+        code, text = await run("key", "--config", str(tmp_path / "node.toml"))
+    assert (code, json.loads(text)) == (0, {"nodes": {page["node_id"]: page["public_key"]}})
+    (tmp_path / "state/policy.json").unlink()
+    code, text = await run("key", "--config", str(tmp_path / "node.toml"))
+    assert code == 2
+    assert "until it is linked" in text

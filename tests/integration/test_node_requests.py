@@ -11,6 +11,8 @@ import pytest
 from cgn_sdk import signing
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import messages, tunnel
+from cgn_sdk.protocol.canonical import encode
+from cgn_sdk.protocol.head import NO_ROWS, Head, extend, head_findings
 from cgn_sdk.protocol.receipt import Receipt, Trust, TrustedMiner, verify_receipt
 
 from cgn_node import limits
@@ -413,6 +415,29 @@ async def test_the_receipt_verifies_offline_and_is_the_accounts_own(tmp_path: Pa
         assert (await world.call("GET", f"/requests/{request_id}")).status == 404
         assert (await world.call("GET", "/receipts/nonsense")).status == 404
         assert (await world.call("POST", f"/receipts/{request_id}")).status == 405
+
+
+async def test_what_the_node_signed_is_kept_and_anybody_can_check_it(tmp_path: Path) -> None:
+    """L-12: the signature stays with the row and is the receipt's; the public page names key and newest head."""
+    async with support.world(tmp_path) as world:
+        await world.miner(serve=support.answer_with(b"result")).join()
+        request_id = (await world.call("GET", "/noop")).headers["cgn-request-id"]
+        receipt = Receipt.decode((await world.call("GET", f"/receipts/{request_id}")).body)
+        await world.rows()
+        [stored] = await world.node.store.read(0, 10)
+        page: dict[str, Any] = {}
+        for _ in range(500):
+            page = support.json.loads((await world.call("GET", "/status", endpoint="status", key="")).body)
+            if page["ledger_head"]:
+                break
+            await asyncio.sleep(0.02)
+        key = bytes.fromhex(page["public_key"])
+        assert signing.verify(key, "row", stored.row_hash, stored.node_signature)
+        assert receipt.node_signature == stored.node_signature
+        head = Head.decode(encode(page["ledger_head"]))
+        assert head_findings(head, {page["node_id"]: key}, signing.verify) == []
+        assert (head.last_ingest, head.commitment) == (1, extend(NO_ROWS, [stored.row_hash], keccak_256))
+        assert await world.node.store.heads() == [head]
 
 
 async def test_a_request_id_counts_once(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Writes tests/vectors/{canonical,merkle,row,keccak}.json and receipt/, for implementers in other languages.
+"""Writes tests/vectors/{canonical,merkle,row,keccak,head,settlement}.json and receipt/, for implementers in other languages.
 
 Run it only when the protocol changes; the tests read the files and would show any change of bytes.
 """
@@ -11,9 +11,9 @@ from typing import Any
 
 from cgn_sdk import signing
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol import merkle, receipt, row
+from cgn_sdk.protocol import head, merkle, receipt, row
 from cgn_sdk.protocol.canonical import encode
-from cgn_sdk.protocol.settlement import batch_id_of, entity_on_chain
+from cgn_sdk.protocol.settlement import NO_SETTLEMENT, Scope, batch_id_of, commit, entity_on_chain, settlement_id
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 
@@ -115,6 +115,57 @@ def write_receipt(one: row.Row) -> None:
         (folder / f"{name}.json").write_text(json.dumps(json.loads(value.encode()), indent=1) + "\n")
 
 
+def heads() -> list[dict[str, Any]]:
+    """Heads of one ledger as it grows, and the row hashes they are over."""
+    hashes = [one.row_hash for one in rows()] + [keccak_256(b"row %d" % number) for number in range(3, 8)]
+    made = []
+    for count in (0, 1, 2, 7):
+        commitment = head.extend(head.NO_ROWS, hashes[:count], keccak_256)
+        signed = head.sign_head(public_id("node"), count, commitment, 1_795_250_000_000_000_000, NODE_KEY.sign)
+        made.append(
+            {
+                "row_hashes": [hash_.hex() for hash_ in hashes[:count]],
+                "signed_hex": signed.signed_bytes().hex(),
+                "head": json.loads(signed.encode()),
+            }
+        )
+    return made
+
+
+def settlements() -> list[dict[str, Any]]:
+    """Two runs after each other: their ids, and one batch of each with its rows and what it commits to."""
+    made, previous, hashes = [], NO_SETTLEMENT, [one.row_hash for one in rows()] + [keccak_256(b"a third row")]
+    scope = Scope(31337, "0x5fbdb2315678afecb367f032d93f642f64180aa3", "2026-11-21")
+    for first, last, role in ((1, 2, "enterprise"), (3, 3, "contributor")):
+        found = settlement_id(scope, first, last, previous, keccak_256)
+        in_batch = hashes[first - 1 : last]
+        committed = commit(in_batch, 246_900, keccak_256)
+        made.append(
+            {
+                **{name: str(value) for name, value in scope._asdict().items()},
+                "first_ingest": str(first),
+                "last_ingest": str(last),
+                "previous": previous.hex(),
+                "settlement_id": found.hex(),
+                "role": role,
+                "public_id": public_id(role),
+                "entity": entity_on_chain(public_id(role)).hex(),
+                "batch_id": batch_id_of(found, public_id(role), role, keccak_256).hex(),
+                "row_hashes": [hash_.hex() for hash_ in in_batch],
+                "amount_nano_cpu": str(committed.amount_nano_cpu),
+                "row_count": str(committed.row_count),
+                "xor": committed.xor.hex(),
+                "merkle_root": committed.merkle_root.hex(),
+                "paths": [
+                    [node.hex() for node in merkle.proof(sorted(in_batch), index, keccak_256)]
+                    for index in range(len(in_batch))
+                ],
+            }
+        )
+        previous = found
+    return made
+
+
 def rows() -> list[row.Row]:
     common: dict[str, Any] = {
         "node_id": public_id("node"),
@@ -211,6 +262,22 @@ def main() -> None:
         },
     )
     write_receipt(rows()[0])
+    write(
+        "head.json",
+        {
+            "about": "Heads: the commitment over the row hashes in their order, what is signed, the signed head.",
+            "public_key": NODE_KEY.public_key.hex(),
+            "heads": heads(),
+        },
+    )
+    write(
+        "settlement.json",
+        {
+            "about": "Settlement and batch ids, and a batch's commitment. `paths` are of the row hashes in ascending "
+            "order, each from the leaf to the root.",
+            "settlements": settlements(),
+        },
+    )
     inputs = [b"", b"abc", bytes(135), bytes(136), bytes(137), bytes(range(256)) * 3]
     write(
         "keccak.json",

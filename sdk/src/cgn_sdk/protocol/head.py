@@ -12,6 +12,7 @@ against the node or its store.
 What a head does not say: that other nodes' rows in the same ledger are right. Pure; Keccak and signatures come in.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -49,6 +50,24 @@ class Head(NamedTuple):
     def encode(self) -> bytes:
         """Returns the head as others are shown it: the signed members and `signature`, as canonical JSON."""
         return encode({**self._stated(), "signature": self.signature.hex()})
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Head":
+        """Reads what `encode` wrote, to the byte. Raises ValueError."""
+        try:
+            said = json.loads(data)
+            head = cls(
+                said["node_id"],
+                int(said["last_ingest"]),
+                bytes.fromhex(said["commitment"]),
+                int(said["time_ns"]),
+                bytes.fromhex(said["signature"]),
+            )
+            if head.encode() == data:
+                return head
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass  # the one answer below
+        raise ValueError(f"is not the canonical JSON of a head: {data[:80]!r}")
 
     def _stated(self) -> dict[str, JsonValue]:
         return {
