@@ -27,7 +27,11 @@ from cgn_node.policy import load_copy
 if TYPE_CHECKING:
     from cgn_node.core.commands import ReportError
     from cgn_node.http_server import HttpListener
+    from cgn_node.shipping import Shipping
     from cgn_node.status_endpoint import Facts
+    from ledger.heads import HeadKeeper
+    from ledger.port import Store
+    from ledger.spool import Shipper, Spool
 
 VERSION = "0.1.0"
 COPY_NAME, KEY_NAME, HEAD_NAME = "policy.json", "node.pem", "head.json"
@@ -179,7 +183,6 @@ async def run_node(chosen: Settings, life: Life) -> int:
 
 async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda reason: None) -> Node:
     """Builds every adapter, wires them to one broker, and listens. `give_up` hears why the node cannot go on."""
-    from cgn_sdk.keccak import keccak_256
     from cgn_sdk.protocol import link
     from cgn_sdk.signing import Signer
 
@@ -197,7 +200,7 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
     from cgn_node.work_endpoint import WorkEndpoint
     from ledger import open_store
     from ledger.heads import HeadKeeper
-    from ledger.spool import Shipper, Spool, keep_refused
+    from ledger.spool import Spool
 
     state = chosen.state
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -239,13 +242,8 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
         sandbox=chosen.sandbox,
     )
     signer = Signer(load_or_create(state / KEY_NAME).private_bytes_raw())
-
-    def node_id() -> str:
-        return "" if central.welcome is None else central.welcome.node_public_id
-
-    heads = HeadKeeper(store, signer, node_id=node_id, kept=state / HEAD_NAME)
-    on_refused = keep_refused(state / "refused")
-    shipper = Shipper(spool, store, keccak_256, on_refused=on_refused, observe=shipping.observe, heads=heads)
+    heads = HeadKeeper(store, signer, node_id=lambda: central.node_public_id, kept=state / HEAD_NAME)
+    shipper = _shipper(state, spool, store, shipping, heads)
     recorder = Recorder(driver=driver, identity=central, spool=spool, store=store, signer=signer)
     work = WorkEndpoint(
         driver=driver,
@@ -283,6 +281,15 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
     supervisor.every("look at the spool", limits.SHIPPING_LOOK_S, shipping.look)
     await _listen(node, chosen)
     return node
+
+
+def _shipper(state: Path, spool: "Spool", store: "Store", shipping: "Shipping", heads: "HeadKeeper") -> "Shipper":
+    from cgn_sdk.keccak import keccak_256
+
+    from ledger.spool import Shipper, keep_refused
+
+    on_refused = keep_refused(state / "refused")
+    return Shipper(spool, store, keccak_256, on_refused=on_refused, observe=shipping.observe, heads=heads)
 
 
 def _report(command: "ReportError") -> None:

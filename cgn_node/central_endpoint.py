@@ -73,6 +73,11 @@ class CentralEndpoint:
     def link_count(self) -> int:
         return len(self._links)
 
+    @property
+    def node_public_id(self) -> str:
+        """Who this node is in rows; empty until Central has said so."""
+        return "" if self.welcome is None else self.welcome.node_public_id
+
     async def start(self, host: str, port: int, tls: ssl.SSLContext) -> int:
         self._server = await serve(
             self._serve,
