@@ -308,6 +308,7 @@ def _status_listeners(facts: "Facts", chosen: Settings) -> "list[HttpListener]":
 
 async def _listen(node: Node, chosen: Settings) -> None:
     """The work endpoint last: who reaches it finds everything behind it up."""
+    await node.recorder.note_spooled()
     credential = (chosen.tls.certificate, chosen.tls.key)
     mutual = server_context(credential, client_authority=chosen.central.authority)
     work, status, metrics = node.listeners

@@ -95,6 +95,15 @@ class Driver:
         if not self._handling:
             self._run()
 
+    def arrive(self, request: Request, event: events.RequestArrived) -> bool:
+        """Takes a request on, unless its id is under way already: looked up and taken in one step, with no wait in
+        between. False: nothing has happened."""
+        if request.id in self.requests:
+            return False
+        self.requests[request.id] = request
+        self.post(event)
+        return True
+
     def _run(self) -> None:
         self._handling = True
         inbox, counters, carriers, handle = self._inbox, self.counters, self._carriers, self.broker.handle

@@ -139,7 +139,11 @@ ROWS_KEPT = 2_048
 """Rows in memory for receipts asked for at once, before the shipper has brought them to the store; about 8 KiB each."""
 
 ROW_IDS_KEPT = 100_000
-"""Ids of the latest rows, so that a repeated `CGN-Request-Id` is known before its row is in the store; 10 MiB."""
+"""Ids of the latest rows, so that a repeated `CGN-Request-Id` is known without asking the store; 15 MiB. More are kept
+while the spool holds more rows: a full one (4 GiB, a million rows) then costs 150 MiB."""
+
+SPOOLED_IDS_READ = 4_096
+"""Rows read at once from the spool at the start: about 32 MiB."""
 
 SPOOL_RESERVE_BYTES = 1 * MIB
 SPOOL_RESERVE_PER_REQUEST_BYTES = 32 * KIB

@@ -83,6 +83,7 @@ class MinerEndpoint:
         self._failed_keys = failed_keys
         self._kept: dict[bytes, _Kept] = {}
         self._numbers = itertools.count(1)
+        self._tunnels: set[MinerTunnel] = set()
         self._server: Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext) -> int:
@@ -117,10 +118,9 @@ class MinerEndpoint:
         for digest, kept in list(self._kept.items()):
             if kept.grant.miner_id in miners or kept.grant.contributor.id in accounts:
                 del self._kept[digest]
-        for tunnel in list(self.driver.by_number.values()):
-            assert isinstance(tunnel, MinerTunnel)
+        for tunnel in list(self._tunnels):  # those that Central is being asked about too: its answer may be the older
             if tunnel.miner_id in miners or tunnel.account_id in accounts:
-                tunnel.close(CLOSE_REFUSED, "revoked by Central")
+                tunnel.revoke()
 
     async def verify(self, hello: Hello, address: str) -> link.MinerGrant:
         """Central's word on a miner, or the last one while Central cannot be reached. Raises ProblemError, TooMany or
@@ -160,9 +160,11 @@ class MinerEndpoint:
     async def _serve(self, connection: ServerConnection) -> None:
         number = next(self._numbers)
         tunnel = MinerTunnel(number, connection, self)
+        self._tunnels.add(tunnel)
         try:
             closed = await tunnel.link.run()
         finally:
+            self._tunnels.discard(tunnel)
             tunnel.ended()
         self.counters[f"closed {closed.code}"] += 1
         level = _log.info if closed.code in (1000, 1001, CLOSE_DRAINING) else _log.warning
@@ -241,6 +243,11 @@ class MinerTunnel:
 
     def close(self, code: int, reason: str) -> None:
         self.link.close(code, reason)
+
+    def revoke(self) -> None:
+        if self._greeting is not None:
+            self._greeting.cancel()
+        self.close(CLOSE_REFUSED, "revoked by Central")
 
     def go_away(self) -> None:
         self.tunnel.send_goaway(GoAway("draining", "this node stops; running requests may end"))

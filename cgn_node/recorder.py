@@ -6,6 +6,7 @@ ledger's business. A spool that fails to sync ends the process: after a failed f
 """
 
 import asyncio
+import re
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Recorder:
         self._signer = signer
         self._random = RandomPool()
         self._recent: OrderedDict[str, StoredRow] = OrderedDict()
-        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._ids: OrderedDict[bytes, None] = OrderedDict()
         self._full_until_s = 0.0
         self._trees: OrderedDict[bytes, _Tree] = OrderedDict()
         self.rows = 0
@@ -89,8 +90,9 @@ class Recorder:
     def _recorded(self, request: WorkRequest, row: Row, error: Exception | None) -> None:
         if error is None:
             self.rows += 1
-            self._driver.post(events.RowStored(request.id))  # first: somebody waits for the answer
-            self._keep(row)
+            self._note(row.row_id)  # before the answer: with it the DApp may send the id again
+            self._driver.post(events.RowStored(request.id))
+            self._keep(row)  # somebody waits for the answer, so this comes behind it
         elif isinstance(error, SpoolFull):
             self.refused += 1
             self._full_until_s = time.monotonic() + limits.SPOOL_RETRY_S
@@ -104,16 +106,33 @@ class Recorder:
         self._recent[row.row_id] = StoredRow(
             0, row.row_id, row.row_hash, row.public_json, row.private_json, row.node_signature
         )
-        self._ids[row.row_id] = None
-        if len(self._ids) > limits.ROW_IDS_KEPT:
-            self._ids.popitem(last=False)
         if len(self._recent) > limits.ROWS_KEPT:
             self._recent.popitem(last=False)
 
+    def _note(self, row_id: str) -> None:
+        """An id that has a row. None is forgotten before the store has its row: there it can be asked for then."""
+        self._ids[bytes.fromhex(row_id)] = None
+        if len(self._ids) > limits.ROW_IDS_KEPT and len(self._ids) > self._spool.backlog:
+            self._ids.popitem(last=False)
+
+    async def note_spooled(self) -> None:
+        """Learns the ids of the rows that an earlier process left in the spool: before any request is served."""
+        after = self._spool.first
+        while records := await self._spool.read(after, limits.SPOOLED_IDS_READ):
+            after = records[-1].sequence
+            for record in records:
+                if (row_id := _row_id(record.data)) is not None:
+                    self._note(row_id)
+
     # --- looking back -------------------------------------------------------------------------------------------------
 
-    async def is_recorded(self, request_id: str) -> bool:
-        return request_id in self._ids or await self._store.get(request_id) is not None
+    def is_recorded(self, request_id: str) -> bool:
+        """Whether this process knows of a row with this id; `is_stored` asks the store for older ones."""
+        return bytes.fromhex(request_id) in self._ids
+
+    async def is_stored(self, request_id: str) -> bool:
+        """Raises StoreError while the store cannot be asked."""
+        return await self._store.get(request_id) is not None
 
     async def cost(self, request_id: str, enterprise_id: str) -> dict[str, Any] | None:
         """Fee and tier of a recorded request of this enterprise."""
@@ -160,6 +179,15 @@ class Recorder:
                 self._trees.popitem(last=False)
         index = tree.index[row.row_hash]
         return Inclusion(batch.batch_id, index, len(tree.index), tuple(merkle.path(tree.levels, index)))
+
+
+_ROW_ID = re.compile(rb'"row_id":"([0-9a-f]{32})"')
+
+
+def _row_id(data: bytes) -> str | None:
+    """The id in a row as the spool holds it. The public columns stand last, and none behind this one is free text."""
+    found = _ROW_ID.match(data, data.rfind(b'"row_id":"'))
+    return found[1].decode() if found is not None else None
 
 
 def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:

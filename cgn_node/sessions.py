@@ -62,6 +62,8 @@ class Sessions:
         self.ttl_s = ttl_s
         self._by_digest: OrderedDict[bytes, Session] = OrderedDict()  # in order of expiry: all live equally long
         self._accounts: dict[str, Account] = {}
+        self.revocations = 0
+        """Grows with each: who waited for Central's word on an account sees that it may be out of date."""
 
     def __len__(self) -> int:
         return len(self._by_digest)
@@ -114,6 +116,7 @@ class Sessions:
 
     def revoke(self, account_ids: set[str]) -> int:
         """Ends every session of these accounts (C-10); returns how many there were."""
+        self.revocations += 1
         ended = [session for session in self._by_digest.values() if session.account_id in account_ids]
         for session in ended:
             self._remove(session)

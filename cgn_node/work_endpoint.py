@@ -29,6 +29,7 @@ from cgn_node.policy import PolicyView
 from cgn_node.random_pool import RandomPool
 from cgn_node.sessions import FailedKeys, Session, Sessions, TooMany
 from cgn_node.work_request import WorkRequest
+from ledger.port import StoreError
 
 _CODE_OF_STATUS = {
     408: "slow_request",
@@ -56,7 +57,8 @@ class Recorder(Protocol):
     def record(self, request: WorkRequest) -> None: ...
     async def receipt(self, request_id: str, enterprise_id: str) -> tuple[bool, bytes] | None: ...
     async def cost(self, request_id: str, enterprise_id: str) -> dict[str, Any] | None: ...
-    async def is_recorded(self, request_id: str) -> bool: ...
+    def is_recorded(self, request_id: str) -> bool: ...
+    async def is_stored(self, request_id: str) -> bool: ...
 
 
 class WorkEndpoint:
@@ -88,6 +90,7 @@ class WorkEndpoint:
         self._latencies = latencies
         self._by_address: Counter[str] = Counter()
         self._opening = 0
+        self._reserved: set[str] = set()  # ids brought by DApps, while the store is asked about them
         self._random = RandomPool()
         self._tasks: set[asyncio.Task[None]] = set()
         self.draining = False
@@ -170,7 +173,10 @@ class WorkEndpoint:
     async def _ask_session(self, exchange: Exchange, asked: link.SessionOpen) -> None:
         self._opening += 1
         try:
-            answer = await self._central.ask(link.METHOD_SESSION_OPEN, asked.to_params())
+            seen = -1
+            while seen != self._sessions.revocations:  # the answer may be older than a revocation that overtook it
+                seen = self._sessions.revocations
+                answer = await self._central.ask(link.METHOD_SESSION_OPEN, asked.to_params())
             grant = link.SessionGrant.from_params(answer)
         except ProblemError as error:
             if error.problem.code == "not_authenticated":
@@ -178,6 +184,8 @@ class WorkEndpoint:
             raise
         finally:
             self._opening -= 1
+        if not exchange.open:
+            return  # nobody would ever know the key
         key = self._sessions.open(
             self._driver.clock_ms(),
             account_id=grant.account_id,
@@ -195,6 +203,22 @@ class WorkEndpoint:
     # --- work ---------------------------------------------------------------------------------------------------------
 
     def _serve_work(self, exchange: Exchange, session: Session, path: str) -> None:
+        admitted = self._admit(exchange, session, path)
+        request_id = admitted.options.request_id
+        if request_id is None:
+            self._start(admitted, self._random.take(16).hex())
+        elif (
+            request_id in self._driver.requests
+            or request_id in self._reserved
+            or self._recorder.is_recorded(request_id)
+        ):
+            raise _duplicate(request_id)
+        else:
+            self._reserved.add(request_id)
+            self._serve_later(exchange, self._start_named(exchange, path, request_id))
+
+    def _admit(self, exchange: Exchange, session: Session, path: str) -> "_Admitted":
+        """Raises ProblemError or TooMany. Changes nothing: what has waited since is to be asked again."""
         view = self._policy()
         if view is None:
             raise ProblemError(Problem("central_unreachable", "This node has not heard from Central yet."))
@@ -203,8 +227,7 @@ class WorkEndpoint:
             raise ProblemError(
                 Problem("unknown_dservice", f"No DService is at {path[:200]}.", extra={"routes": view.routes})
             )
-        head = exchange.head
-        options = cgn_headers.parse(head.headers)
+        options = cgn_headers.parse(exchange.head.headers)
         if isinstance(options, Problem):
             raise ProblemError(options)
         tiers = options.tiers or session.allowed_tiers
@@ -218,26 +241,25 @@ class WorkEndpoint:
         if self._by_address[exchange.peer] >= limits.CONCURRENCY_PER_ADDRESS_MAX:
             limit = limits.CONCURRENCY_PER_ADDRESS_MAX
             raise TooMany("concurrency_limited", f"An address may have {limit} requests at once.")
-        if options.request_id:
-            self._serve_later(exchange, self._start_named(_Admitted(exchange, session, view, dservice, options, tiers)))
-        else:
-            self._start(_Admitted(exchange, session, view, dservice, options, tiers), self._random.take(16).hex())
+        return _Admitted(exchange, session, view, dservice, options, tiers)
 
-    async def _start_named(self, admitted: "_Admitted") -> None:
+    async def _start_named(self, exchange: Exchange, path: str, request_id: str) -> None:
         """A client that brings its own id may be repeating: what is recorded is not done again (reliability, L2 to
-        L4)."""
-        request_id = admitted.options.request_id
-        assert request_id
-        recorded = await self._recorder.is_recorded(request_id)
-        if recorded or request_id in self._driver.requests:
-            detail = f"This id was used before; GET /requests/{request_id} says what became of it."
-            raise ProblemError(Problem("duplicate_request", detail, extra={"request_id": request_id}))
-        self._start(admitted, request_id)
+        L4). The id is reserved meanwhile, and nothing that was true before the wait is taken for true behind it."""
+        try:
+            if await self._recorder.is_stored(request_id):
+                raise _duplicate(request_id)
+            if exchange.open:
+                self._start(self._admit(exchange, self._authenticate(exchange), path), request_id)
+        except StoreError as error:
+            _log.warning("work.store_away", request_id=request_id, error=str(error))
+            detail = "Whether CGN-Request-Id was used before cannot be looked up now; send it again later."
+            raise ProblemError(Problem("ledger_full", detail)) from None
+        finally:
+            self._reserved.discard(request_id)
 
     def _start(self, admitted: "_Admitted", request_id: str) -> None:
         exchange, session, view, dservice, options, tiers = admitted
-        self._sessions.begin_request(session)
-        self._by_address[exchange.peer] += 1
         driver, head = self._driver, exchange.head
         deadline_ms = min(options.deadline_ms or session.deadline_ms, DEADLINE_MAX_MS)
         body = RequestBody(self._bodies_folder)
@@ -258,21 +280,23 @@ class WorkEndpoint:
             recorder=self._recorder.record,
             finished=self._finish_later,
         )
-        driver.requests[request_id] = request
-        driver.post(
-            events.RequestArrived(
-                request=request_id,
-                account=session.account_id,
-                dservice=dservice.name,
-                tiers=tiers,
-                deadline_ms=deadline_ms,
-                match=options.match,
-                level=_level(options),
-                max_fee_nano_eur=options.max_fee_nano_eur,
-                resumable=True,
-                body_complete=body.ended,
-            )
+        self._sessions.begin_request(session)
+        self._by_address[exchange.peer] += 1
+        arrived = events.RequestArrived(
+            request=request_id,
+            account=session.account_id,
+            dservice=dservice.name,
+            tiers=tiers,
+            deadline_ms=deadline_ms,
+            match=options.match,
+            level=_level(options),
+            max_fee_nano_eur=options.max_fee_nano_eur,
+            resumable=True,
+            body_complete=body.ended,
         )
+        if not driver.arrive(request, arrived):
+            self._give_back(request)
+            raise _duplicate(request_id)
         if exchange.open:
             exchange.take_body(request)
 
@@ -283,11 +307,7 @@ class WorkEndpoint:
     def _finished(self, request: WorkRequest) -> None:
         """Once per request, whatever became of it: what it held is given back, and one line says everything about
         it."""
-        self._sessions.end_request(request.session)
-        peer = request.exchange.peer
-        self._by_address[peer] -= 1
-        if not self._by_address[peer]:
-            del self._by_address[peer]
+        self._give_back(request)
         command, times = request.record_command, request.times
         status = request.response.status if request.state == "done" else 0
         self.counters[(request.outcome and f"refused {request.outcome}") or request.state] += 1
@@ -312,6 +332,14 @@ class WorkEndpoint:
             bytes_out=request.exchange.bytes_out,
             total_us=total_us,
         )
+
+    def _give_back(self, request: WorkRequest) -> None:
+        """What the request was counted under."""
+        self._sessions.end_request(request.session)
+        peer = request.exchange.peer
+        self._by_address[peer] -= 1
+        if not self._by_address[peer]:
+            del self._by_address[peer]
 
     # --- what became of a request -------------------------------------------------------------------------------------
 
@@ -365,6 +393,11 @@ def _level(options: cgn_headers.WorkOptions) -> events.ServiceLevel | None:
     return events.ServiceLevel(
         options.min_threads, options.min_kmips_per_thread_milli, options.min_bandwidth_bytes_per_s
     )
+
+
+def _duplicate(request_id: str) -> ProblemError:
+    detail = f"This id was used before; GET /requests/{request_id} says what became of it."
+    return ProblemError(Problem("duplicate_request", detail, extra={"request_id": request_id}))
 
 
 def _is_id(text: str) -> bool:

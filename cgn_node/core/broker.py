@@ -163,10 +163,6 @@ class Broker:
             due = timers[0][0]
         return due
 
-    def knows(self, request: str) -> bool:
-        """Whether the id is live: a second `RequestArrived` for it is an error of the driver."""
-        return request in self._requests
-
     def statistics(self) -> Statistics:
         pools = tuple(
             PoolStatistics(
@@ -259,7 +255,9 @@ class Broker:
     # ------------------------------------------------------------------------------------------------ arrival
 
     def _on_arrived(self, event: events.RequestArrived, out: list[Command]) -> None:
-        assert event.request not in self._requests, "the driver asks knows() first"
+        if event.request in self._requests:
+            self._counters["arrivals_twice"] += 1  # an answer would end the one that is under way
+            return
         terms = self._terms
         if self._draining or terms is None:
             out.append(Refuse(event.request, "draining" if self._draining else "central_unreachable"))

@@ -8,7 +8,7 @@ Payload bytes never appear.
 
 For the driver:
 
-* Ask `Broker.knows(request)` before `RequestArrived`: an id that is still live must not arrive twice.
+* An id that is still live must not arrive twice; if it does, the second one changes nothing and is not answered.
 * Hand over everything already received before a `Tick`, so that a pause of the node itself is not blamed on its miners.
 * Reports (`Acknowledged` to `AttemptFailed`) may come late, twice or from the wrong miner: those change nothing.
 """

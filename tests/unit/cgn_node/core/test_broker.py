@@ -116,7 +116,20 @@ def test_one_request_lives_and_is_billed_once(bench: Bench) -> None:
     assert (row.miner, row.tier, row.contributor, row.usage, row.clipped) == ("m1", "2", "con_m1", CLAIMED, ())
     assert bench.tell(RowStored("r1")) == [Release("r1")]
     assert bench.tell(RowStored("r1")) == []
-    assert not bench.broker.knows("r1")
+    assert not bench.broker.statistics().requests
+
+
+def test_an_id_that_is_under_way_arrives_once(bench: Bench) -> None:
+    """Nothing twice: the second is not answered either, because an answer would end the first."""
+    bench.join("m1")
+    bench.join("m2")
+    assert bench.arrive("r1") == [Assign("r1", 1, "m1")]
+    assert bench.arrive("r1") == []
+    bench.acknowledge("r1", 1, "m1")
+    assert isinstance(bench.finish("r1", 1, "m1")[0], RecordRow)
+    assert bench.arrive("r1") == []
+    assert bench.tell(RowStored("r1")) == [Release("r1")]
+    assert bench.broker.statistics().counters["arrivals_twice"] == 2
 
 
 def test_reports_off_record_change_nothing(bench: Bench) -> None:
