@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,21 @@ from cgn_chassis.process import Life
 from cgn_chassis.supervisor import Supervisor
 from cgn_chassis.tls import server_context
 from cgn_node import limits
+from cgn_node.client_address import Proxies
 from cgn_node.config import Settings
 from cgn_node.policy import load_copy
 
 if TYPE_CHECKING:
+    from cgn_sdk.protocol import link
+
+    from cgn_node.central_endpoint import CentralEndpoint
     from cgn_node.core.commands import ReportError
+    from cgn_node.driver import Driver
     from cgn_node.http_server import HttpListener
+    from cgn_node.key_guard import KeyGuard
+    from cgn_node.policy import PolicyView
+    from cgn_node.session_file import SessionFile
+    from cgn_node.sessions import Sessions
     from cgn_node.shipping import Shipping
     from cgn_node.status_endpoint import Facts
     from ledger.heads import HeadKeeper
@@ -110,6 +120,10 @@ def _check(chosen: Settings) -> int:
             mistakes.append(f"tls: the certificate and key cannot be used: {error}")
     if not chosen.central.fingerprints:
         mistakes.append("central.fingerprints: without one, Central can never connect")
+    try:
+        Proxies(chosen.trusted_proxies, chosen.proxy_header)
+    except ValueError as error:
+        mistakes.append(f"trusted_proxies: {error}")
     print("\n".join(mistakes) or "the settings are fine", file=sys.stderr if mistakes else sys.stdout)
     return process.EXIT_USAGE if mistakes else process.EXIT_OK
 
@@ -127,6 +141,7 @@ class Node:
     store: Any
     shipper: Any
     supervisor: Supervisor
+    session_file: Any
     listeners: list[Any] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -158,6 +173,7 @@ class Node:
             _log.warning("node.rows_left_in_spool", rows=self.spool.backlog, problem=repr(error))
         await self.spool.close()
         await self.store.close()
+        self.session_file.close()
 
 
 def collect_rarely() -> None:
@@ -187,14 +203,13 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
     from cgn_sdk.signing import Signer
 
     from cgn_node.bodies import body_folder
-    from cgn_node.central_endpoint import CentralEndpoint
-    from cgn_node.core import broker, events
+    from cgn_node.core import broker
     from cgn_node.driver import Driver
     from cgn_node.http_server import HttpListener
+    from cgn_node.key_desk import KeyDesk
+    from cgn_node.key_guard import KeyGuard
     from cgn_node.miner_endpoint import MinerEndpoint
-    from cgn_node.policy import PolicyView
     from cgn_node.recorder import Recorder
-    from cgn_node.sessions import FailedKeys, Sessions
     from cgn_node.shipping import Shipping
     from cgn_node.status_endpoint import Facts, Latencies
     from cgn_node.work_endpoint import WorkEndpoint
@@ -210,35 +225,26 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
     supervisor = Supervisor(give_up)
 
     driver = Driver(broker.Broker(broker.Settings(acknowledge_ms=chosen.miner.acknowledge_ms)), report=_report)
-    sessions, failed_keys, latencies = Sessions(chosen.work.session_ttl_s), FailedKeys(), Latencies()
-    current: list[PolicyView] = []
-
-    def policy() -> PolicyView | None:
-        return current[0] if current else None
-
-    def on_policy(changed: link.Policy) -> None:
-        current[:] = [PolicyView.of(changed)]
-        driver.post(events.PolicyChanged(current[0].terms()))
+    sessions, session_file, guard = await _restored(chosen, driver.clock_ms())
+    latencies = Latencies()
+    policy = _PolicyInForce(driver)
 
     def on_revoke(revoked: link.Revoke) -> None:
         sessions.revoke(set(revoked.account_ids))
+        work_keys.revoke(set(revoked.account_ids))
         miners.revoke(revoked)
 
-    central = CentralEndpoint(
-        link.NodeHello(chosen.node_id, chosen.api_key.reveal(), VERSION, chosen.geolocation),
-        copy_path=state / COPY_NAME,
-        fingerprints=chosen.central.fingerprints,
-        on_policy=on_policy,
-        on_revoke=on_revoke,
-    )
+    central = _central(chosen, policy.change, on_revoke)
     if central.welcome is not None:
-        on_policy(central.welcome.policy)
+        policy.change(central.welcome.policy)
+    work_keys = KeyDesk(central, guard)
+    proxies = Proxies(chosen.trusted_proxies, chosen.proxy_header)
     miners = MinerEndpoint(
         node_id=chosen.node_id,
         driver=driver,
-        central=central,
         policy=policy,
-        failed_keys=failed_keys,
+        keys=KeyDesk(central, KeyGuard()),
+        proxies=proxies,
         sandbox=chosen.sandbox,
     )
     signer = Signer(load_or_create(state / KEY_NAME).private_bytes_raw())
@@ -248,8 +254,8 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
     work = WorkEndpoint(
         driver=driver,
         sessions=sessions,
-        failed_keys=failed_keys,
-        central=central,
+        keys=work_keys,
+        proxies=proxies,
         policy=policy,
         recorder=recorder,
         bodies_folder=body_folder(state / "bodies"),
@@ -275,12 +281,46 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
         rows_wait_s=chosen.rows_wait_s,
         supervisor=supervisor,
     )
-    node = Node(driver, central, miners, work, recorder, spool, store, shipper, supervisor)
+    node = Node(driver, central, miners, work, recorder, spool, store, shipper, supervisor, session_file)
     node.listeners = [work_listener, *_status_listeners(facts, chosen)]
     supervisor.keep("ledger shipper", shipper.run)
     supervisor.every("look at the spool", limits.SHIPPING_LOOK_S, shipping.look)
     await _listen(node, chosen)
     return node
+
+
+class _PolicyInForce:
+    """What Central said last, for whoever asks; the broker hears of each change."""
+
+    def __init__(self, driver: "Driver") -> None:
+        self._driver = driver
+        self._view: PolicyView | None = None
+
+    def __call__(self) -> "PolicyView | None":
+        return self._view
+
+    def change(self, changed: "link.Policy") -> None:
+        from cgn_node.core import events
+        from cgn_node.policy import PolicyView
+
+        self._view = PolicyView.of(changed)
+        self._driver.post(events.PolicyChanged(self._view.terms()))
+
+
+def _central(
+    chosen: Settings, on_policy: "Callable[[link.Policy], None]", on_revoke: "Callable[[link.Revoke], None]"
+) -> "CentralEndpoint":
+    from cgn_sdk.protocol import link
+
+    from cgn_node.central_endpoint import CentralEndpoint
+
+    return CentralEndpoint(
+        link.NodeHello(chosen.node_id, chosen.api_key.reveal(), VERSION, chosen.geolocation),
+        copy_path=chosen.state / COPY_NAME,
+        fingerprints=chosen.central.fingerprints,
+        on_policy=on_policy,
+        on_revoke=on_revoke,
+    )
 
 
 def _shipper(state: Path, spool: "Spool", store: "Store", shipping: "Shipping", heads: "HeadKeeper") -> "Shipper":
@@ -290,6 +330,28 @@ def _shipper(state: Path, spool: "Spool", store: "Store", shipping: "Shipping", 
 
     on_refused = keep_refused(state / "refused")
     return Shipper(spool, store, keccak_256, on_refused=on_refused, observe=shipping.observe, heads=heads)
+
+
+async def _restored(chosen: Settings, now_ms: int) -> "tuple[Sessions, SessionFile, KeyGuard]":
+    """Sessions of an earlier life of this node go on, and who opened them may open others without being held up."""
+    from cgn_node.key_guard import KeyGuard
+    from cgn_node.session_file import SessionFile
+    from cgn_node.sessions import Sessions
+
+    file = SessionFile(chosen.state / "sessions", chosen.work.session_ttl_s)
+    sessions, guard = Sessions(chosen.work.session_ttl_s, file), KeyGuard()
+    try:
+        found = await asyncio.to_thread(file.load)
+    except OSError as error:
+        _log.error("sessions.not_restored", error=str(error))
+        return sessions, file, guard
+    now_s = time.time()
+    for one in found:
+        expires_ms = now_ms + int((one.expires_s - now_s) * 1000)
+        sessions.restore(one.grant, expires_ms=expires_ms, digest=one.digest, pair=one.pair)
+        guard.remember(one.pair, one.grant.account_id)
+    _log.info("sessions.restored", sessions=len(sessions), unread=file.unread)
+    return sessions, file, guard
 
 
 def _report(command: "ReportError") -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cgn_chassis.settings import Secret, section, setting
-from cgn_node import limits
+from cgn_node import client_address, limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,14 @@ class Settings:
     )
     log: str = setting("auto", choices=("auto", "text", "json"), about="form of log lines")
     log_level: str = setting("info", choices=("debug", "info", "warning", "error"), about="least level of log lines")
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        about="networks of the proxies and balancers in front, such as 10.0.0.0/8: their word is taken on where a "
+        "request came from, nobody else's",
+    )
+    proxy_header: str = setting(
+        client_address.HEADERS[0], choices=client_address.HEADERS, about="the header that they write it into"
+    )
     rows_wait_s: int = setting(
         limits.ROWS_WAIT_S,
         unit="s",

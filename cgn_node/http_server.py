@@ -57,11 +57,13 @@ class Taker(Protocol):
 class Exchange:
     """One request and its answer."""
 
-    __slots__ = ("_chunked", "_connection", "_left", "bytes_out", "head", "open", "started", "taker")
+    __slots__ = ("_chunked", "_connection", "_left", "bytes_out", "head", "open", "peer", "started", "taker")
 
     def __init__(self, connection: "HttpConnection", head: RequestHead) -> None:
         self._connection = connection
         self.head = head
+        self.peer = connection.peer
+        """The address that counts. An endpoint that knows its proxies puts the client's own here."""
         self.taker: Taker | None = None
         self.started = False
         """Whether the status line has left."""
@@ -70,10 +72,6 @@ class Exchange:
         self.bytes_out = 0
         self._chunked = False
         self._left: int | None = None
-
-    @property
-    def peer(self) -> str:
-        return self._connection.peer
 
     def take_body(self, taker: Taker) -> None:
         """Begins to read the body (and says 100 Continue where asked)."""

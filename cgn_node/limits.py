@@ -94,21 +94,45 @@ SESSION_TTL_S = 3_600
 SESSIONS_MAX = 200_000
 """In memory, about 1 KiB each. More: 503 until some expire."""
 
+SESSION_LINE_BYTES = 4 * KIB
+SESSION_FILE_BYTES = 128 * MIB
+"""One session in the file that outlives a restart (some 400 bytes), and all that one file may hold; there are three at
+most. Sessions on top of it end with the process."""
+
 SESSIONS_PER_ACCOUNT_MAX = 1_000
 """One enterprise with many programs; more: 429."""
 
-SESSION_OPENING_MAX = 64
-"""Questions to Central about keys at once: each costs Central 0.1 to 0.5 s of Argon2id. More: 503 with Retry-After."""
+KEY_QUESTIONS_MAX = 64
+"""Questions of one endpoint to Central about keys at once, those of keys known to be right counted apart: each other
+one costs Central 0.1 to 0.5 s of Argon2id. More: 503 with Retry-After."""
 
-FAILED_KEYS_PER_MINUTE = 10
-"""Wrong API keys (or session keys) from one address before 429."""
+KEY_QUESTIONS_PER_ADDRESS = 10
+"""Of these, from one address, keys known to be right left out; the others wait behind them. As many as it has tries,
+so that a crowd of honest ones behind one address is not taken for a guesser."""
 
-FAILED_KEYS_PER_ACCOUNT_PER_MINUTE = 30
+KEY_QUESTIONS_AGAIN = 3
+"""Times that a question is put when its account is revoked while the answer is on its way."""
+
+WRONG_KEYS_PER_MINUTE = 10
+"""Wrong API keys from one address before it shares the brake with all such addresses."""
+
+WRONG_KEYS_PER_ACCOUNT_PER_MINUTE = 30
 """Wrong API keys for one account; counts only against addresses that themselves failed, so that nobody locks another
 one out."""
 
+DOUBTFUL_KEYS_PER_MINUTE = 60
+"""The brake: keys never seen to be right, from addresses with too many wrong ones, that one endpoint of this node asks
+Central about in all. A hash costs Central 0.14 s, so this is a seventh of one core. More: 429."""
+
+WRONG_PAIR_KEPT_S = 30
+"""An account and key found wrong are wrong without a question for so long: a program that does not stop trying costs
+Central nothing."""
+
+KNOWN_PAIRS_MAX = 50_000
+"""Accounts and keys remembered as right, and as wrong; about 150 bytes each. The oldest goes first."""
+
 FAILURE_TABLE_MAX = 50_000
-"""Addresses and accounts remembered for the two bounds above; the oldest goes first."""
+"""Addresses and accounts whose wrong keys are counted; the oldest goes first."""
 
 CONCURRENCY_DEFAULT = 256
 """Requests of one account at once when Central names no other figure. More: 429."""
@@ -198,3 +222,4 @@ assert RESPONSE_TAIL_BYTES >= 1
 assert SMALL_REQUEST_MAX_BYTES <= REQUEST_MEMORY_BYTES <= REQUEST_AHEAD_BYTES
 assert HEAD_DEADLINE_S < IDLE_CONNECTION_S
 assert TARGET_MAX_BYTES < HEAD_MAX_BYTES
+assert KEY_QUESTIONS_PER_ADDRESS <= WRONG_KEYS_PER_MINUTE

@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from cgn_sdk import signing
@@ -34,12 +33,15 @@ from websockets.http11 import Request, Response
 
 from cgn_chassis import logs
 from cgn_node import limits
-from cgn_node.central_endpoint import CentralEndpoint, CentralUnreachable, refuse_upgrade
+from cgn_node.central_endpoint import CentralUnreachable, refuse_upgrade
+from cgn_node.client_address import HEADERS, Proxies
 from cgn_node.core import events
 from cgn_node.core.pricing import Fitness
 from cgn_node.driver import Driver
+from cgn_node.key_desk import KeyDesk
+from cgn_node.key_guard import pair_of
 from cgn_node.policy import PolicyView
-from cgn_node.sessions import FailedKeys, TooMany
+from cgn_node.refusals import TooMany
 
 if TYPE_CHECKING:
     from cgn_node.work_request import Attempt, WorkRequest
@@ -67,9 +69,9 @@ class MinerEndpoint:
         *,
         node_id: str,
         driver: Driver,
-        central: CentralEndpoint,
         policy: Callable[[], PolicyView | None],
-        failed_keys: FailedKeys,
+        keys: KeyDesk,
+        proxies: Proxies,
         sandbox: bool,
     ) -> None:
         self.node_id = node_id
@@ -79,8 +81,8 @@ class MinerEndpoint:
         """Closed tunnels by code, refused statements by reason."""
         self.draining = False
         self.policy = policy
-        self._central = central
-        self._failed_keys = failed_keys
+        self.proxies = proxies
+        self._keys = keys
         self._kept: dict[bytes, _Kept] = {}
         self._numbers = itertools.count(1)
         self._tunnels: set[MinerTunnel] = set()
@@ -115,6 +117,7 @@ class MinerEndpoint:
     def revoke(self, revoked: link.Revoke) -> None:
         """C-10: these miners and all miners of these contributors go now."""
         miners, accounts = set(revoked.miner_ids), set(revoked.account_ids)
+        self._keys.revoke(accounts, miners)
         for digest, kept in list(self._kept.items()):
             if kept.grant.miner_id in miners or kept.grant.contributor.id in accounts:
                 del self._kept[digest]
@@ -125,25 +128,30 @@ class MinerEndpoint:
     async def verify(self, hello: Hello, address: str) -> link.MinerGrant:
         """Central's word on a miner, or the last one while Central cannot be reached. Raises ProblemError, TooMany or
         CentralUnreachable."""
-        now = time.monotonic()
-        self._failed_keys.check(int(now * 1000), address, hello.account_id)
         asked = link.MinerVerify(hello.account_id, hello.miner_id, hello.api_key)
-        digest = sha256(f"{asked.account_id}\0{asked.miner_id}\0{asked.api_key}".encode()).digest()
+        digest = pair_of(asked.account_id, asked.miner_id, asked.api_key)
         try:
-            grant = link.MinerGrant.from_params(await self._central.ask(link.METHOD_MINER_VERIFY, asked.to_params()))
-        except ProblemError as error:
-            if error.problem.code in ("not_authenticated", "bad_request"):
-                self._failed_keys.note(int(now * 1000), address, hello.account_id)
+            answer = await self._keys.ask(
+                link.METHOD_MINER_VERIFY,
+                asked.to_params(),
+                account_id=asked.account_id,
+                api_key=asked.api_key,
+                peer=address,
+                miner_id=asked.miner_id,
+            )
+            grant = link.MinerGrant.from_params(answer)
+        except ProblemError:
             self._kept.pop(digest, None)
             raise
         except CentralUnreachable:
             kept = self._kept.get(digest)
-            if kept is None or kept.until_s < now:
+            if kept is None or kept.until_s < time.monotonic():
                 raise
             return kept.grant
+        self._kept.pop(digest, None)
         if len(self._kept) >= limits.MINERS_MAX:
             self._kept.pop(next(iter(self._kept)))
-        self._kept[digest] = _Kept(grant, now + limits.GRANTS_KEPT_S)
+        self._kept[digest] = _Kept(grant, time.monotonic() + limits.GRANTS_KEPT_S)
         return grant
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -184,7 +192,7 @@ class MinerTunnel:
         self.joined = False
         self._endpoint = endpoint
         self._driver = endpoint.driver
-        self._address = str(connection.remote_address[0]) if connection.remote_address else ""
+        self._address = _address_of(connection, endpoint.proxies)
         self._signing_key = b""
         self._streams: dict[int, Attempt] = {}
         self._unsealed: dict[bytes, Attempt] = {}
@@ -339,6 +347,7 @@ class MinerTunnel:
         self._greeting = asyncio.get_running_loop().create_task(self._greet(hello), name="miner hello")
 
     async def _greet(self, hello: Hello) -> None:
+        """Whoever is revoked meanwhile is cancelled here."""
         try:
             grant = await self._endpoint.verify(hello, self._address)
         except ProblemError as error:
@@ -350,6 +359,10 @@ class MinerTunnel:
             return
         except CentralUnreachable as error:
             self.close(CLOSE_TRY_AGAIN_LATER, f"this miner cannot be verified now: {error}")
+            return
+        except Exception:
+            _log.exception("miner.hello_failed", miner=self.miner_id)
+            self.close(CLOSE_TRY_AGAIN_LATER, "this miner cannot be verified now")
             return
         self._join(hello, grant)
 
@@ -418,3 +431,11 @@ class MinerTunnel:
             attempt.request.attempt_lost(attempt)
         self._streams.clear()
         self._unsealed.clear()
+
+
+def _address_of(connection: ServerConnection, proxies: Proxies) -> str:
+    """The address that counts for wrong keys."""
+    peer = str(connection.remote_address[0]) if connection.remote_address else ""
+    headers = connection.request.headers if connection.request is not None else None
+    fields = {name: ", ".join(headers.get_all(name)) for name in HEADERS} if headers is not None else {}
+    return proxies.client(peer, fields)

@@ -1,18 +1,21 @@
-"""Sessions of DApps, failed keys, and how much one account or address may do at once (N-5, N-6). In memory, with the
-time as an argument.
+"""Sessions of DApps, and how much one account may do at once (N-5, N-6). In memory, with the time as an argument.
 
 A session key is 256 random bits; only its SHA-256 is kept, so that a copy of the node's memory or log opens nothing.
-Opening one asks Central (see `work_endpoint`); this module only remembers the answer.
+Opening one asks Central (see `work_endpoint`); this module only remembers the answer. A journal keeps it for the next
+life of the process, so that a restart of the node ends nobody's session.
 """
 
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
+from typing import Protocol
 
+from cgn_sdk.protocol import link
 from cgn_sdk.protocol.ids import SESSION_KEY_PREFIX
 
 from cgn_node import limits
+from cgn_node.refusals import TooMany
 
 
 @dataclass(slots=True)
@@ -30,82 +33,91 @@ class Session:
     """An authenticated period of a DApp with this node. Amounts of time in ms on the node's monotonic clock."""
 
     account: Account
-    public_id: str
-    address: str
-    """Ethereum address of the enterprise, for the row's `accounts` part."""
-    end_user_id: str
-    """Public id of the end user, or empty."""
-    allowed_tiers: tuple[str, ...]
-    deadline_ms: int
+    grant: link.SessionGrant
+    """What Central allows."""
     expires_ms: int
-    digest: bytes = b""
+    digest: bytes
+    """SHA-256 of the key."""
+    pair: bytes
+    """Stands for the account and API key that opened it (`key_guard.pair_of`)."""
 
     @property
     def account_id(self) -> str:
         return self.account.account_id
 
+    @property
+    def public_id(self) -> str:
+        return self.grant.public_id
 
-class TooMany(Exception):
-    """A bound of this module is reached; `detail` says which, `retry_after_s` when to come again."""
+    @property
+    def address(self) -> str:
+        """Ethereum address of the enterprise, for the row's `accounts` part."""
+        return self.grant.address
 
-    def __init__(self, code: str, detail: str, retry_after_s: int = 1) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.retry_after_s = retry_after_s
+    @property
+    def end_user_id(self) -> str:
+        """Public id of the end user, or empty."""
+        return self.grant.end_user_id
+
+    @property
+    def allowed_tiers(self) -> tuple[str, ...]:
+        return self.grant.allowed_tiers
+
+    @property
+    def deadline_ms(self) -> int:
+        return self.grant.deadline_ms
+
+
+class Journal(Protocol):
+    """Where sessions outlive the process (`session_file`). It must not raise."""
+
+    def opened(self, session: Session, lives_ms: int) -> None: ...
+    def revoked(self, account_ids: set[str]) -> None: ...
 
 
 class Sessions:
     """All sessions of one node."""
 
-    def __init__(self, ttl_s: int = limits.SESSION_TTL_S) -> None:
+    def __init__(self, ttl_s: int = limits.SESSION_TTL_S, journal: Journal | None = None) -> None:
         self.ttl_s = ttl_s
+        self._journal = journal
         self._by_digest: OrderedDict[bytes, Session] = OrderedDict()  # in order of expiry: all live equally long
         self._accounts: dict[str, Account] = {}
         self.revocations = 0
-        """Grows with each: who waited for Central's word on an account sees that it may be out of date."""
+        """How often Central revoked somebody: a metric."""
 
     def __len__(self) -> int:
         return len(self._by_digest)
 
-    def open(
-        self,
-        now_ms: int,
-        *,
-        account_id: str,
-        public_id: str,
-        address: str,
-        end_user_id: str,
-        allowed_tiers: tuple[str, ...],
-        deadline_ms: int,
-        concurrency: int,
-    ) -> str:
+    def open(self, now_ms: int, grant: link.SessionGrant, *, pair: bytes = b"") -> str:
         """Remembers what Central allowed; returns the key, which is nowhere else. Raises TooMany."""
         self.expire(now_ms)
         if len(self._by_digest) >= limits.SESSIONS_MAX:
             raise TooMany("overloaded", f"This node keeps {limits.SESSIONS_MAX} sessions at once.", 60)
-        account = self._accounts.setdefault(account_id, Account(account_id, concurrency))
-        account.concurrency = concurrency
-        if account.sessions >= limits.SESSIONS_PER_ACCOUNT_MAX:
+        account = self._accounts.get(grant.account_id)
+        if account is not None and account.sessions >= limits.SESSIONS_PER_ACCOUNT_MAX:
             raise TooMany(
                 "rate_limited",
                 f"An account may have {limits.SESSIONS_PER_ACCOUNT_MAX} sessions at once; reuse one.",
                 60,
             )
         key = SESSION_KEY_PREFIX + secrets.token_urlsafe(32)
-        session = Session(
-            account,
-            public_id,
-            address,
-            end_user_id,
-            allowed_tiers,
-            deadline_ms,
-            now_ms + self.ttl_s * 1000,
-            _digest(key),
-        )
-        account.sessions += 1
-        self._by_digest[session.digest] = session
+        session = self._add(grant, now_ms + self.ttl_s * 1000, _digest(key), pair)
+        if self._journal is not None:
+            self._journal.opened(session, self.ttl_s * 1000)
         return key
+
+    def restore(self, grant: link.SessionGrant, *, expires_ms: int, digest: bytes, pair: bytes) -> None:
+        """A session of an earlier life of this node. Call it in order of expiry, before any other is opened."""
+        if digest not in self._by_digest and len(self._by_digest) < limits.SESSIONS_MAX:
+            self._add(grant, expires_ms, digest, pair)
+
+    def _add(self, grant: link.SessionGrant, expires_ms: int, digest: bytes, pair: bytes) -> Session:
+        account = self._accounts.setdefault(grant.account_id, Account(grant.account_id, grant.concurrency))
+        account.concurrency = grant.concurrency
+        account.sessions += 1
+        session = self._by_digest[digest] = Session(account, grant, expires_ms, digest, pair)
+        return session
 
     def find(self, key: str, now_ms: int) -> Session | None:
         """The session of a key, if it lives. Compares digests, so that timing tells nothing about keys."""
@@ -120,6 +132,8 @@ class Sessions:
         ended = [session for session in self._by_digest.values() if session.account_id in account_ids]
         for session in ended:
             self._remove(session)
+        if ended and self._journal is not None:
+            self._journal.revoked({session.account_id for session in ended})
         return len(ended)
 
     def expire(self, now_ms: int) -> None:
@@ -153,57 +167,3 @@ class Sessions:
 
 def _digest(key: str) -> bytes:
     return sha256(key.encode("utf-8", "surrogateescape")).digest()
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """Failures, leaking away at a rate per minute."""
-
-    level: float = 0.0
-    at_ms: int = 0
-
-    def now(self, now_ms: int, per_minute: int) -> float:
-        self.level = max(0.0, self.level - (now_ms - self.at_ms) * per_minute / 60_000)
-        self.at_ms = now_ms
-        return self.level
-
-
-@dataclass
-class FailedKeys:
-    """Who has shown wrong keys lately. An address is held up by its own failures; an account only holds up addresses
-    that failed themselves, so that a stranger cannot lock an enterprise out by guessing at its id."""
-
-    per_address: int = limits.FAILED_KEYS_PER_MINUTE
-    per_account: int = limits.FAILED_KEYS_PER_ACCOUNT_PER_MINUTE
-    _addresses: OrderedDict[str, _Bucket] = field(default_factory=OrderedDict)
-    _accounts: OrderedDict[str, _Bucket] = field(default_factory=OrderedDict)
-
-    def check(self, now_ms: int, address: str, account_id: str = "") -> None:
-        """Raises TooMany when this address has to wait before it may try again."""
-        bucket = self._addresses.get(address)
-        if bucket is None:
-            return
-        level = bucket.now(now_ms, self.per_address)
-        if level > self.per_address - 1:
-            raise TooMany(
-                "rate_limited", f"Too many wrong keys from this address; {self.per_address} a minute are answered.", 60
-            )
-        account = self._accounts.get(account_id)
-        if account is not None and level > 0 and account.now(now_ms, self.per_account) > self.per_account - 1:
-            raise TooMany(
-                "rate_limited", f"Too many wrong keys for this account; {self.per_account} a minute are answered.", 60
-            )
-
-    def note(self, now_ms: int, address: str, account_id: str = "") -> None:
-        """A wrong key was shown."""
-        self._add(self._addresses, address, now_ms, self.per_address)
-        if account_id:
-            self._add(self._accounts, account_id, now_ms, self.per_account)
-
-    def _add(self, table: OrderedDict[str, _Bucket], key: str, now_ms: int, per_minute: int) -> None:
-        bucket = table.pop(key, None) or _Bucket(0.0, now_ms)
-        bucket.now(now_ms, per_minute)
-        bucket.level += 1
-        table[key] = bucket
-        if len(table) > limits.FAILURE_TABLE_MAX:
-            table.popitem(last=False)

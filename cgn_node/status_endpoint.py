@@ -148,6 +148,7 @@ class Facts:
         lines.add("cgn_node_requests_waiting", "gauge", statistics.waiting)
         lines.add("cgn_node_rows_recording", "gauge", statistics.recording)
         lines.add("cgn_node_sessions", "gauge", len(self.sessions))
+        lines.add("cgn_node_revocations_total", "counter", self.sessions.revocations)
         lines.add("cgn_node_central_links", "gauge", self.central.link_count)
         lines.add("cgn_node_work_connections", "gauge", self.work_listener.connection_count)
         lines.add("cgn_node_rows_total", "counter", self.recorder.rows)

@@ -1,7 +1,7 @@
 """N-2, N-5, N-6: the DApps' endpoint. Who may do what, under which route, with which options; then the request is the
 broker's.
 
-Order of refusals, all before the body is read: 429 (wrong keys), 401, 404, 400 (CGN- headers), 403, 409, 429, 503.
+Order of refusals, all before the body is read: 401, 404, 400 (CGN- headers), 403, 409, 429, 503.
 """
 
 import asyncio
@@ -20,14 +20,18 @@ from cgn_sdk.protocol.limits import DEADLINE_MAX_MS
 from cgn_chassis import logs
 from cgn_node import limits
 from cgn_node.bodies import RequestBody
-from cgn_node.central_endpoint import CentralEndpoint, CentralUnreachable
+from cgn_node.central_endpoint import CentralUnreachable
+from cgn_node.client_address import Proxies
 from cgn_node.core import events
 from cgn_node.driver import Driver
 from cgn_node.http1 import Headers, end_to_end
 from cgn_node.http_server import Exchange, json_body
+from cgn_node.key_desk import KeyDesk
+from cgn_node.key_guard import pair_of
 from cgn_node.policy import PolicyView
 from cgn_node.random_pool import RandomPool
-from cgn_node.sessions import FailedKeys, Session, Sessions, TooMany
+from cgn_node.refusals import TooMany
+from cgn_node.sessions import Session, Sessions
 from cgn_node.work_request import WorkRequest
 from ledger.port import StoreError
 
@@ -69,8 +73,8 @@ class WorkEndpoint:
         *,
         driver: Driver,
         sessions: Sessions,
-        failed_keys: FailedKeys,
-        central: CentralEndpoint,
+        keys: KeyDesk,
+        proxies: Proxies,
         policy: Callable[[], PolicyView | None],
         recorder: Recorder,
         bodies_folder: Path,
@@ -81,15 +85,14 @@ class WorkEndpoint:
         """Answers by status, refusals by code."""
         self._driver = driver
         self._sessions = sessions
-        self._failed_keys = failed_keys
-        self._central = central
+        self._keys = keys
+        self._proxies = proxies
         self._policy = policy
         self._recorder = recorder
         self._bodies_folder = bodies_folder
         self._held_bytes = held_bytes
         self._latencies = latencies
         self._by_address: Counter[str] = Counter()
-        self._opening = 0
         self._reserved: set[str] = set()  # ids brought by DApps, while the store is asked about them
         self._random = RandomPool()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -102,6 +105,7 @@ class WorkEndpoint:
 
     def serve(self, exchange: Exchange) -> None:
         path = exchange.head.path
+        exchange.peer = self._proxies.client(exchange.peer, exchange.head.fields)
         try:
             if path == "/session":
                 self._serve_session(exchange)
@@ -132,15 +136,14 @@ class WorkEndpoint:
     # --- sessions -----------------------------------------------------------------------------------------------------
 
     def _authenticate(self, exchange: Exchange) -> Session:
+        """A session that is not known is no wrong API key and holds nobody up: to refuse it costs a look-up, and a
+        session key of 256 random bits is not found by trying."""
         given = exchange.head.fields.get("authorization", "")
-        now_ms = self._driver.clock_ms()
         scheme, _, key = given.partition(" ")
         if scheme.lower() == "bearer":
-            session = self._sessions.find(key.strip(), now_ms)
+            session = self._sessions.find(key.strip(), self._driver.clock_ms())
             if session is not None:
                 return session
-            self._failed_keys.check(now_ms, exchange.peer)
-            self._failed_keys.note(now_ms, exchange.peer)
             detail = "The session is unknown, expired or revoked; POST /session opens a new one."
         else:
             detail = "Send 'Authorization: Bearer <session key>'; POST /session opens a session."
@@ -152,53 +155,32 @@ class WorkEndpoint:
             raise ProblemError(Problem("method_not_allowed", "A session is opened by POST.", extra={"allow": "POST"}))
         if self.draining:
             raise ProblemError(Problem("draining", "This node is about to stop; use another one."))
-        self._failed_keys.check(self._driver.clock_ms(), exchange.peer)
         if head.body_bytes is not None and head.body_bytes > limits.SMALL_REQUEST_MAX_BYTES:
             raise ProblemError(_too_large())
         exchange.take_body(_SmallBody(exchange, self, self._open_session))
 
     def _open_session(self, exchange: Exchange, body: bytes) -> None:
-        try:
-            asked = link.SessionOpen.from_params(_json_object(body))
-            self._failed_keys.check(self._driver.clock_ms(), exchange.peer, asked.account_id)
-            if self._opening >= limits.SESSION_OPENING_MAX:
-                raise TooMany("overloaded", "Too many sessions are being opened; come back in a moment.", 1)
-        except ProblemError as error:
-            self.refuse(exchange, error.problem)
-        except TooMany as error:
-            self.refuse(exchange, Problem(error.code, error.detail), error.retry_after_s)
-        else:
-            self._serve_later(exchange, self._ask_session(exchange, asked))
+        self._serve_later(exchange, self._ask_session(exchange, body))
 
-    async def _ask_session(self, exchange: Exchange, asked: link.SessionOpen) -> None:
-        self._opening += 1
-        try:
-            seen = -1
-            while seen != self._sessions.revocations:  # the answer may be older than a revocation that overtook it
-                seen = self._sessions.revocations
-                answer = await self._central.ask(link.METHOD_SESSION_OPEN, asked.to_params())
-            grant = link.SessionGrant.from_params(answer)
-        except ProblemError as error:
-            if error.problem.code == "not_authenticated":
-                self._failed_keys.note(self._driver.clock_ms(), exchange.peer, asked.account_id)
-            raise
-        finally:
-            self._opening -= 1
+    async def _ask_session(self, exchange: Exchange, body: bytes) -> None:
+        asked = link.SessionOpen.from_params(_json_object(body))
+        answer = await self._keys.ask(
+            link.METHOD_SESSION_OPEN,
+            asked.to_params(),
+            account_id=asked.account_id,
+            api_key=asked.api_key,
+            peer=exchange.peer,
+        )
         if not exchange.open:
             return  # nobody would ever know the key
+        # from here to the session without a break: what was granted is what holds now
         key = self._sessions.open(
             self._driver.clock_ms(),
-            account_id=grant.account_id,
-            public_id=grant.public_id,
-            address=grant.address,
-            end_user_id=grant.end_user_id,
-            allowed_tiers=grant.allowed_tiers,
-            deadline_ms=grant.deadline_ms,
-            concurrency=grant.concurrency,
+            link.SessionGrant.from_params(answer),
+            pair=pair_of(asked.account_id, asked.api_key),
         )
-        body = json_body({"session_key": key, "expires_in_s": self._sessions.ttl_s})
         self.counters["sessions opened"] += 1
-        exchange.answer(201, [_JSON, _NO_STORE], body)
+        exchange.answer(201, [_JSON, _NO_STORE], json_body({"session_key": key, "expires_in_s": self._sessions.ttl_s}))
 
     # --- work ---------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,10 @@
 """Sessions, Central's link and its gaps, miners at the door, status (N-1, N-3 to N-6, C-1)."""
 
 import asyncio
+import dataclasses
 import json
 import ssl
+from collections import Counter
 from pathlib import Path
 
 import node_world as support
@@ -13,6 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
 from cgn_chassis.tls import Authority, client_context
+from cgn_node import limits
 
 
 async def until(condition: object, timeout_s: float = 3) -> None:
@@ -53,16 +56,74 @@ async def test_what_is_wrong_with_a_session_request_is_said(tmp_path: Path) -> N
         assert (reply.status, reply.headers["allow"]) == (405, "POST")
 
 
+LOOKED_AT = limits.WRONG_KEYS_PER_MINUTE + limits.DOUBTFUL_KEYS_PER_MINUTE
+
+
 async def test_wrong_keys_are_limited_per_address_before_central_is_asked(tmp_path: Path) -> None:
-    """N-5: Argon2id at Central is worth protecting."""
+    """N-5: Argon2id at Central is worth protecting, and who has a right key is not who guesses."""
     async with support.world(tmp_path) as world:
-        statuses = [(await world.open_session(key="cgn_wrong")).status for _ in range(12)]
-        assert statuses[:9] == [401] * 9
-        assert statuses[-1] == 429
-        assert world.central.asked.count("session.open") < 12
-        reply = await world.open_session()  # the right key from that address has to wait, too
-        assert (reply.status, reply.headers["retry-after"]) == (429, "60")
+        guesses = range(LOOKED_AT + 40)
+        replies = await asyncio.gather(*(world.open_session(key=f"cgn_wrong{number}") for number in guesses))
+        statuses = Counter(reply.status for reply in replies)
+        assert set(statuses) == {401, 429}
+        asked = world.central.asked.count("session.open") - 1
+        assert LOOKED_AT <= asked == statuses[401] < LOOKED_AT + 40  # some leak away while they are asked about
+        assert next(reply for reply in replies if reply.status == 429).headers["retry-after"] == "1"
+        assert (await world.open_session(key="cgn_wrong0")).status == 401  # known to be wrong: no question
+        assert world.central.asked.count("session.open") == 1 + asked
+        assert (await world.open_session()).status == 201  # the right key from that address, known to be right
         assert (await world.call("GET", "/noop")).status == 503  # an open session goes on
+        miner = await world.miner().join()  # the miner endpoint counts for itself
+        assert miner.closed is None
+
+
+async def test_a_lost_session_is_no_wrong_key(tmp_path: Path) -> None:
+    """N-5: a node that forgot its sessions answers 401 as often as it is asked, and opens new ones meanwhile."""
+    async with support.world(tmp_path) as world:
+        statuses = [(await world.call("GET", "/noop", key=f"cgs_{number:043d}")).status for number in range(60)]
+        assert statuses == [401] * 60
+        assert (await world.open_session()).status == 201
+        assert (await world.miner().join()).closed is None
+
+
+async def test_sessions_outlive_a_restart_and_revocations_too(tmp_path: Path) -> None:
+    """N-5, C-10: a revocation told before the restart holds after it, and one made meanwhile is told after the hello."""
+    async with support.world(tmp_path) as world:
+        kept = world.session_key
+        other = "ent_" + "z" * 20
+        world.central.accounts[other] = dataclasses.replace(world.central.accounts[support.ACCOUNT], account_id=other)
+        revoked = json.loads((await world.open_session(other)).body)["session_key"]
+        await world.central.tell(link.TOPIC_REVOKE, link.Revoke((other,), ()).to_params())
+        await until_status(world, revoked, 401)
+    async with support.world(tmp_path, linked=False) as world:
+        assert (await world.call("GET", "/noop", key=kept)).status == 503  # known, and no miner is there
+        assert (await world.call("GET", "/noop", key=revoked)).status == 401
+        await world.central.dial()
+        await world.central.tell(link.TOPIC_REVOKE, link.Revoke((support.ACCOUNT,), ()).to_params())
+        await until_status(world, kept, 401)
+    async with support.world(tmp_path, linked=False) as world:
+        assert (await world.call("GET", "/noop", key=kept)).status == 401
+
+
+async def until_status(world: support.World, key: str, status: int) -> None:
+    async with asyncio.timeout(10):
+        while (await world.call("GET", "/noop", key=key)).status != status:
+            await asyncio.sleep(0.02)
+
+
+async def test_behind_a_proxy_each_client_has_its_own_count(tmp_path: Path) -> None:
+    """N-5, N-6: whose address counts is what the proxy says; a stranger who writes the header itself changes nothing."""
+    async with support.world(tmp_path, trusted_proxies=("127.0.0.0/8", "::1/128")) as world:
+
+        async def wrong(number: int, *forwarded: str) -> int:
+            body = json.dumps({"account_id": support.ACCOUNT, "api_key": f"cgn_{number}"}).encode()
+            lines = [f"X-Forwarded-For: {', '.join(forwarded)}"]
+            return (await world.call("POST", "/session", *lines, body=body, key="")).status
+
+        # each time from "somewhere else", as the guesser would have it
+        guesses = [wrong(number, f"192.0.2.{number}", "198.51.100.1") for number in range(LOOKED_AT + 20)]
+        assert 429 in await asyncio.gather(*guesses)
+        assert await wrong(1_000, "198.51.100.1", "203.0.113.5") == 401  # another client of the same proxy
 
 
 async def test_a_session_ends_by_itself_and_by_revocation(tmp_path: Path) -> None:

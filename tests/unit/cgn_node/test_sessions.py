@@ -1,22 +1,15 @@
-"""Sessions, failed keys and what one account may do at once (N-5, N-6)."""
+"""Sessions and what one account may do at once (N-5, N-6)."""
 
 import pytest
+from cgn_sdk.protocol.link import SessionGrant
 
 from cgn_node import limits
-from cgn_node.sessions import FailedKeys, Sessions, TooMany
+from cgn_node.refusals import TooMany
+from cgn_node.sessions import Sessions
 
 
 def opened(sessions: Sessions, now_ms: int = 0, account: str = "ent_a", concurrency: int = 2) -> str:
-    return sessions.open(
-        now_ms,
-        account_id=account,
-        public_id="p",
-        address="0x",
-        end_user_id="",
-        allowed_tiers=("2",),
-        deadline_ms=1000,
-        concurrency=concurrency,
-    )
+    return sessions.open(now_ms, SessionGrant(account, "p", "0x", "", ("2",), 1000, concurrency))
 
 
 def test_a_key_finds_its_session_until_it_expires() -> None:
@@ -76,33 +69,3 @@ def test_sessions_of_one_account_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(TooMany) as caught:
         opened(sessions, account="ent_c")
     assert caught.value.code == "overloaded"
-
-
-def test_failures_hold_an_address_up_and_leak_away() -> None:
-    keys = FailedKeys(per_address=3, per_account=100)
-    for _ in range(3):
-        keys.check(0, "a")
-        keys.note(0, "a")
-    with pytest.raises(TooMany):
-        keys.check(0, "a")
-    keys.check(0, "b")
-    keys.check(25_000, "a")
-
-
-def test_nobody_locks_an_account_out_from_elsewhere() -> None:
-    """Guesses at an account from many addresses hold up those addresses, not the owner's."""
-    keys = FailedKeys(per_address=100, per_account=3)
-    for number in range(5):
-        keys.note(0, f"stranger {number}", "ent_a")
-    keys.check(0, "owner", "ent_a")
-    with pytest.raises(TooMany):
-        keys.check(0, "stranger 1", "ent_a")
-    keys.check(0, "stranger 1", "ent_b")
-
-
-def test_the_tables_of_failures_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FAILURE_TABLE_MAX", 10)
-    keys = FailedKeys()
-    for number in range(50):
-        keys.note(0, f"a{number}", f"b{number}")
-    assert len(keys._addresses) == len(keys._accounts) == 10
