@@ -42,6 +42,9 @@ EXIT_UNCLEAN = 3
 GRACE_S = 20.0
 """Seconds between the wish to stop and the end; service managers commonly kill after 30."""
 
+OPEN_FILES_ENDLESS = 1 << 30
+"""What `raise_open_files` says where there is no limit."""
+
 _PR_SET_PDEATHSIG = 1
 
 _log = logs.get("process")
@@ -184,6 +187,16 @@ async def _cancel_after_grace(life: Life, task: "asyncio.Future[Any]", grace_s: 
     await asyncio.sleep(grace_s)
     _log.warning("process.grace_over", name=life.name, grace_s=grace_s)
     task.cancel()
+
+
+def raise_open_files() -> int:
+    """Lets this process, and those it starts, open as many files as its hard limit allows, and says how many. Service
+    managers and shells commonly start programs with a soft limit of 1,024, for the sake of programs that use
+    select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return OPEN_FILES_ENDLESS if hard == resource.RLIM_INFINITY else hard
 
 
 def die_with_parent(parent_pid: int | None = None) -> None:

@@ -7,6 +7,7 @@ import ctypes
 import gc
 import json
 import os
+import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,10 +25,12 @@ from cgn_chassis.tls import server_context
 from cgn_node import limits
 from cgn_node.client_address import Proxies
 from cgn_node.config import Settings
+from cgn_node.descriptors import ALL, LEAST, WANTED, Shares, share
 from cgn_node.policy import load_copy
 
 if TYPE_CHECKING:
     from cgn_sdk.protocol import link
+    from cgn_sdk.turns import Turns
 
     from cgn_node.central_endpoint import CentralEndpoint
     from cgn_node.core.commands import ReportError
@@ -72,12 +75,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return process.EXIT_USAGE
     if given.command == "key":
         return _print_key(chosen)
+    shares = share(process.raise_open_files())
     if given.check:
-        return _check(chosen)
+        return _check(chosen, shares)
+    if shares is None:
+        print(_TOO_FEW_FILES, file=sys.stderr)
+        return process.EXIT_USAGE
     keep_freed_memory()
     sys.setswitchinterval(limits.SWITCH_INTERVAL_S)
     logs.configure(level=chosen.log_level, form=chosen.log, hide=ids.SECRET_PATTERNS)
-    return process.run(lambda life: run_node(chosen, life), name="node", grace_s=chosen.drain_s + STOP_S)
+    return process.run(lambda life: run_node(chosen, life, shares), name="node", grace_s=chosen.drain_s + STOP_S)
 
 
 def keep_freed_memory() -> None:
@@ -103,9 +110,15 @@ def _print_key(chosen: Settings) -> int:
     return process.EXIT_OK
 
 
-def _check(chosen: Settings) -> int:
+_TOO_FEW_FILES = (
+    f"this process may open too few files: a node needs {LEAST}, and {WANTED} for all connections it can serve; raise "
+    "the hard limit (ulimit -Hn; LimitNOFILE= in a systemd unit; --ulimit nofile= for a container)"
+)
+
+
+def _check(chosen: Settings, shares: Shares | None) -> int:
     """What can be known to be wrong before anything starts."""
-    mistakes = []
+    mistakes = [] if shares else [_TOO_FEW_FILES]
     for name, path in (
         ("tls.certificate", chosen.tls.certificate),
         ("tls.key", chosen.tls.key),
@@ -184,8 +197,11 @@ def collect_rarely() -> None:
     gc.set_threshold(*limits.COLLECT_THRESHOLDS)
 
 
-async def run_node(chosen: Settings, life: Life) -> int:
-    node = await start_node(chosen, life.give_up)
+async def run_node(chosen: Settings, life: Life, shares: Shares) -> int:
+    _log.info(
+        "node.limits", work_connections=shares.work, miner_connections=shares.miners, open_files=shares.open_files
+    )
+    node = await start_node(chosen, life.give_up, shares)
     collect_rarely()
     life.ready(ports=node.ports)
     _log.info("node.ready", node_id=chosen.node_id, **{f"{name}_port": port for name, port in node.ports.items()})
@@ -197,10 +213,13 @@ async def run_node(chosen: Settings, life: Life) -> int:
     return process.EXIT_OK if in_time else process.EXIT_UNCLEAN
 
 
-async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda reason: None) -> Node:
+async def start_node(
+    chosen: Settings, give_up: Callable[[str], None] = lambda reason: None, shares: Shares = ALL
+) -> Node:
     """Builds every adapter, wires them to one broker, and listens. `give_up` hears why the node cannot go on."""
     from cgn_sdk.protocol import link
     from cgn_sdk.signing import Signer
+    from cgn_sdk.turns import Turns
 
     from cgn_node.bodies import body_folder
     from cgn_node.core import broker
@@ -224,6 +243,7 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
     shipping = Shipping(lambda: spool.backlog, lambda: shipper.shipped)
     supervisor = Supervisor(give_up)
 
+    turns = Turns()
     driver = Driver(broker.Broker(broker.Settings(acknowledge_ms=chosen.miner.acknowledge_ms)), report=_report)
     sessions, session_file, guard = await _restored(chosen, driver.clock_ms())
     latencies = Latencies()
@@ -234,7 +254,7 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
         work_keys.revoke(set(revoked.account_ids))
         miners.revoke(revoked)
 
-    central = _central(chosen, policy.change, on_revoke)
+    central = _central(chosen, policy.change, on_revoke, turns)
     if central.welcome is not None:
         policy.change(central.welcome.policy)
     work_keys = KeyDesk(central, guard)
@@ -246,6 +266,8 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
         keys=KeyDesk(central, KeyGuard()),
         proxies=proxies,
         sandbox=chosen.sandbox,
+        connections_max=shares.miners,
+        turns=turns,
     )
     signer = Signer(load_or_create(state / KEY_NAME).private_bytes_raw())
     heads = HeadKeeper(store, signer, node_id=lambda: central.node_public_id, kept=state / HEAD_NAME)
@@ -262,7 +284,10 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
         held_bytes=chosen.work.held_bytes,
         latencies=latencies.add,
     )
-    work_listener = HttpListener(work, tls=server_context((chosen.tls.certificate, chosen.tls.key)))
+    tls = server_context((chosen.tls.certificate, chosen.tls.key))
+    work_listener = HttpListener(
+        work, tls=tls, name="work", connections_max=shares.work, turns=turns, is_proxy=proxies.is_proxy
+    )
     facts = Facts(
         geolocation=chosen.geolocation,
         version=VERSION,
@@ -282,7 +307,7 @@ async def start_node(chosen: Settings, give_up: Callable[[str], None] = lambda r
         supervisor=supervisor,
     )
     node = Node(driver, central, miners, work, recorder, spool, store, shipper, supervisor, session_file)
-    node.listeners = [work_listener, *_status_listeners(facts, chosen)]
+    node.listeners = [work_listener, *_status_listeners(facts, tls, turns)]
     supervisor.keep("ledger shipper", shipper.run)
     supervisor.every("look at the spool", limits.SHIPPING_LOOK_S, shipping.look)
     await _listen(node, chosen)
@@ -308,7 +333,10 @@ class _PolicyInForce:
 
 
 def _central(
-    chosen: Settings, on_policy: "Callable[[link.Policy], None]", on_revoke: "Callable[[link.Revoke], None]"
+    chosen: Settings,
+    on_policy: "Callable[[link.Policy], None]",
+    on_revoke: "Callable[[link.Revoke], None]",
+    turns: "Turns",
 ) -> "CentralEndpoint":
     from cgn_sdk.protocol import link
 
@@ -320,6 +348,7 @@ def _central(
         fingerprints=chosen.central.fingerprints,
         on_policy=on_policy,
         on_revoke=on_revoke,
+        turns=turns,
     )
 
 
@@ -359,13 +388,16 @@ def _report(command: "ReportError") -> None:
     _log.warning(f"broker.{command.kind}", request_id=command.request, miners=command.miners, detail=command.detail)
 
 
-def _status_listeners(facts: "Facts", chosen: Settings) -> "list[HttpListener]":
+def _status_listeners(facts: "Facts", tls: ssl.SSLContext, turns: "Turns") -> "list[HttpListener]":
     """The public pages, and those for operators on loopback (N-3)."""
     from cgn_node.http_server import HttpListener
     from cgn_node.status_endpoint import private_pages, public_pages
 
-    tls = server_context((chosen.tls.certificate, chosen.tls.key))
-    return [HttpListener(public_pages(facts), tls=tls), HttpListener(private_pages(facts), tls=None)]
+    public, private = limits.STATUS_CONNECTIONS_MAX, limits.METRICS_CONNECTIONS_MAX
+    return [
+        HttpListener(public_pages(facts), tls=tls, name="status", connections_max=public, turns=turns),
+        HttpListener(private_pages(facts), tls=None, name="metrics", connections_max=private, turns=turns),
+    ]
 
 
 async def _listen(node: Node, chosen: Settings) -> None:

@@ -15,15 +15,17 @@ from typing import Any
 
 from cgn_sdk.protocol import link, link_envelope
 from cgn_sdk.protocol.errors import CLOSE_NOT_AUTHENTICATED, Problem, ProblemError, ProtocolError
-from websockets.asyncio.server import Server, ServerConnection, serve
+from cgn_sdk.turns import Turns
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from cgn_chassis import logs
 from cgn_chassis.tls import is_pinned
-from cgn_node import limits
+from cgn_node import limits, websocket_server
 from cgn_node.driver import monotonic_ms
+from cgn_node.gate import Gate
 from cgn_node.http_server import PROBLEM
 from cgn_node.policy import load_copy, save_copy
 
@@ -53,6 +55,7 @@ class CentralEndpoint:
         on_policy: Callable[[link.Policy], None],
         on_revoke: Callable[[link.Revoke], None],
         ask_timeout_ms: int = limits.CENTRAL_ASK_S * 1000,
+        turns: Turns | None = None,
     ) -> None:
         self.welcome = load_copy(copy_path)
         self.counters: Counter[str] = Counter()
@@ -64,6 +67,7 @@ class CentralEndpoint:
         self._on_policy = on_policy
         self._on_revoke = on_revoke
         self._ask_timeout_ms = ask_timeout_ms
+        self._turns = Turns() if turns is None else turns
         self._links: list[_Link] = []
         self._server: Server | None = None
         if self.welcome is not None:
@@ -79,20 +83,25 @@ class CentralEndpoint:
         return "" if self.welcome is None else self.welcome.node_public_id
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext) -> int:
-        self._server = await serve(
-            self._serve,
+        gate = Gate(
+            "central",
+            tls=tls,
+            connections_max=limits.CENTRAL_CONNECTIONS_MAX,
+            per_address_max=limits.CENTRAL_CONNECTIONS_MAX,
+            counters=self.counters,
+            turns=self._turns,
+        )
+        self._server = await websocket_server.start(
+            gate,
             host,
             port,
-            ssl=tls,
-            subprotocols=[link_envelope.SUBPROTOCOL],
-            process_request=self._check,
-            compression=None,
+            self._serve,
+            self._check,
+            subprotocol=link_envelope.SUBPROTOCOL,
             max_size=link_envelope.MESSAGE_MAX_BYTES,
             max_queue=16,
-            open_timeout=limits.TLS_HANDSHAKE_S,
             ping_interval=20,
             ping_timeout=20,
-            server_header=None,
         )
         return int(self._server.sockets[0].getsockname()[1])
 

@@ -42,6 +42,11 @@ class Proxies:
                 break
         return str(address)
 
+    def is_proxy(self, peer: str) -> bool:
+        """Whether many clients come through this one, so that it has no bound of its own."""
+        address = _address(peer) if self._networks else None
+        return address is not None and self._is_trusted(address)
+
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self._networks)
 

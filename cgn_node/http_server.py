@@ -10,8 +10,8 @@ every endpoint:
 - what one peer has sent is worked off in portions: one request, or a bounded number of chunks, at once; the rest waits
   for its turn among all peers (`cgn_sdk.turns`);
 - nothing is read, and nothing served, for a peer that does not take what it is owed;
-- every wait has a deadline, watched by one sweep per second over all connections (slowloris, slow bodies, slow
-  readers);
+- every wait has a deadline, watched by one sweep per second over all connections (slowloris, slow bodies; handshakes,
+  slow readers and closing connections are the channel's);
 - every refusal is an RFC 9457 problem document.
 """
 
@@ -22,11 +22,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from cgn_sdk.turns import Turns
 
 from cgn_node import limits
+from cgn_node.channel import Channel
+from cgn_node.gate import Gate
 from cgn_node.http1 import (
     NO_BODY_STATUSES,
     BadMessage,
@@ -39,7 +41,7 @@ from cgn_node.http1 import (
 )
 
 PROBLEM = "application/problem+json"
-_LINGER_HEADERS = ("Connection", "close")
+_CLOSE = ("Connection", "close")
 
 
 class Taker(Protocol):
@@ -73,10 +75,11 @@ class Exchange:
         self._chunked = False
         self._left: int | None = None
 
-    def take_body(self, taker: Taker) -> None:
-        """Begins to read the body (and says 100 Continue where asked)."""
+    def take_body(self, taker: Taker, within_s: float | None = None) -> None:
+        """Begins to read the body (and says 100 Continue where asked). `within_s`: a small body has to be there so
+        soon after the request's first byte; a long one has to keep moving."""
         self.taker = taker
-        self._connection.take_body(self)
+        self._connection.take_body(self, within_s)
 
     def pause_body(self) -> None:
         self._connection.pause_body(self)
@@ -183,6 +186,7 @@ class HttpListener:
         endpoint: Endpoint,
         *,
         tls: ssl.SSLContext | None,
+        name: str = "http",
         connections_max: int = limits.CONNECTIONS_MAX,
         per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX,
         head_deadline_s: float = limits.HEAD_DEADLINE_S,
@@ -190,6 +194,7 @@ class HttpListener:
         progress_window_s: float = limits.PROGRESS_WINDOW_S,
         clock: Callable[[], float] = time.monotonic,
         turns: Turns | None = None,
+        is_proxy: Callable[[str], bool] = lambda peer: False,
     ) -> None:
         self.endpoint = endpoint
         self.head_deadline_s = head_deadline_s
@@ -199,36 +204,30 @@ class HttpListener:
         self.draining = False
         self.clock = clock
         self.turns = Turns() if turns is None else turns
-        self._tls = tls
-        self._connections_max = connections_max
-        self._per_address_max = per_address_max
+        self._gate = Gate(
+            name,
+            tls=tls,
+            connections_max=connections_max,
+            per_address_max=per_address_max,
+            counters=self.counters,
+            turns=self.turns,
+            progress_window_s=progress_window_s,
+            clock=clock,
+            is_proxy=is_proxy,
+        )
         self._connections: set[HttpConnection] = set()
-        self._by_address: Counter[str] = Counter()
-        self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._date = ("", 0)
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port (useful when 0 was asked for)."""
-        loop = asyncio.get_running_loop()
-        secure: dict[str, Any] = {}
-        if self._tls is not None:
-            secure = {
-                "ssl": self._tls,
-                "ssl_handshake_timeout": limits.TLS_HANDSHAKE_S,
-                "ssl_shutdown_timeout": limits.TLS_HANDSHAKE_S,
-            }
-        self._server = await loop.create_server(
-            lambda: HttpConnection(self), host, port, backlog=1024, reuse_address=True, **secure
-        )
-        self._sweeper = loop.call_later(limits.SWEEP_S, self._sweep)
-        return int(self._server.sockets[0].getsockname()[1])
+        self._sweeper = asyncio.get_running_loop().call_later(limits.SWEEP_S, self._sweep)
+        return await self._gate.start(host, port, lambda: HttpConnection(self))
 
     def stop_accepting(self) -> None:
         """Drain (N-18): no new connection, idle ones close, running requests go on and say `Connection: close`."""
         self.draining = True
-        if self._server is not None:
-            self._server.close()
+        self._gate.close()
         for connection in list(self._connections):
             connection.close_if_idle()
 
@@ -237,33 +236,18 @@ class HttpListener:
         self.stop_accepting()
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for connection in list(self._connections):
-            connection.abort()
-        if self._server is not None:
-            await self._server.wait_closed()
+        await self._gate.wait_closed()
 
     @property
     def connection_count(self) -> int:
-        return len(self._connections)
+        """From accept on, whatever has become of them."""
+        return self._gate.connection_count
 
-    def admit(self, connection: "HttpConnection") -> bool:
-        if (
-            len(self._connections) >= self._connections_max
-            or self._by_address[connection.peer] >= self._per_address_max
-            or self.draining
-        ):
-            self.counters["connections refused"] += 1
-            return False
+    def add(self, connection: "HttpConnection") -> None:
         self._connections.add(connection)
-        self._by_address[connection.peer] += 1
-        return True
 
     def forget(self, connection: "HttpConnection") -> None:
-        if connection in self._connections:
-            self._connections.remove(connection)
-            self._by_address[connection.peer] -= 1
-            if not self._by_address[connection.peer]:
-                del self._by_address[connection.peer]
+        self._connections.discard(connection)
 
     def date(self) -> str:
         now = int(time.time())
@@ -272,15 +256,15 @@ class HttpListener:
         return self._date[0]
 
     def _sweep(self) -> None:
+        self._sweeper = asyncio.get_running_loop().call_later(limits.SWEEP_S, self._sweep)
         now = self.clock()
         for connection in list(self._connections):
             connection.check_deadlines(now)
-        self._sweeper = asyncio.get_running_loop().call_later(limits.SWEEP_S, self._sweep)
 
 
-_HEAD, _WAIT, _BODY, _DONE, _LINGER, _CLOSED = range(6)
+_HEAD, _WAIT, _BODY, _DONE, _CLOSED = range(5)
 """What a connection does with the next byte: read a head; hold it (body not asked for); give it to the taker; hold it
-(pipelined); drop it (refused, being closed); nothing."""
+(pipelined); nothing."""
 
 
 class HttpConnection(asyncio.Protocol):
@@ -288,7 +272,7 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self, listener: HttpListener) -> None:
         self._listener = listener
-        self._transport: asyncio.Transport | None = None
+        self._transport: Channel | None = None
         self.peer = ""
         self.close_after = False
         self.is_writable = True
@@ -304,39 +288,33 @@ class HttpConnection(asyncio.Protocol):
         self._reading = True
         self._has_turn = False  # waits in the listener's `turns`
         self._out: list[bytes] = []
-        self._since = 0.0  # of the state that has a deadline
-        self._moved = 0  # bytes of progress since `_window`
+        self._since = 0.0  # of the accept, of a later request's first byte, of an answer's end
+        self._is_first = True
+        self._body_until: float | None = None
+        self._moved = 0  # bytes of the body since `_window`
         self._window = 0.0
-        self._unread = 0  # bytes a lagging reader had not taken at `_unread_since`
-        self._unread_since = 0.0
 
     # --- asyncio's side ----------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport = cast(asyncio.Transport, transport)  # uvloop's own class is not a subclass
-        peername = transport.get_extra_info("peername")
-        self.peer = peername[0] if isinstance(peername, tuple) else "local"
-        self._since = self._window = self._listener.clock()
-        if not self._listener.admit(self):
-            self._state = _CLOSED
-            transport.abort()
-            return
-        transport.set_write_buffer_limits(high=limits.WRITE_BUFFER_HIGH_BYTES)
+        self._transport = channel = cast(Channel, transport)
+        channel.opened()
+        channel.set_write_buffer_limits(high=limits.WRITE_BUFFER_HIGH_BYTES)
+        self.peer = channel.peer
+        self._since = channel.accepted_at  # a slow handshake is not paid with a slow head on top
+        self._listener.add(self)
+        if self._listener.draining:
+            self._close()
 
     def data_received(self, data: bytes) -> None:
         if self._state == _BODY:
             self._read_body(data)
             return
-        if self._state == _LINGER:
-            self._moved += len(data)
-            if self._moved > limits.LINGER_MAX_BYTES:
-                self.abort()
-            return
         if self._state == _CLOSED:
             return
         if not self._waiting_bytes():
             self._buffer, self._at = data, 0
-            if self._state == _HEAD:
+            if self._state == _HEAD and not self._is_first:
                 self._since = self._listener.clock()
         else:
             self._buffer, self._at = self._buffer[self._at :] + data, 0
@@ -356,8 +334,6 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_writable = False
-        assert self._transport is not None
-        self._unread, self._unread_since = self._transport.get_write_buffer_size(), self._listener.clock()
 
     def resume_writing(self) -> None:
         self.is_writable = True
@@ -412,6 +388,7 @@ class HttpConnection(asyncio.Protocol):
         if head is None:
             return
         exchange = self._exchange = Exchange(self, head)
+        self._is_first = False
         self.close_after = not head.keep_alive or self._listener.draining
         self._chunks = ChunkedDecoder() if head.body_bytes is None else None
         self._body_left = head.body_bytes or 0
@@ -442,7 +419,7 @@ class HttpConnection(asyncio.Protocol):
 
     # --- bodies ----------
 
-    def take_body(self, exchange: Exchange) -> None:
+    def take_body(self, exchange: Exchange, within_s: float | None = None) -> None:
         if exchange is not self._exchange or self._state not in (_WAIT, _DONE):
             return
         if self._state == _DONE:
@@ -452,6 +429,7 @@ class HttpConnection(asyncio.Protocol):
         if exchange.head.expects_continue and not self._waiting_bytes() and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._state = _BODY
+        self._body_until = None if within_s is None else self._since + within_s
         self._window, self._moved = self._listener.clock(), 0
         self._feed_buffered()
         self._choose_reading()
@@ -517,7 +495,7 @@ class HttpConnection(asyncio.Protocol):
         headers.append(("Date", self._listener.date()))
         self.close_after = self.close_after or self._listener.draining
         if self.close_after:
-            headers.append(_LINGER_HEADERS)
+            headers.append(_CLOSE)
         self._out.append(response_head(status, headers))
 
     def send(self, pieces: list[bytes]) -> None:
@@ -540,10 +518,7 @@ class HttpConnection(asyncio.Protocol):
         self._chunks = None
         now = self._listener.clock()
         if self.close_after:
-            if self._state in (_WAIT, _BODY):
-                self._linger()
-            else:
-                self._close()
+            self._close()
             return
         self._state = _HEAD
         self._since = now
@@ -555,7 +530,7 @@ class HttpConnection(asyncio.Protocol):
         """For what cannot be read on: a problem document if nothing has been said yet, then the end."""
         self._listener.counters[f"refused {status}"] += 1
         exchange, self._exchange = self._exchange, None
-        if self._state in (_LINGER, _CLOSED):
+        if self._state == _CLOSED:
             return
         if exchange is not None and exchange.started:
             self.abort()
@@ -566,23 +541,13 @@ class HttpConnection(asyncio.Protocol):
             ("Content-Type", PROBLEM),
             ("Content-Length", str(len(body))),
             ("Date", self._listener.date()),
-            _LINGER_HEADERS,
+            _CLOSE,
         ]
         if self._transport is not None:
             self._transport.write(response_head(status, headers) + body)
-        self._linger()
+        self._close()
         if exchange is not None:
             _tell_lost(exchange)
-
-    def _linger(self) -> None:
-        """Reads and drops for a moment before closing: closing with unread bytes would reset the connection, and the
-        answer with it."""
-        self._state, self._since, self._moved = _LINGER, self._listener.clock(), 0
-        self._drop_buffer()
-        self._body_paused = False
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._set_reading(True)
 
     # --- ends ----------
 
@@ -591,7 +556,9 @@ class HttpConnection(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
+        """Everything written still leaves; what comes from now on is dropped (the channel reads it, for a moment)."""
         self._state = _CLOSED
+        self._drop_buffer()
         if self._transport is not None:
             self._transport.close()
 
@@ -616,38 +583,32 @@ class HttpConnection(asyncio.Protocol):
 
     def check_deadlines(self, now: float) -> None:
         """Called by the listener's sweep."""
-        listener = self._listener
         if self._state == _HEAD:
-            if self._has_turn or not self.is_writable:
-                self._since = now  # we, or its unread answers, keep it waiting
-            elif self._waiting_bytes():
-                if now - self._since > listener.head_deadline_s:
-                    self.refuse_connection(
-                        408, f"The request's head did not arrive within {listener.head_deadline_s:g} s."
-                    )
-            elif now - self._since > listener.idle_s:
-                self._close()
-        elif self._state == _LINGER:
-            if now - self._since > limits.LINGER_MAX_S:
-                self._close()
-        elif self._state == _BODY and not self._body_paused and now - self._window > listener.progress_window_s:
-            if self._moved < limits.PROGRESS_MIN_BYTES_PER_S * listener.progress_window_s:
-                self.refuse_connection(
-                    408, f"The body arrives slower than {limits.PROGRESS_MIN_BYTES_PER_S} bytes a second."
-                )
-            self._window, self._moved = now, 0
-        if not self.is_writable and self._is_reader_stuck(now):
-            listener.counters["slow readers cut"] += 1
-            self.abort()
+            self._check_head(now)
+        elif self._state == _BODY:
+            self._check_body(now)
 
-    def _is_reader_stuck(self, now: float) -> bool:
-        """Whether a lagging reader has taken less than the least rate over a window."""
-        window = self._listener.progress_window_s
-        if self._transport is None or now - self._unread_since <= window:
-            return False
-        waiting = self._transport.get_write_buffer_size()
-        taken, self._unread, self._unread_since = self._unread - waiting, waiting, now
-        return taken < limits.PROGRESS_MIN_BYTES_PER_S * window
+    def _check_head(self, now: float) -> None:
+        listener = self._listener
+        if self._has_turn or not self.is_writable:
+            self._since = now  # it waits for us, or for its own reading, which the channel watches
+        elif self._waiting_bytes():
+            if now - self._since > listener.head_deadline_s:
+                self.refuse_connection(408, f"The request's head did not arrive within {listener.head_deadline_s:g} s.")
+        elif now - self._since > (listener.head_deadline_s if self._is_first else listener.idle_s):
+            self._close()
+
+    def _check_body(self, now: float) -> None:
+        """A small body has a deadline; a long one has to keep moving while we read it."""
+        if self._body_until is not None:
+            if now > self._body_until:
+                self.refuse_connection(408, f"This body has to arrive within {limits.SMALL_BODY_DEADLINE_S} s.")
+            return
+        window, least = self._listener.progress_window_s, limits.PROGRESS_MIN_BYTES_PER_S
+        if self._body_paused or self._has_turn or self._moved >= least * window:
+            self._window, self._moved = now, 0
+        elif now - self._window > window:
+            self.refuse_connection(408, f"The body arrives slower than {least} bytes a second.")
 
 
 def _tell_lost(exchange: Exchange) -> None:

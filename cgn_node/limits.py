@@ -32,33 +32,81 @@ BODY_MAX_BYTES = 2 * 1024 * MIB
 SMALL_REQUEST_MAX_BYTES = 64 * KIB
 """Bodies of the node's own routes (`POST /session`)."""
 
-HEAD_DEADLINE_S = 10
-"""From a connection's (or the previous answer's) first byte to the empty line: slowloris is cut off here. Then 408."""
+SLOW_HELD_S = 10
+"""Nobody who is slow holds a connection for longer, whatever he is slow at; the deadlines below add up to it."""
+
+OPENING_S = 7
+"""From accept to the end of the TLS handshake and, for a WebSocket, of its upgrade; for HTTP, to the end of the first
+request's head."""
+
+HEAD_DEADLINE_S = 7
+"""From a later request's first byte to the empty line: slowloris is cut off here, with 408."""
+
+GREETING_S = 8
+"""From accept to a miner's HELLO."""
+
+SMALL_BODY_DEADLINE_S = 7
+"""From the first byte of a request with a small body (`POST /session`) to the body's end. Then 408."""
+
+PROGRESS_WINDOW_S = 6
+PROGRESS_MIN_BYTES_PER_S = 1_024
+"""A body that arrives, or an answer that is read, slower than this over a whole window is cut off. The time in which
+this node itself does not read does not count. A modem of 1994 is faster."""
+
+CLOSING_S = 2
+CLOSING_MAX_BYTES = 256 * KIB
+"""After the last byte has been taken: for the peer to close, and what it may still send meanwhile; it is read and
+dropped, so that a refusal is not lost to a TCP reset."""
 
 IDLE_CONNECTION_S = 75
-"""A kept-alive connection without a request, as nginx has it. Then it is closed."""
-
-TLS_HANDSHAKE_S = 10
-"""TLS handshake and, at the end, TLS closure."""
-
-PROGRESS_WINDOW_S = 30
-PROGRESS_MIN_BYTES_PER_S = 256
-"""A body that arrives (or is read) slower than this over a whole window is cut off with 408: at this rate 64 KiB take
-four minutes."""
-
-LINGER_MAX_BYTES = 256 * KIB
-LINGER_MAX_S = 2
-"""After a refusal that left a body unread: what is still read and dropped, so that the refusal is not lost to a TCP
-reset."""
+"""A kept-alive connection that has had a request and waits for the next, as nginx has it. Then it is closed."""
 
 PIPELINED_MAX_BYTES = 64 * KIB
 """Bytes behind an unanswered request that are held; beyond, the connection is not read until the answer is out."""
 
 CONNECTIONS_MAX = 8_192
-"""Per listener; an idle TLS connection takes about 35 KiB, so this is 280 MiB at most. More: closed at once."""
+"""Of the work listener, counted from accept; an idle TLS connection takes about 30 KiB, so this is 240 MiB at most.
+More: closed at once. With few descriptors it is less (`cgn_node.descriptors`)."""
 
 CONNECTIONS_PER_ADDRESS_MAX = 1_024
-"""One address may not take all connections; large enough for a data centre's proxy."""
+"""Of the work listener; large enough for a data centre's proxy. With fewer connections in all, half of them: no address
+may take all."""
+
+STATUS_CONNECTIONS_MAX = 128
+METRICS_CONNECTIONS_MAX = 32
+CENTRAL_CONNECTIONS_MAX = 64
+"""The other listeners' connections, counted from accept: pages that are asked for now and then, one scraper, a few
+instances of Central."""
+
+DESCRIPTORS_RESERVED = 256
+"""Open files that no listener may take: the spool's segments and the next ones, the store, logs, TLS files, the event
+loop, a pool of connections to Elasticsearch."""
+
+CONNECTIONS_LEAST = 64
+"""Of DApps and of miners each: below, a node is of no use."""
+
+ACCEPT_BACKLOG = 1_024
+"""Connects that wait in the kernel (which may have a lower bound of its own)."""
+
+ACCEPTS_AT_ONCE = 32
+"""Accepted before everybody else has a turn: about 2 ms."""
+
+ACCEPT_PAUSE_S = 0.1
+"""How long a listener rests when the process or the system has no descriptor left."""
+
+HANDSHAKE_MAX_BYTES = 64 * KIB
+"""Bytes that wait for their turn during a TLS handshake before the connection is not read: certificates of clients are
+a few KiB, and a client may send its first request right behind its handshake."""
+
+RECORD_BYTES = 16 * KIB
+"""The longest TLS record (RFC 8446 5.1): what OpenSSL's buffers hold at once."""
+
+READ_AT_ONCE_BYTES = 256 * KIB
+"""What uvloop reads from a socket at once, so what is decrypted at once."""
+
+NOT_SENT_BYTES = 128 * KIB
+"""TCP_NOTSENT_LOWAT: unsent bytes the kernel takes per connection. Its own default lets megabytes wait there for a
+reader that does not read."""
 
 JOINED_WRITE_BYTES = 128 * KIB
 """Pieces of an answer up to this length are joined before they are written: a copy costs less than a TLS record
@@ -220,6 +268,8 @@ page faults (measured: 67 against 37 microseconds each)."""
 
 assert RESPONSE_TAIL_BYTES >= 1
 assert SMALL_REQUEST_MAX_BYTES <= REQUEST_MEMORY_BYTES <= REQUEST_AHEAD_BYTES
-assert HEAD_DEADLINE_S < IDLE_CONNECTION_S
+assert max(OPENING_S, HEAD_DEADLINE_S, SMALL_BODY_DEADLINE_S, PROGRESS_WINDOW_S) + SWEEP_S + CLOSING_S <= SLOW_HELD_S
+assert OPENING_S < GREETING_S <= SLOW_HELD_S - CLOSING_S
+assert CENTRAL_LINKS_MAX < CENTRAL_CONNECTIONS_MAX
 assert TARGET_MAX_BYTES < HEAD_MAX_BYTES
 assert KEY_QUESTIONS_PER_ADDRESS <= WRONG_KEYS_PER_MINUTE

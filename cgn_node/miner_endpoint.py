@@ -24,20 +24,22 @@ from cgn_sdk.protocol.errors import (
     CLOSE_REFUSED,
     ProblemError,
 )
-from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS
+from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS, MESSAGE_MAX_BYTES
 from cgn_sdk.protocol.messages import PROTOCOL, Cancel, GoAway, Hello, Open, Welcome
-from cgn_sdk.tunnel_connection import LISTENING_OPTIONS
+from cgn_sdk.tunnel_connection import WRITE_LIMIT_BYTES, ListeningConnection
 from cgn_sdk.tunnel_io import TunnelLink
-from websockets.asyncio.server import Server, ServerConnection, serve
+from cgn_sdk.turns import Turns
+from websockets.asyncio.server import Server, ServerConnection
 from websockets.http11 import Request, Response
 
 from cgn_chassis import logs
-from cgn_node import limits
+from cgn_node import limits, websocket_server
 from cgn_node.central_endpoint import CentralUnreachable, refuse_upgrade
 from cgn_node.client_address import HEADERS, Proxies
 from cgn_node.core import events
 from cgn_node.core.pricing import Fitness
 from cgn_node.driver import Driver
+from cgn_node.gate import Gate
 from cgn_node.key_desk import KeyDesk
 from cgn_node.key_guard import pair_of
 from cgn_node.policy import PolicyView
@@ -73,6 +75,8 @@ class MinerEndpoint:
         keys: KeyDesk,
         proxies: Proxies,
         sandbox: bool,
+        connections_max: int = limits.MINERS_MAX,
+        turns: Turns | None = None,
     ) -> None:
         self.node_id = node_id
         self.driver = driver
@@ -83,22 +87,35 @@ class MinerEndpoint:
         self.policy = policy
         self.proxies = proxies
         self._keys = keys
+        self._connections_max = connections_max
+        self._turns = Turns() if turns is None else turns
         self._kept: dict[bytes, _Kept] = {}
         self._numbers = itertools.count(1)
         self._tunnels: set[MinerTunnel] = set()
         self._server: Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext) -> int:
-        self._server = await serve(
-            self._serve,
+        gate = Gate(
+            "miner",
+            tls=tls,
+            connections_max=self._connections_max,
+            per_address_max=self._connections_max,
+            counters=self.counters,
+            turns=self._turns,
+            is_proxy=self.proxies.is_proxy,
+        )
+        self._server = await websocket_server.start(
+            gate,
             host,
             port,
-            ssl=tls,
-            subprotocols=[PROTOCOL],
-            process_request=self._check,
-            open_timeout=limits.TLS_HANDSHAKE_S,
-            server_header=None,
-            **LISTENING_OPTIONS,
+            self._serve,
+            self._check,
+            subprotocol=PROTOCOL,
+            max_size=MESSAGE_MAX_BYTES,
+            create_connection=ListeningConnection,
+            ping_interval=KEEPALIVE_DEFAULT_MS / 1000,
+            ping_timeout=KEEPALIVE_DEFAULT_MS / 1000,
+            write_limit=WRITE_LIMIT_BYTES,
         )
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -188,7 +205,13 @@ class MinerTunnel:
         self.account_id = ""
         self.grant: link.MinerGrant | None = None
         self.tunnel = wire.Tunnel("node")
-        self.link = TunnelLink(connection, self.tunnel, self._on_event)
+        waited_s = time.monotonic() - websocket_server.channel_of(connection).accepted_at
+        self.link = TunnelLink(
+            connection,
+            self.tunnel,
+            self._on_event,
+            greeting_timeout_ms=int(1000 * max(1, limits.GREETING_S - waited_s)),
+        )
         self.joined = False
         self._endpoint = endpoint
         self._driver = endpoint.driver

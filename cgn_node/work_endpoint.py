@@ -157,7 +157,7 @@ class WorkEndpoint:
             raise ProblemError(Problem("draining", "This node is about to stop; use another one."))
         if head.body_bytes is not None and head.body_bytes > limits.SMALL_REQUEST_MAX_BYTES:
             raise ProblemError(_too_large())
-        exchange.take_body(_SmallBody(exchange, self, self._open_session))
+        exchange.take_body(_SmallBody(exchange, self, self._open_session), limits.SMALL_BODY_DEADLINE_S)
 
     def _open_session(self, exchange: Exchange, body: bytes) -> None:
         self._serve_later(exchange, self._ask_session(exchange, body))

@@ -9,17 +9,10 @@ from pathlib import Path
 
 import node_world as support
 from cgn_sdk.protocol import messages, tunnel
-from node_process import node_process, run, write_config
+from node_process import memory_mib, node_process, run, write_config
 
 MIB = 1 << 20
 LONG = 200 * 1000 * 1000
-
-
-def memory_mib(process: asyncio.subprocess.Process, what: str) -> float:
-    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith(what):
-            return int(line.split()[1]) / 1024
-    raise AssertionError(what)
 
 
 def begin_peak(process: asyncio.subprocess.Process) -> float:

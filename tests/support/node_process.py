@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import resource
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,9 +48,16 @@ key = "node.key"
     return path, client_tls, central_tls
 
 
-async def run(*words: str) -> tuple[int, str]:
+async def run(*words: str, open_files: tuple[int, int] | None = None) -> tuple[int, str]:
+    """Exit code and everything said by `cgn node ...`. `open_files`: its soft and hard limit."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cgn_node.app", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        sys.executable,
+        "-m",
+        "cgn_node.app",
+        *words,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=None if open_files is None else lambda: resource.setrlimit(resource.RLIMIT_NOFILE, open_files),
     )
     text, _ = await process.communicate()
     assert process.returncode is not None
@@ -57,7 +65,10 @@ async def run(*words: str) -> tuple[int, str]:
 
 
 @contextlib.asynccontextmanager
-async def node_process(folder: Path) -> AsyncIterator[tuple[support.World, asyncio.subprocess.Process]]:
+async def node_process(
+    folder: Path, open_files: tuple[int, int] | None = None
+) -> AsyncIterator[tuple[support.World, asyncio.subprocess.Process]]:
+    """A node that is ready, linked to a scripted Central, with a session. `open_files`: its soft and hard limit."""
     config, client_tls, central_tls = write_config(folder)
     log = open(folder / "node.log", "wb")  # noqa: SIM115  (closed below)
     process = await asyncio.create_subprocess_exec(
@@ -69,6 +80,7 @@ async def node_process(folder: Path) -> AsyncIterator[tuple[support.World, async
         str(config),
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
+        preexec_fn=None if open_files is None else lambda: resource.setrlimit(resource.RLIMIT_NOFILE, open_files),
     )
     assert process.stdout is not None
     ready = (await asyncio.wait_for(process.stdout.readline(), 20)).decode()
@@ -94,3 +106,10 @@ async def node_process(folder: Path) -> AsyncIterator[tuple[support.World, async
         with contextlib.suppress(Exception):
             await central.hang_up()
         log.close()
+
+
+def memory_mib(process: asyncio.subprocess.Process, what: str) -> float:
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(what)

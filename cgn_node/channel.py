@@ -1,0 +1,347 @@
+"""One accepted connection below HTTP or WebSocket: TLS, and what every peer may take of time and memory.
+
+A `Channel` is the protocol of the bare TCP transport and the transport of the protocol above, so that nothing is
+hidden between the two: what a peer has not taken yet is known to the byte (what waits here plus what the kernel still
+holds, SIOCOUTQ), handshakes take turns like everything else that strangers cause, and a connection that closes is
+under the same watch as one that opens. `ssl.SSLObject` does TLS.
+
+Deadlines are looked at by the gate's sweep:
+
+- from accept to `opened()`: OPENING_S;
+- a peer that does not take what it is owed: PROGRESS_WINDOW_S;
+- from `close()`, once everything is taken, to the peer's own end: CLOSING_S; until then what it still sends is dropped,
+  because closing with unread bytes would reset the connection and the last answer with it.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+from cgn_node import limits
+
+if TYPE_CHECKING:
+    from cgn_node.gate import Gate
+
+_SIOCOUTQ = 0x5411
+"""Linux: bytes of a socket that the other side has not acknowledged (tcp(7))."""
+
+_HANDSHAKE, _OPEN, _CLOSING, _LOST = range(4)
+
+_plain = memoryview(bytearray(limits.READ_AT_ONCE_BYTES))
+"""Where every channel decrypts into, one after the other: a buffer of its own for each would be most of what an idle
+connection costs."""
+
+Bytes = bytes | bytearray | memoryview
+
+
+class Channel(asyncio.Transport, asyncio.Protocol):
+    """See above. Made by a `Gate`; the protocol above comes from the gate's factory once TLS is up."""
+
+    def __init__(self, gate: "Gate", accepted: socket.socket, peer: str, now: float) -> None:
+        self.peer = peer
+        self.accepted_at = now
+        self._gate = gate
+        self._socket = accepted
+        self._raw: asyncio.Transport | None = None
+        self._inner: asyncio.Protocol | None = None
+        self._phase = _HANDSHAKE
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = gate.tls and gate.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._is_opened = False
+        self._encrypted = b""  # came while the protocol above wanted no more
+        self._has_turn = False
+        self._paused = False
+        self._written = 0
+        self._settled = True  # whether the peer has taken all that was written
+        self._watch_from = 0.0
+        self._watch_goal = 0  # what it must have taken at the end of the window
+        self._closing_at = 0.0
+        self._dropped = 0
+
+    def opened(self) -> None:
+        """The protocol above takes over the watch on who says nothing."""
+        self._is_opened = True
+
+    def owed(self) -> int:
+        """Bytes written that the peer has not acknowledged."""
+        raw = self._raw
+        if raw is None or self._phase == _LOST:
+            return 0
+        waiting = raw.get_write_buffer_size()
+        try:
+            (in_kernel,) = struct.unpack("i", fcntl.ioctl(self._socket.fileno(), _SIOCOUTQ, b"\0\0\0\0"))
+        except OSError:
+            return waiting
+        return waiting + int(in_kernel)
+
+    def check(self, now: float) -> None:
+        """The gate's sweep: cuts who takes too long."""
+        if self._phase == _LOST:
+            return
+        if not self._is_opened and now - self.accepted_at > limits.OPENING_S:
+            self._cut("slow openings cut")
+        elif not self._settled and self._is_reader_stuck(now):
+            self._cut("slow readers cut")
+        elif self._phase == _CLOSING:
+            if not self._settled:
+                self._closing_at = now
+            elif now - self._closing_at > limits.CLOSING_S:
+                self.abort()
+
+    def _is_reader_stuck(self, now: float) -> bool:
+        """Whether the peer has taken, for a whole window, neither all that was written before nor the least rate."""
+        owed = self.owed()
+        if not owed:
+            self._settled, self._watch_from = True, 0.0
+            return False
+        taken, window = self._written - owed, self._gate.progress_window_s
+        if not self._watch_from or taken >= self._watch_goal:
+            self._watch_from = now
+            self._watch_goal = min(self._written, taken + int(limits.PROGRESS_MIN_BYTES_PER_S * window))
+            return False
+        return now - self._watch_from >= window
+
+    def _cut(self, why: str) -> None:
+        self._gate.counters[why] += 1
+        self.abort()
+
+    # --- the bare transport's side ----------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._raw = cast(asyncio.Transport, transport)  # uvloop's own class is not a subclass
+        if self._phase == _LOST:  # cut before it was here
+            self._raw.abort()
+        elif self._tls is None:
+            self._open()
+
+    def data_received(self, data: bytes) -> None:
+        if self._phase == _OPEN:
+            if self._tls is None:
+                self._hand_on(data)
+            else:
+                self._encrypted += data
+                self._decrypt()
+        elif self._phase == _HANDSHAKE:
+            self._encrypted += data
+            if len(self._encrypted) > limits.HANDSHAKE_MAX_BYTES and self._raw is not None:
+                self._raw.pause_reading()  # until the handshake has had its turn
+            self._take_turn(self._shake)
+        elif self._phase == _CLOSING:
+            self._dropped += len(data)
+            if self._dropped > limits.CLOSING_MAX_BYTES:
+                self.abort()
+
+    def eof_received(self) -> None:
+        """Half-closed is closed: most clients that leave look like this first. The bare transport closes itself."""
+        if self._phase == _OPEN and self._inner is not None:
+            self._inner.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._phase = _LOST
+        self._gate.forget(self)
+        inner, self._inner, self._tls = self._inner, None, None
+        if inner is not None:
+            inner.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.resume_writing()
+
+    # --- TLS ----------
+
+    def _take_turn(self, portion: Callable[[], None]) -> None:
+        if not self._has_turn:
+            self._has_turn = True
+            self._gate.turns.add(portion)
+
+    def _shake(self) -> None:
+        """The next step of the handshake; its signature is a good part of a millisecond, so steps take turns."""
+        self._has_turn = False
+        if self._phase != _HANDSHAKE or self._tls is None:
+            return
+        try:
+            while not self._shake_on(self._tls):
+                if not self._encrypted:
+                    self._send([self._outgoing.read()])
+                    self._resume_raw()
+                    return
+                count = self._incoming.write(self._encrypted[: limits.RECORD_BYTES])
+                self._encrypted = self._encrypted[count:]
+        except OSError:  # ssl.SSLError is one
+            self._gate.counters["handshakes failed"] += 1
+            self._send([self._outgoing.read()])  # the alert that says why
+            self._end()
+        else:
+            self._send([self._outgoing.read()])
+            self._resume_raw()
+            self._open()
+            self._decrypt()
+
+    @staticmethod
+    def _shake_on(tls: ssl.SSLObject) -> bool:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def _resume_raw(self) -> None:
+        if self._raw is not None and not self._raw.is_closing():
+            self._raw.resume_reading()
+
+    def _open(self) -> None:
+        self._phase = _OPEN
+        self._inner = self._gate.factory()
+        self._inner.connection_made(self)
+
+    def _decrypt(self) -> None:
+        """Hands on what has come, until the protocol above wants no more.
+
+        OpenSSL's buffers keep the size they once had, so they get and give a record's length at a time.
+        """
+        data, at = memoryview(self._encrypted), 0
+        self._encrypted = b""
+        while self._phase == _OPEN and self._tls is not None and not self._paused:
+            filled, is_over = 0, False
+            try:
+                while filled < len(_plain):
+                    try:
+                        # With a buffer `read` gives the number of bytes; typeshed knows only the other form.
+                        count = cast(int, self._tls.read(len(_plain) - filled, cast(bytearray, _plain[filled:])))
+                    except ssl.SSLWantReadError:
+                        if at == len(data):
+                            break
+                        at += self._incoming.write(data[at : at + limits.RECORD_BYTES])
+                        continue
+                    if not count:
+                        is_over = True
+                        break
+                    filled += count
+            except OSError:  # what came is not TLS
+                self.abort()
+                return
+            if self._outgoing.pending:
+                self._send([self._outgoing.read()])
+            if filled:
+                self._hand_on(bytes(_plain[:filled]))
+            if is_over:
+                self._on_close_notify()
+                return
+            if filled < len(_plain):
+                return
+        if self._phase == _OPEN:
+            self._encrypted = bytes(data[at:])
+
+    def _hand_on(self, data: bytes) -> None:
+        assert self._inner is not None
+        self._inner.data_received(data)
+
+    def _on_close_notify(self) -> None:
+        if self._phase == _OPEN and self._inner is not None:
+            self._inner.eof_received()
+            self.close()
+
+    def _send(self, pieces: list[bytes]) -> None:
+        size = sum(map(len, pieces))
+        if size and self._raw is not None:
+            self._settled = False
+            self._written += size
+            self._raw.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    # --- the transport of the protocol above ----------
+
+    def write(self, data: Bytes) -> None:
+        self.writelines((data,))
+
+    def writelines(self, list_of_data: Iterable[Bytes]) -> None:
+        if self._phase != _OPEN:
+            return
+        tls = self._tls
+        if tls is None:
+            self._send([bytes(data) for data in list_of_data])
+            return
+        encrypted = []
+        try:
+            for data in list_of_data:
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[tls.write(rest[: limits.RECORD_BYTES]) :]
+                    encrypted.append(self._outgoing.read())
+        except OSError:
+            self.abort()
+            return
+        self._send(encrypted)
+
+    def close(self) -> None:
+        """Sends what is written and the end, drops what still comes, and waits a little for the peer's own end."""
+        if self._phase == _OPEN:
+            if self._tls is not None:
+                with contextlib.suppress(OSError):  # it wants to read the peer's answer, which nobody needs
+                    self._tls.unwrap()
+                self._send([self._outgoing.read()])
+            self._end()
+
+    def _end(self) -> None:
+        assert self._raw is not None
+        self._phase, self._closing_at = _CLOSING, self._gate.clock()
+        self._is_opened = True  # the opening's deadline is over; the closing's begins
+        if self._raw.is_closing():
+            return
+        if self._tls is None:
+            self._raw.write_eof()  # TLS has said it: clients exist that lose what they have not read yet at a TCP FIN
+        self._raw.resume_reading()
+
+    def abort(self) -> None:
+        self._phase = _LOST
+        if self._raw is not None:
+            self._raw.abort()
+
+    def is_closing(self) -> bool:
+        return self._phase >= _CLOSING or self._raw is None or self._raw.is_closing()
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def write_eof(self) -> None:
+        raise NotImplementedError("a channel ends by close()")
+
+    def pause_reading(self) -> None:
+        self._paused = True
+        if self._raw is not None and not self.is_closing():
+            self._raw.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        if self._raw is not None and not self.is_closing():
+            self._raw.resume_reading()
+            if self._encrypted or self._incoming.pending or (self._tls is not None and self._tls.pending()):
+                self._take_turn(self._decrypt_rest)
+
+    def _decrypt_rest(self) -> None:
+        self._has_turn = False
+        self._decrypt()
+
+    def is_reading(self) -> bool:
+        return not self._paused and not self.is_closing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        if self._raw is not None:
+            self._raw.set_write_buffer_limits(high, low)
+
+    def get_write_buffer_size(self) -> int:
+        return 0 if self._raw is None else self._raw.get_write_buffer_size()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        if name == "ssl_object":
+            return self._tls or default
+        return default if self._raw is None else self._raw.get_extra_info(name, default)

@@ -1,0 +1,203 @@
+"""Strangers at a real node's listeners: what one peer does costs the others little, and never the process (N-6).
+
+Bounds are generous, since machines are slow: the figures are in `tests/bench/bench_hostile.py`.
+"""
+
+import asyncio
+import json
+import socket
+import ssl
+import time
+from pathlib import Path
+
+import pytest
+from node_process import memory_mib, node_process, run, write_config
+from node_world import World, answer_with
+
+from cgn_node import limits
+from cgn_node.descriptors import LEAST, share
+
+HONEST_S = 2.0
+"""An honest request is answered within this while somebody else attacks; without bounds it took 3 to 7 s."""
+
+
+class Honest:
+    """Asks `/health` on a kept connection again and again, and remembers the longest wait."""
+
+    def __init__(self, world: World) -> None:
+        self.longest_s = 0.0
+        self.answers = 0
+        self._world = world
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Honest":
+        self._task = asyncio.create_task(self._ask())
+        while not self.answers:
+            await asyncio.sleep(0.01)
+        self.longest_s = 0.0
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _ask(self) -> None:
+        reader, writer = await self._world.connect("status")
+        while True:
+            began = time.monotonic()
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]))
+            self.longest_s = max(self.longest_s, time.monotonic() - began)
+            self.answers += 1
+            await asyncio.sleep(0.005)
+
+
+async def test_pipelined_requests_and_tiny_chunks(tmp_path: Path) -> None:
+    """5,000 requests in one go, and 60 KiB in one-byte chunks to `POST /session`, both without a key."""
+    async with node_process(tmp_path) as (world, _), Honest(world) as honest:
+        reader, writer = await world.connect()
+        writer.write(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n" * 4_999)
+        writer.write(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answered = 0
+        while data := await reader.read(1 << 20):
+            answered += data.count(b"WWW-Authenticate")
+        assert answered > 4_900  # one may be cut in two by a read
+        chunks = b"1\r\n \r\n" * 60_000 + b"0\r\n\r\n"
+        reply = await world.call("POST", "/session", "Transfer-Encoding: chunked", body=chunks, key="")
+        assert reply.problem["code"] == "bad_json"
+        assert honest.longest_s < HONEST_S
+
+
+async def test_answers_nobody_reads_stay_few(tmp_path: Path) -> None:
+    """200 requests for 1 MiB each on one connection that reads nothing: 200 MiB without a bound."""
+    async with node_process(tmp_path) as (world, process), Honest(world) as honest:
+        await world.miner(serve=answer_with(b"x" * 1_040_000)).join()
+        before = memory_mib(process, "VmRSS")
+        reader, writer = await asyncio.open_connection(
+            "localhost", world.ports["work"], ssl=world.client_tls, limit=1024
+        )
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        head = f"GET /noop HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {world.session_key}\r\n\r\n"
+        writer.write(head.encode() * 200)
+        for _ in range(30):
+            await asyncio.sleep(0.1)
+            assert memory_mib(process, "VmRSS") - before < 64
+        writer.transport.abort()
+        assert honest.longest_s < HONEST_S
+        assert reader is not None
+
+
+def connects(port: int, count: int, source: str) -> list[socket.socket]:
+    """TCP connections that never say anything; those the node refuses are in it, too."""
+    made = []
+    for _ in range(count):
+        one = socket.socket()
+        one.settimeout(5)
+        one.bind((source, 0))
+        one.connect(("127.0.0.1", port))
+        made.append(one)
+    return made
+
+
+async def test_connects_without_a_handshake_take_no_descriptor_that_work_needs(tmp_path: Path) -> None:
+    """1,500 of them from five addresses at a node that began with a soft limit of 1,024: kept connections go on, bodies
+    that need a file are taken, rows are written, and the process lives."""
+    limit = 1_600
+    shares = share(limit)
+    assert shares is not None
+    async with node_process(tmp_path, (1_024, limit)) as (world, process), Honest(world) as honest:
+        await world.miner().join()
+        reader, writer = await world.connect()
+        head = f"POST /noop HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {world.session_key}\r\nContent-Length: 100000"
+        held = []
+        for number in range(5):
+            held += await asyncio.to_thread(connects, world.ports["work"], 300, f"127.0.0.{10 + number}")
+            assert len(list(Path(f"/proc/{process.pid}/fd").iterdir())) < limit - limits.DESCRIPTORS_RESERVED // 2
+            writer.write(head.encode() + b"\r\n\r\n" + b"x" * 100_000)
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            await reader.readexactly(int(answer.split(b"Content-Length: ")[1].split(b"\r\n")[0]))
+        started = next(line for line in logged(tmp_path) if line["event"] == "node.limits")
+        assert (started["open_files"], started["work_connections"]) == (limit, shares.work)
+        assert honest.longest_s < HONEST_S
+        writer.close()
+        for each in held:
+            each.close()
+        reply = await world.call("GET", "/noop")
+        assert (reply.status, process.returncode) == (200, None)
+
+
+def logged(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "node.log").read_text().splitlines() if line.startswith("{")]
+
+
+async def test_with_too_few_files_the_node_says_so_and_does_not_start(tmp_path: Path) -> None:
+    config, _, _ = write_config(tmp_path)
+    for words in ([], ["--check"]):
+        code, said = await run("run", "--config", str(config), *words, open_files=(LEAST - 1, LEAST - 1))
+        assert code == 2
+        assert f"a node needs {LEAST}" in said
+        assert "LimitNOFILE" in said
+    assert await run("run", "--config", str(config), "--check", open_files=(64, LEAST)) == (
+        0,
+        "the settings are fine\n",
+    )
+
+
+HEAD = b"POST /session HTTP/1.1\r\nHost: a\r\n"
+SLOW: dict[str, tuple[str, bytes, bytes]] = {
+    "nothing": ("tcp", b"", b""),
+    "a handshake": ("tcp", b"\x16\x03\x01\x02\x00\x01\x00", b"\0"),
+    "silence behind the handshake": ("tls", b"", b""),
+    "a head": ("tls", b"GET /x HTTP/1.1\r\nHost: a\r\n", b"X-a: b\r\n"),
+    "a session's body": ("tls", HEAD + b"Content-Length: 60000\r\n\r\n", b"x" * 300),
+    "a session's body in chunks": ("tls", HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    "a work's body": ("tls", b"", b"x" * 10),
+}
+
+
+async def hold(world: World, endpoint: str, kind: str) -> float:
+    """How long the node lets this one stay."""
+    layer, first, drip = SLOW[kind]
+    if kind == "a work's body":
+        head = (
+            f"POST /noop HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {world.session_key}\r\nContent-Length: 60000\r\n"
+        )
+        first = head.encode() + b"\r\n"
+    began = time.monotonic()
+    tls = world.client_tls if layer == "tls" else None
+    reader, writer = await asyncio.open_connection("localhost", world.ports[endpoint], ssl=tls)
+    writer.write(first)
+
+    async def keep_saying() -> None:
+        while not writer.is_closing():
+            await asyncio.sleep(1)
+            writer.write(drip)
+
+    dripping = asyncio.create_task(keep_saying())
+    try:
+        while await reader.read(65_536):
+            pass
+    except (ConnectionError, ssl.SSLError):
+        pass
+    dripping.cancel()
+    writer.close()
+    return time.monotonic() - began
+
+
+@pytest.mark.slow
+async def test_nobody_slow_is_held_for_long(tmp_path: Path) -> None:
+    """Ten of each kind, at every listener where it can be done."""
+    async with node_process(tmp_path) as (world, process), Honest(world) as honest:
+        await world.miner().join()
+        places = [("work", kind) for kind in SLOW for _ in range(10)]
+        quiet = ("nothing", "a handshake", "silence behind the handshake")
+        places += [(endpoint, kind) for endpoint in ("status", "miner") for kind in quiet]
+        places += [("central", kind) for kind in quiet[:2]]
+        held = await asyncio.gather(*(hold(world, *place) for place in places))
+        longest, place = max(zip(held, places, strict=True))
+        assert longest < 1.5 * limits.SLOW_HELD_S, place  # on a quiet machine: SLOW_HELD_S
+        assert honest.longest_s < HONEST_S
+        assert process.returncode is None
