@@ -139,6 +139,16 @@ class DService:
             self._ready.clear()
             self._doubt.set()
 
+    async def survived(self, hop: Hop) -> bool:
+        """A connection over `hop` was closed in the middle: whether the DService goes on, so that it broke off one
+        answer, instead of having ended."""
+        runner = self._runner
+        if hop is not self._hop or runner is None:
+            return False
+        self.report_broken(hop)
+        await wait_first(self._ready.wait(), runner.wait_ended())
+        return hop is self._hop and self.is_ready and runner.alive
+
     async def _end(self, runner: Runner) -> None:
         self._ready.clear()
         if self._hop is not None:

@@ -1,8 +1,10 @@
 """The last hop: HTTP/1.1 from the miner to a DService over its UNIX socket, with connections kept.
 
 Only what this hop needs, because its cost is paid by every request: a general client takes 47 µs for it, this about a
-fifth. The parsing itself is httptools'. What a DService sends is outside input: head and header counts are bounded, a
-malformed answer is a `HopFailed`, never an exception of the parser.
+fifth. The bytes are parsed by httptools; what they mean is decided here and in `core.exchange`, because a general
+parser merges trailers, accepts codings it does not undo, and judges by how the bytes were cut. What a DService sends is
+outside input: everything is bounded, and an answer that breaks a rule is a `BadAnswer` naming it. An answer that is
+complete stays good whatever comes behind it; its connection is closed then.
 
 A request whose task is cancelled closes its connection, which is how a cancellation reaches the DService (N-17).
 """
@@ -19,14 +21,21 @@ from typing import Any, Final, cast
 
 import httptools
 
+from miner_client.core.exchange import BadAnswer, Framing, framing
+
 HEAD_MAX_BYTES: Final = 64 * 1024
-"""Status line and headers of an answer; what browsers' servers commonly allow is 8 to 16 KiB."""
+"""Status line and header fields of an answer, interim ones included, and what may come between two pieces of content
+(chunk extensions, trailers); what browsers' servers commonly allow is 8 to 16 KiB."""
 HEADERS_MAX: Final = 128
 """Headers of an answer."""
 BUFFER_HIGH_BYTES: Final = 256 * 1024
 """Read from the DService ahead of what the tunnel takes; equal to one stream's credit."""
 IDLE_MAX: Final = 64
 """Connections kept for reuse; more than the slots of a large machine."""
+UNANNOUNCED_SILENCE_S: Final = 5.0
+"""An answer without length that did not say `Connection: close` ends with the connection all the same (RFC 9112 section
+6.3). A DService that neither closes nor sends more within this has forgotten the length, and would hold a slot to the
+deadline."""
 
 _PROC_FDS: Final = Path("/proc/self/fd")
 
@@ -34,8 +43,9 @@ Header = tuple[bytes, bytes]
 
 
 class HopFailed(Exception):
-    """The DService could not be reached or did not speak HTTP. `code` is `unreachable`,
-    `closed`, `malformed` or `too_large`."""
+    """There is no answer, and not because it broke a rule. `code` is `unreachable`, `closed` (the DService closed the
+    connection before its answer was complete), `too_large` (for `whole`) or `request_aborted` (our side could not go
+    on with the request's body)."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -53,8 +63,13 @@ class HopResponse:
         """Length the DService announced, None when it announced none (chunked or until close)."""
         self._connection = connection
 
+    @property
+    def has_content(self) -> bool:
+        """Whether content may follow this head (RFC 9110 section 6.4.1)."""
+        return self._connection.has_content
+
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises HopFailed when it ends early."""
+        """The body as it arrives. Raises HopFailed when it ends early, BadAnswer when it breaks a rule."""
         while (chunk := await self._connection.next_chunk()) is not None:
             yield chunk
 
@@ -87,17 +102,20 @@ class _Connection(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._parser: Any = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(lenient_chunked_length=True)  # or it minds a trailer's Content-Length
+        self._method = ""
         self._headers: list[Header] = []
         self._head_bytes = 0
-        self._length: int | None = None
-        self._bodiless = False
+        self._between_bytes = 0
+        """Fed since the head or the last piece of content."""
+        self._framing: Framing | None = None
         self._head: asyncio.Future[None] | None = None
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
         self._wake: asyncio.Future[None] | None = None
         self._complete = False
         self._keep_alive = False
-        self._failure: HopFailed | None = None
+        self._failure: HopFailed | BadAnswer | None = None
         self._in_use = False
         self._reading = True
         self._sender: asyncio.Task[None] | None = None
@@ -117,25 +135,35 @@ class _Connection(asyncio.Protocol):
         if not self._in_use:
             self.close()  # an answer nobody asked for
             return
-        if self._head is not None and not self._head.done():
-            self._head_bytes += len(data)
+        if self._complete:
+            self._keep_alive = False
+            return
+        self._between_bytes += len(data)
         try:
             self._parser.feed_data(data)
+        except BadAnswer as bad:
+            self._stop(bad)
         except httptools.HttpParserUpgrade:
-            self._fail("malformed", "the DService switched protocols")
-        except HopFailed as failure:
-            self._fail(failure.code, failure.detail)
+            self._stop(BadAnswer("status", "the DService switched protocols"))
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
-            if isinstance(cause, HopFailed):
-                self._fail(cause.code, cause.detail)
-            else:
-                self._fail("malformed", "the DService's answer is not HTTP/1.1")
-        except httptools.HttpParserError:
-            self._fail("malformed", "the DService's answer is not HTTP/1.1")
+            self._stop(cause if isinstance(cause, BadAnswer) else self._malformed(error))
+        except httptools.HttpParserError as error:
+            self._stop(self._malformed(error))
         else:
-            if self._head is not None and not self._head.done() and self._head_bytes > HEAD_MAX_BYTES:
-                self._fail("too_large", f"the answer's head is longer than {HEAD_MAX_BYTES} bytes")
+            if self._between_bytes > HEAD_MAX_BYTES:
+                rule = "head_too_large" if self._framing is None else "chunk_framing"
+                self._stop(BadAnswer(rule, f"more than {HEAD_MAX_BYTES} bytes that are not content"))
+
+    def _malformed(self, error: Exception) -> BadAnswer:
+        """What the parser found, as one of our rules; its words name the field where that is the reason."""
+        said = str(error)
+        if self._framing is not None:
+            return BadAnswer("chunk_framing", f"the content's chunks: {said}")
+        for words, rule in (("Content-Length", "content_length"), ("Transfer-Encoding", "transfer_coding")):
+            if words in said:
+                return BadAnswer(rule, f"the answer's head: {said}")
+        return BadAnswer("head_syntax", f"the answer's head: {said}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -143,35 +171,46 @@ class _Connection(asyncio.Protocol):
         self._hop.forget(self)
         if not self._in_use or self._complete:
             return
-        head_arrived = self._head is not None and self._head.done()
-        if head_arrived and self._failure is None and self._length is None and not self._parser_is_chunked():
-            self.on_message_complete()  # a body without length ends with the connection (RFC 9112 section 6.3)
+        if self._framing is not None and self._framing.ends_with_connection and exc is None:
+            self._complete = True
+            self._wake_up()
         else:
-            self._fail("closed", "the DService closed the connection before its answer was complete")
+            self._fail(HopFailed("closed", "the DService closed the connection before its answer was complete"))
 
     # httptools
 
     def on_message_begin(self) -> None:
         if self._complete:
-            raise HopFailed("malformed", "the DService sent a second answer to one request")
+            raise BadAnswer("head_syntax", "more than one answer")  # dropped: the first one is complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self._headers) >= HEADERS_MAX:
-            raise HopFailed("too_large", f"the answer has more than {HEADERS_MAX} headers")
-        lower = name.lower()
-        if lower == b"content-length":
-            self._length = int(value) if value.isdigit() and len(value) < 20 else None
-        self._headers.append((lower, value))
+        if self._framing is not None:
+            return  # a trailer: nobody may merge it into the head without knowing its meaning (RFC 9110 section 6.5.1)
+        self._head_bytes += len(name) + len(value) + len(": \r\n")
+        if len(self._headers) >= HEADERS_MAX or self._head_bytes > HEAD_MAX_BYTES:
+            raise BadAnswer("head_too_large", f"more than {HEADERS_MAX} fields or {HEAD_MAX_BYTES} bytes of them")
+        self._headers.append((name.lower(), value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if status == 101:
+            raise BadAnswer("status", "the DService switched protocols")
         if 100 <= status < 200:
-            self._headers.clear()
+            self._headers.clear()  # interim answers end here
             return
+        self._framing = framing(self._method, status, self._parser.get_http_version(), self._headers)
+        self._keep_alive = self._framing.keep_alive
+        self._between_bytes = 0
+        if not self._framing.has_content or self._framing.length == 0:
+            self._complete = True
         if self._head is not None and not self._head.done():
             self._head.set_result(None)
 
     def on_body(self, body: bytes) -> None:
+        if self._complete:
+            self._keep_alive = False  # what stands behind the answer is none of it
+            return
+        self._between_bytes = 0
         self._chunks.append(body)
         self._buffered += len(body)
         if self._buffered > BUFFER_HIGH_BYTES and self._reading:
@@ -180,19 +219,27 @@ class _Connection(asyncio.Protocol):
         self._wake_up()
 
     def on_message_complete(self) -> None:
-        if self._head is None or not self._head.done():
-            return  # the end of a 1xx answer
+        if self._framing is None:
+            return  # the end of an interim answer
         self._complete = True
-        # Asked here because the parser forgets the message as soon as this callback returns.
-        self._keep_alive = not self.closed and self._parser.should_keep_alive()
         self._wake_up()
 
     # the request's side
 
-    async def send(self, head: bytes, body: bytes | AsyncIterator[bytes] | None, bodiless: bool) -> HopResponse:
+    @property
+    def has_answered(self) -> bool:
+        """Whether any byte of an answer has arrived."""
+        return self._framing is not None or self._between_bytes > 0
+
+    @property
+    def has_content(self) -> bool:
+        assert self._framing is not None, "the head has arrived"
+        return self._framing.has_content
+
+    async def send(self, method: str, head: bytes, body: bytes | AsyncIterator[bytes] | None) -> HopResponse:
         """Writes the request and waits for the answer's head; a body that streams goes on beside the answer."""
         self._in_use = True
-        self._bodiless = bodiless
+        self._method = method
         self._head = asyncio.get_running_loop().create_future()
         if isinstance(body, bytes):
             self._transport.write(head + body)
@@ -207,10 +254,8 @@ class _Connection(asyncio.Protocol):
         except BaseException:
             self.close()
             raise
-        if self._bodiless and not self._complete:
-            self._complete = True
-            self._keep_alive = self._parser.should_keep_alive()
-        return HopResponse(self, self._parser.get_status_code(), self._headers, self._length)
+        assert self._framing is not None
+        return HopResponse(self, self._parser.get_status_code(), self._headers, self._framing.length)
 
     async def _send_body(self, body: AsyncIterator[bytes], has_length: bool) -> None:
         try:
@@ -226,7 +271,7 @@ class _Connection(asyncio.Protocol):
             self.close()
             raise
         except Exception as error:
-            self._fail("closed", f"the request's body ended early: {error}")
+            self._fail(HopFailed("request_aborted", f"the request's body ended early: {error}"))
 
     async def next_chunk(self) -> bytes | None:
         while True:
@@ -245,19 +290,31 @@ class _Connection(asyncio.Protocol):
                 return None
             self._wake = asyncio.get_running_loop().create_future()
             try:
-                await self._wake
+                await self._wait(self._wake)
             except asyncio.CancelledError:
                 self.close()
                 raise
             finally:
                 self._wake = None
 
+    async def _wait(self, wake: "asyncio.Future[None]") -> None:
+        assert self._framing is not None
+        if not (self._framing.ends_with_connection and self._framing.keep_alive):
+            await wake
+            return
+        try:
+            async with asyncio.timeout(UNANNOUNCED_SILENCE_S):
+                await wake
+        except TimeoutError:
+            self._fail(BadAnswer("no_length", f"nothing came for {UNANNOUNCED_SILENCE_S:.0f} s, and no close either"))
+
     def _release(self) -> None:
         if not self._in_use:
             return
         # An answer that came before the request was read to its end leaves a connection that cannot be used again.
         is_sent = self._sender is None or self._sender.done()
-        keep = is_sent and not self.closed and self._keep_alive
+        assert self._framing is not None
+        keep = is_sent and not self.closed and self._keep_alive and not self._framing.ends_with_connection
         self._in_use = False
         if keep:
             self._reset()
@@ -265,12 +322,16 @@ class _Connection(asyncio.Protocol):
         else:
             self.close()
 
-    def _parser_is_chunked(self) -> bool:
-        return any(name == b"transfer-encoding" for name, _ in self._headers)
+    def _stop(self, bad: BadAnswer) -> None:
+        """The parser goes no further: a bad answer, unless the answer was complete before."""
+        if self._complete:
+            self._keep_alive = False
+        else:
+            self._fail(bad)
 
-    def _fail(self, code: str, detail: str) -> None:
+    def _fail(self, failure: HopFailed | BadAnswer) -> None:
         if self._failure is None:
-            self._failure = HopFailed(code, detail)
+            self._failure = failure
         if self._head is not None and not self._head.done():
             self._head.set_exception(self._failure)
         self._wake_up()
@@ -307,21 +368,21 @@ class Hop:
     ) -> HopResponse:
         """Sends a request and returns when the answer's head is there.
 
-        `headers` go as given, less none: the caller leaves out hop-by-hop ones. `body_bytes` is the length of a
-        streamed body if known; without it the body goes in chunks. Raises HopFailed. A request on a kept connection
-        that the DService closed meanwhile is sent once more on a new one, as long as no byte of an answer has
-        arrived and the body is not a stream (RFC 9112 section 9.3.1).
+        `headers` are sent unchanged; the caller removes hop-by-hop fields. `body_bytes` is the length of a streamed
+        body if known; without it the body goes in chunks. Raises HopFailed and BadAnswer. A request on a kept
+        connection that the DService closed meanwhile is sent once more on a new one, as long as no byte of an answer
+        has arrived (RFC 9112 section 9.3.1); a body that streams cannot be, so it gets a new connection at once.
         """
         head = _head(method, target, headers, body, body_bytes)
-        bodiless = method == "HEAD"
-        connection = self._idle.pop() if self._idle else None
-        if connection is not None:
+        is_stream = not (body is None or isinstance(body, bytes))
+        if self._idle and not is_stream:
+            connection = self._idle.pop()
             try:
-                return await connection.send(head, body, bodiless)
+                return await connection.send(method, head, body)
             except HopFailed as failure:
-                if failure.code != "closed" or not (body is None or isinstance(body, bytes)):
+                if failure.code != "closed" or connection.has_answered:
                     raise
-        return await (await self._connect()).send(head, body, bodiless)
+        return await (await self._connect()).send(method, head, body)
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()

@@ -85,6 +85,7 @@ class Runner(Protocol):
 
 async def wait_healthy(socket_path: Path, ended: Callable[[], bool], *, timeout_s: float = START_TIMEOUT_S) -> None:
     """Ask the DService's health until it answers 200. Raises RunnerFailed."""
+    from miner_client.core.exchange import BadAnswer
     from miner_client.hop import Hop, HopFailed
 
     deadline = asyncio.get_running_loop().time() + timeout_s
@@ -102,7 +103,7 @@ async def wait_healthy(socket_path: Path, ended: Callable[[], bool], *, timeout_
                     if response.status == 200:
                         return
                     problem = f"its health check answers {response.status}"
-                except (HopFailed, TimeoutError) as error:
+                except (HopFailed, BadAnswer, TimeoutError) as error:
                     problem = f"its health check fails ({error})"
             await asyncio.sleep(HEALTH_EVERY_S)
     finally:

@@ -10,17 +10,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
+from cgn_sdk.protocol.limits import BODY_MAX_BYTES
 from cgn_sdk.protocol.messages import Done, Fail, Head, Open, Statement, one_line
 from cgn_sdk.protocol.tunnel import Cancelled, DataReceived, Event, Opened
 from cgn_sdk.tunnel_io import BodyReader, StreamGone, TunnelLink
 
 from cgn_chassis import logs
 from miner_client import limits
-from miner_client.core.exchange import HOP_FAILURES, BadAnswer, has_body, request_headers, response_head
+from miner_client.core.exchange import HOP_FAILURES, BadAnswer, request_headers, response_head
 from miner_client.core.slots import Slots
 from miner_client.dservice import DService, Using
-from miner_client.hop import HopFailed, HopResponse
+from miner_client.hop import Hop, HopFailed, HopResponse
 
 _log = logs.get("miner.work")
 _NO_CONTENT = frozenset(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"])
@@ -33,6 +35,15 @@ class _Attempt:
     deadline_ns: int
     is_overdue: bool = False
     has_slot: bool = True
+
+
+class _Answered(NamedTuple):
+    """An answer that was passed on."""
+
+    status: int
+    metadata: dict[str, str]
+    digest: str
+    size: int
 
 
 class Work:
@@ -95,6 +106,9 @@ class Work:
         if dservice is None:
             tunnel.fail(stream, Fail("dservice_unavailable", f"{message.dservice} is not enabled on this miner"))
             return
+        if message.method == "CONNECT":  # a tunnel through the DService: nothing in the answer would end it
+            tunnel.fail(stream, Fail("method_not_allowed", "a DService is no proxy: CONNECT is not passed on"))
+            return
         if not self._slots.take():
             tunnel.fail(stream, Fail("no_slot", f"{self._slots.offered} slots"))
             return
@@ -128,7 +142,7 @@ class Work:
         except HopFailed as error:
             failure = Fail(HOP_FAILURES.get(error.code, "internal"), one_line(error.detail))
         except BadAnswer as error:
-            failure = Fail("dservice_protocol", one_line(f"the DService's head: {error}"))
+            failure = Fail("dservice_protocol", one_line(error.detail), error.rule)
         except StreamGone:
             pass  # nobody waits for the answer
         except Exception:
@@ -154,15 +168,9 @@ class Work:
             content = None if message.method in _NO_CONTENT else b""
         elif body.is_whole:
             content = await body.read()
-        response = await self._request(message, dservice, content)
-        if response is None:
+        answered = await self._answer(stream, message, dservice, content)
+        if answered is None:
             return Fail("dservice_unavailable", one_line(dservice.last_problem))
-        try:
-            head, metadata = response_head(response.status, response.headers, response.body_bytes)
-            digest, size = await self._pass_on(stream, message, response, head)
-        except BaseException:
-            response.abort()
-            raise
         use = using.end()
         statement = Statement(
             request_id=message.request_id,
@@ -170,40 +178,66 @@ class Work:
             miner_id=self._miner_id,
             dservice=dservice.settings.name,
             dservice_version=dservice.settings.version,
-            status=response.status,
-            response_sha256=digest,
-            response_bytes=size,
+            status=answered.status,
+            response_sha256=answered.digest,
+            response_bytes=answered.size,
             request_bytes=body.received_bytes if body is not None else 0,
             cpu_ns=use.cpu_ns,
             memory_byte_seconds=use.memory_byte_seconds,
             wall_ns=use.wall_ns,
         )
-        self._link.tunnel.done(stream, Done(statement, metadata))
+        self._link.tunnel.done(stream, Done(statement, answered.metadata))
         return None
+
+    async def _answer(
+        self, stream: int, message: Open, dservice: DService, content: bytes | AsyncIterator[bytes] | None
+    ) -> _Answered | None:
+        """The DService's answer, passed on to the node; None when it does not become ready in time."""
+        asked = await self._request(message, dservice, content)
+        if asked is None:
+            return None
+        hop, response = asked
+        try:
+            head, metadata = response_head(response.status, response.headers, response.body_bytes)
+            digest, size = await self._pass_on(stream, response, head)
+        except HopFailed as error:
+            await self._judge(dservice, hop, error)
+            raise
+        except BaseException:
+            response.abort()
+            raise
+        return _Answered(response.status, metadata, digest, size)
+
+    @staticmethod
+    async def _judge(dservice: DService, hop: Hop, error: HopFailed) -> None:
+        """A DService that has ended says nothing of the request, another miner may do it; one that goes on has broken
+        off this answer, and would elsewhere: BadAnswer is raised for that."""
+        if error.code == "closed" and await dservice.survived(hop):
+            raise BadAnswer("cut_short", error.detail) from None
 
     async def _request(
         self, message: Open, dservice: DService, content: bytes | AsyncIterator[bytes] | None
-    ) -> HopResponse | None:
+    ) -> tuple[Hop, HopResponse] | None:
         """The DService's answer, waiting for it to be ready; None when it does not become ready in time. One that
         cannot be reached has seen nothing of the request, so it is asked again once it is back."""
         headers = request_headers(message.headers, message.request_id, message.deadline_ms)
         while dservice.is_ready or await dservice.wait_ready(limits.READY_WAIT_MS / 1000):
             hop = dservice.hop
             try:
-                return await hop.request(message.method, message.target, headers, content, message.body_bytes)
+                return hop, await hop.request(message.method, message.target, headers, content, message.body_bytes)
             except HopFailed as error:
-                if error.code in ("unreachable", "closed"):
-                    dservice.report_broken(hop)
                 if error.code != "unreachable":
+                    await self._judge(dservice, hop, error)
                     raise
+                dservice.report_broken(hop)
         return None
 
-    async def _pass_on(self, stream: int, message: Open, response: HopResponse, head: Head) -> tuple[str, int]:
+    async def _pass_on(self, stream: int, response: HopResponse, head: Head) -> tuple[str, int]:
         """Head and body to the node, with back-pressure. Returns the body's SHA-256 and size."""
         tunnel = self._link.tunnel
         hash_, size = sha256(), 0
         tunnel.acknowledge(stream)
-        if not has_body(message.method, response.status):
+        if not response.has_content:
             async for _ in response.chunks():
                 pass
             tunnel.head(stream, head, end=True)
@@ -212,6 +246,8 @@ class Work:
         async for chunk in response.chunks():
             hash_.update(chunk)
             size += len(chunk)
+            if size > BODY_MAX_BYTES:
+                raise BadAnswer("content_too_large", f"more than {BODY_MAX_BYTES} bytes")
             if len(chunk) <= tunnel.writable(stream):
                 tunnel.data(stream, chunk)
                 self._link.flush()

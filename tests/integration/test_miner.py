@@ -154,7 +154,7 @@ async def test_bodies_stream_both_ways(tmp_path: Path, free_port: Callable[[], i
     ("target", "code"),
     [
         ("/crash", "dservice_crashed"),
-        ("/half/1000", "dservice_crashed"),
+        ("/half/1000", "dservice_protocol"),
         ("/garbage", "dservice_protocol"),
         ("/hang", "dservice_timeout"),
     ],

@@ -28,6 +28,7 @@ class AttemptFailed(Exception):
         super().__init__(f"{message.code}: {message.detail}")
         self.code = message.code
         self.detail = message.detail
+        self.rule = message.rule
 
 
 @dataclass
