@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ from payouts.config import PayoutSettings
 
 if TYPE_CHECKING:
     from payouts.chain import Chain
+    from payouts.settlement import Settlement
+    from payouts.standing import Standing
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_BOOKS = 0, 1, 2, 3
 
@@ -121,12 +124,12 @@ async def settle(
     `at` is told of each point of the journal (payouts.journal), `outside` is what the run knows of time and chain.
     """
     from ledger import open_store
-    from payouts import rebuild
     from payouts.chain import Signer, Web3Chain
     from payouts.driver import Driver
     from payouts.facts import last_ingest_of
     from payouts.journal import Journal
     from payouts.settlement import Settlement
+    from payouts.standing import Standing
     from payouts.token import Token
     from payouts.top_up import NoTopUp, TopUp, TreasuryTopUp
 
@@ -165,13 +168,27 @@ async def settle(
                 chain_id=chain_id,
                 minimum_payout=wanted.minimum_payout_nano_cpu,
                 tell=tell,
+                owner=f"{socket.gethostname()}:{wanted.journal.absolute()}",
             )
-            await rebuild.journal_from_ledger(settlement, first_block)
+            if (report := await _catch_up(settlement, Standing(settlement, first_block))) is not None:
+                return report
             last = await last_ingest_of(store, journal.last_ingest() + 1, day, until_ingest)
             period = day.isoformat() if day else datetime.now(UTC).date().isoformat()
-            return await settlement.settle(period, last)
+            return await settlement.complete(settlement.begin(period, last))
     finally:
         await store.close()
+
+
+async def _catch_up(settlement: "Settlement", standing: "Standing") -> dict[str, Any] | None:
+    """Completes what others left undone, run after run. Returns the last one's report; None when there was nothing."""
+    report = None
+    while True:
+        await standing.catch_up()
+        run = settlement.journal.unfinished()
+        if run is None:
+            return report
+        settlement.tell(f"going on with the unfinished run over rows {run.first_ingest} to {run.last_ingest}")
+        report = await settlement.complete(run)
 
 
 def _contract(wanted: PayoutSettings) -> tuple[str, int]:

@@ -1,22 +1,30 @@
-"""Rows of the store, checked again, as facts of a payout run (P-6)."""
+"""Rows of the store, checked again, as facts of a payout run (P-6).
 
-from collections.abc import Iterable
+A run takes rows by ingestion number. A row whose time lies after the day of the run (a node's clock was wrong, or the
+next day's first rows stand among the last of this one) does not end the window for those behind it: it is set apart,
+stays open, and is a fact of a later run.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.row import RowError
+from cgn_sdk.protocol.settlement import batch_id_of
 
 from ledger.port import Store, StoredRow
 from payouts import limits
 from payouts.core.rollup import PAYING_ROLES, Fact, Party, Share
 from payouts.journal import OpenRow
 
+SETTLED_STATES = ("collected", "paid")
+
 
 class FactError(Exception):
-    """A row of the ledger cannot be settled: it is not what its hash says, or it is gone. Nothing is settled before
-    somebody has looked (`cgn verify` names what is wrong)."""
+    """A row of the ledger cannot be settled: it is not what its hash says, it is gone, or it is settled already.
+    Nothing is settled before somebody has looked (`cgn verify` names what is wrong)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,52 +34,132 @@ class Facts:
     facts: tuple[Fact, ...]
     accounts: dict[str, str]
     """Ethereum address by public id, as the newest row with one says (private part `accounts`)."""
+    later: tuple[Fact, ...] = ()
+    """Of rows whose time lies after the run's day: not settled in it, and open afterwards."""
 
 
-async def load(store: Store, first_ingest: int, last_ingest: int, open_rows: Iterable[OpenRow]) -> Facts:
+def end_of(period: str) -> int | None:
+    """Returns the first moment after a period that is a UTC day, in ns; None for a period of another name."""
+    try:
+        day = date.fromisoformat(period)
+    except ValueError:
+        return None
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    return int(midnight.timestamp()) * 10**9
+
+
+async def load(
+    store: Store,
+    first_ingest: int,
+    last_ingest: int,
+    open_rows: Sequence[OpenRow],
+    *,
+    period: str,
+    settlement_id: bytes,
+) -> Facts:
     """Returns the facts of the new rows first..last and of rows that earlier runs left open.
 
-    Raises FactError for a row that does not verify, StoreError when the store fails.
+    Raises FactError for a row that does not verify, or that the ledger says is settled otherwise than by this
+    settlement; StoreError when the store fails.
     """
+    end_ns = end_of(period)
     facts: list[Fact] = []
+    later: list[Fact] = []
     accounts: dict[str, str] = {}
-    for item in open_rows:  # older than all new rows, so that newer addresses win
-        stored = await store.get(item.row_id)
-        if stored is None or stored.ingest != item.ingest:
+
+    def take(stored: StoredRow, parties: frozenset[Party] | None) -> None:
+        is_later = end_ns is not None and int(stored.public["event_time_ns"]) >= end_ns
+        (later if is_later else facts).append(_fact(stored, parties, accounts))
+
+    for span in _spans(open_rows):  # older than all new rows, so that newer addresses win
+        wanted = {item.ingest: item for item in span}
+        for stored in await _rows(store, span):
+            item = wanted.pop(stored.ingest, None)
+            if item is not None and item.row_id == stored.row_id:
+                take(stored, item.parties)
+            elif item is not None:
+                wanted[stored.ingest] = item
+        if wanted:
+            lost = wanted[min(wanted)]
             raise FactError(
-                f"row {item.row_id}, open since an earlier run, is not in the ledger as number {item.ingest}"
+                f"row {lost.row_id}, open since an earlier run, is not in the ledger as number {lost.ingest}"
             )
-        facts.append(_fact(stored, item.parties, accounts))
+        await _refuse_settled(
+            store, span[0].ingest, span[-1].ingest, {item.row_id: item.parties for item in span}, settlement_id
+        )
     after = first_ingest - 1
     while after < last_ingest:
         rows = await store.read(after, min(limits.ROWS_PER_READ, last_ingest - after))
         if not rows or rows[0].ingest != after + 1 or rows[-1].ingest != after + len(rows):
             raise FactError(f"the ledger has no row number {after + 1}, though its head says so")
-        facts += [_fact(stored, None, accounts) for stored in rows]
+        for stored in rows:
+            take(stored, None)
+        await _refuse_settled(store, after + 1, rows[-1].ingest, None, settlement_id)
         after = rows[-1].ingest
-    return Facts(tuple(facts), accounts)
+    return Facts(tuple(facts), accounts, tuple(later))
 
 
 async def last_ingest_of(store: Store, first_ingest: int, day: date | None, until_ingest: int | None) -> int:
-    """Returns the last row that a run should take: `until_ingest`, or the row before the first that is younger than
-    the day, or the newest; never more than ROWS_PER_RUN from the first."""
+    """Returns the last row that a run should take: `until_ingest`, or the last that is of the day or older, or the
+    newest; never more than ROWS_PER_RUN from the first."""
     bound = min(await store.head(), first_ingest - 1 + limits.ROWS_PER_RUN)
     if until_ingest is not None:
         bound = min(bound, until_ingest)
     if day is None:
         return bound
-    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
-    end_ns = int(midnight.timestamp()) * 10**9
-    after = first_ingest - 1
+    end_ns = end_of(day.isoformat())
+    assert end_ns is not None
+    last = after = first_ingest - 1
     while after < bound:
         rows = await store.read(after, min(limits.ROWS_PER_READ, bound - after))
         if not rows:
             break
-        for row in rows:
-            if int(row.public["event_time_ns"]) >= end_ns:
-                return row.ingest - 1
+        last = max([last, *(row.ingest for row in rows if int(row.public["event_time_ns"]) < end_ns)])
         after = rows[-1].ingest
-    return bound
+    return last
+
+
+def _spans(open_rows: Sequence[OpenRow]) -> Iterator[list[OpenRow]]:
+    """Open rows in groups that are worth one read each: none is far from the one before it."""
+    span: list[OpenRow] = []
+    for item in open_rows:
+        is_near = span and item.ingest - span[-1].ingest <= limits.OPEN_ROW_GAP
+        if span and not (is_near and item.ingest - span[0].ingest < limits.ROWS_PER_READ):
+            yield span
+            span = []
+        span.append(item)
+    if span:
+        yield span
+
+
+async def _rows(store: Store, span: list[OpenRow]) -> list[StoredRow]:
+    first, last = span[0].ingest, span[-1].ingest
+    return await store.read(first - 1, last - first + 1)
+
+
+async def _refuse_settled(
+    store: Store,
+    first_ingest: int,
+    last_ingest: int,
+    open_parties: dict[str, frozenset[Party]] | None,
+    settlement_id: bytes,
+) -> None:
+    """Raises FactError when the ledger says that one of the shares is settled, and not by this settlement."""
+    own: dict[Party, bytes] = {}
+    async for payment in store.payments(first_ingest, last_ingest):
+        party = Party(payment.role, payment.public_id)
+        if payment.state not in SETTLED_STATES:
+            continue
+        if open_parties is not None and party not in open_parties.get(payment.row_id, ()):
+            continue
+        if party not in own:
+            own[party] = batch_id_of(settlement_id, party.id, party.role, keccak_256)
+        if payment.batch_id != own[party]:
+            raise FactError(
+                f"row {payment.row_id} (number {payment.ingest}) is {payment.state} for {party.role} {party.id} in "
+                f"batch {payment.batch_id.hex()} already, and by no run that the journal knows; nothing was signed. "
+                "cgn verify says which settlement it stands in"
+            )
 
 
 def _fact(stored: StoredRow, parties: frozenset[Party] | None, accounts: dict[str, str]) -> Fact:
@@ -82,7 +170,7 @@ def _fact(stored: StoredRow, parties: frozenset[Party] | None, accounts: dict[st
     for public_id, address in row.parts["accounts"].items():
         if isinstance(address, str):
             accounts[public_id] = address
-    shares = [*_shares(row.public["pay_in"]), *_shares(row.public["payouts"])]
+    shares = [*shares_of(row.public["pay_in"]), *shares_of(row.public["payouts"])]
     wanted = [share for share in shares if parties is None or share.party in parties]
     return Fact(
         ingest=stored.ingest,
@@ -93,5 +181,6 @@ def _fact(stored: StoredRow, parties: frozenset[Party] | None, accounts: dict[st
     )
 
 
-def _shares(entries: list[dict[str, Any]]) -> list[Share]:
+def shares_of(entries: Iterable[dict[str, Any]]) -> list[Share]:
+    """Returns what the entries of a row's `pay_in` or `payouts` say."""
     return [Share(Party(entry["role"], entry["id"]), int(entry["amount_nano_cpu"])) for entry in entries]

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cgn_sdk.protocol.settlement import NO_SETTLEMENT, Commitment, Scope
+from cgn_sdk.protocol.settlement import NO_SETTLEMENT, Commitment
 
 from payouts.core.rollup import Batch, Fact, Held, Party, Plan
 
@@ -52,7 +52,8 @@ _ALLOWED: Final = frozenset(
         ("orphaned", "signed"),
     }
 )
-RUN_STATES: Final = ("reserving", "planned", "settled", "closed")
+RUN_STATES: Final = ("reserving", "planned", "settled", "closed", "dropped")
+"""`dropped`: somebody else has settled in its place; it counts no more, its transactions keep their nonces."""
 
 KILL_POINTS: Final = tuple(
     f"{step}.{side}"
@@ -162,9 +163,26 @@ class Run:
     """Balance of the payouts account before the first step, 1e-9 CPU."""
     opening_block: int
     started_ns: int
+    settles: bool
+    """Whether its plan has batches: only such a run is a settlement, and the `previous` of the next."""
     unresolved: frozenset[Party] | None
     plan_hash: bytes | None
     report: dict[str, object] | None
+
+
+class AdoptedRun(NamedTuple):
+    """A settlement that the journal did not make, or has forgotten, as the ledger tells it."""
+
+    period: str
+    first_ingest: int
+    last_ingest: int
+    settlement_id: bytes
+    previous: bytes
+    opening_block: int
+    """A block before its first event."""
+    collections: tuple[Batch, ...] = ()
+    """With `payouts` empty for settlements of long ago."""
+    payouts: tuple[Batch, ...] = ()
 
 
 class OpenRow(NamedTuple):
@@ -253,15 +271,25 @@ class Journal:
 
     def last_ingest(self) -> int:
         """Returns the last ingestion number that a run has taken; 0 before the first."""
-        return int(self._db.execute("SELECT coalesce(max(last_ingest), 0) FROM runs").fetchone()[0])
-
-    def is_empty(self) -> bool:
-        return self._db.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is None
+        statement = "SELECT coalesce(max(last_ingest), 0) FROM runs WHERE state <> 'dropped'"
+        return int(self._db.execute(statement).fetchone()[0])
 
     def unfinished(self) -> Run | None:
         """Returns the run that did not come to its end, if any. There is at most one."""
-        row = self._db.execute("SELECT * FROM runs WHERE state <> 'closed'").fetchone()
+        row = self._db.execute("SELECT * FROM runs WHERE state NOT IN ('closed', 'dropped')").fetchone()
         return None if row is None else _run(row)
+
+    def settling(self) -> list[Run]:
+        """Returns the runs that are settlements, first to last."""
+        rows = self._db.execute("SELECT * FROM runs WHERE settles AND state <> 'dropped' ORDER BY run_id")
+        return [_run(row) for row in rows]
+
+    def drop(self, run_id: int) -> None:
+        """Drops a run and those after it: the ledger or the chain has others in their place."""
+        with self._step("run.dropped"):
+            for table in ("batches", "held"):
+                self._db.execute(f"DELETE FROM {table} WHERE run_id >= ?", (run_id,))  # noqa: S608
+            self._db.execute("UPDATE runs SET state = 'dropped' WHERE run_id >= ?", (run_id,))
 
     def run(self, run_id: int) -> Run:
         return _run(self._db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
@@ -277,7 +305,7 @@ class Journal:
 
     def begin(
         self,
-        scope: Scope,
+        period: str,
         first_ingest: int,
         last_ingest: int,
         *,
@@ -294,7 +322,7 @@ class Journal:
                 "INSERT INTO runs (period, first_ingest, last_ingest, settlement_id, previous, state, opening, "
                 "opening_block, started_ns) VALUES (?, ?, ?, ?, ?, 'reserving', ?, ?, ?)",
                 (
-                    scope.period,
+                    period,
                     first_ingest,
                     last_ingest,
                     settlement_id,
@@ -321,11 +349,7 @@ class Journal:
                     run_id,
                 ),
             )
-            for kind, batches in (("collect", plan.collections), ("pay", plan.payouts)):
-                self._db.executemany(
-                    "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    [_batch_values(batch, run_id, place, kind) for place, batch in enumerate(batches)],
-                )
+            self._put_batches(run_id, plan.collections, plan.payouts)
             for kind, held in (("carried", plan.carried), ("pending", plan.pending)):
                 self._db.executemany(
                     "INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -358,34 +382,24 @@ class Journal:
         with self._step("run.closed"):
             self._advance(run_id, "settled", "closed")
             self._db.execute("UPDATE runs SET report = ? WHERE run_id = ?", (json.dumps(report), run_id))
-            self._db.execute("DELETE FROM open_rows")
-            self._db.executemany(
-                "INSERT INTO open_rows VALUES (?, ?, ?)",
-                [
-                    (
-                        bytes.fromhex(fact.row_id),
-                        fact.ingest,
-                        json.dumps([share.party for share in (*fact.pay_in, *fact.payouts)]),
-                    )
-                    for fact in left
-                ],
+            self._put_open_rows(
+                (bytes.fromhex(fact.row_id), fact.ingest, [share.party for share in (*fact.pay_in, *fact.payouts)])
+                for fact in left
             )
 
-    def adopt(self, runs: Sequence[tuple[str, int, int, bytes, bytes]], left: Sequence[OpenRow]) -> None:
-        """Fills an empty journal with closed runs (period, first and last row, settlement id, previous) whose batches
-        the ledger holds, and with the rows that they left open."""
-        if not self.is_empty():
-            raise JournalError("only an empty journal can adopt the runs of a lost one")
+    def adopt(self, runs: Sequence[AdoptedRun], left: Sequence[OpenRow]) -> None:
+        """Appends closed runs whose settlements the ledger holds, and takes `left` for the rows that are open."""
         with self._writing():
-            self._db.executemany(
-                "INSERT INTO runs (period, first_ingest, last_ingest, settlement_id, previous, state, opening, "
-                "opening_block, started_ns, settles) VALUES (?, ?, ?, ?, ?, 'closed', '0', 0, 0, 1)",
-                runs,
-            )
-            self._db.executemany(
-                "INSERT INTO open_rows VALUES (?, ?, ?)",
-                [(bytes.fromhex(row.row_id), row.ingest, json.dumps(sorted(row.parties))) for row in left],
-            )
+            for run in runs:
+                cursor = self._db.execute(
+                    "INSERT INTO runs (period, first_ingest, last_ingest, settlement_id, previous, state, opening, "
+                    "opening_block, started_ns, settles, plan_hash, carried_in) "
+                    "VALUES (?, ?, ?, ?, ?, 'closed', '0', ?, 0, 1, x'', '0')",
+                    (run.period, run.first_ingest, run.last_ingest, run.settlement_id, run.previous, run.opening_block),
+                )
+                assert cursor.lastrowid is not None
+                self._put_batches(cursor.lastrowid, run.collections, run.payouts)
+            self._put_open_rows((bytes.fromhex(row.row_id), row.ingest, sorted(row.parties)) for row in left)
 
     def open_rows(self) -> list[OpenRow]:
         """Returns rows of earlier runs that are not settled for everybody, by ingestion number."""
@@ -396,8 +410,24 @@ class Journal:
 
     def last_settlement_id(self) -> bytes:
         """Returns the id of the newest batches: `previous` of the next ones."""
-        row = self._db.execute("SELECT settlement_id FROM runs WHERE settles ORDER BY run_id DESC LIMIT 1").fetchone()
+        row = self._db.execute(
+            "SELECT settlement_id FROM runs WHERE settles AND state <> 'dropped' ORDER BY run_id DESC LIMIT 1"
+        ).fetchone()
         return NO_SETTLEMENT if row is None else bytes(row[0])
+
+    def _put_batches(self, run_id: int, collections: Sequence[Batch], payouts: Sequence[Batch]) -> None:
+        for kind, batches in (("collect", collections), ("pay", payouts)):
+            self._db.executemany(
+                "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [_batch_values(batch, run_id, place, kind) for place, batch in enumerate(batches)],
+            )
+
+    def _put_open_rows(self, rows: Iterable[tuple[bytes, int, Sequence[Party]]]) -> None:
+        self._db.execute("DELETE FROM open_rows")
+        self._db.executemany(
+            "INSERT INTO open_rows VALUES (?, ?, ?)",
+            ((row_id, ingest, json.dumps(parties)) for row_id, ingest, parties in rows),
+        )
 
     def _advance(self, run_id: int, before: str, after: str) -> None:
         changed = self._db.execute(
@@ -551,6 +581,7 @@ def _run(row: sqlite3.Row) -> Run:
         opening=int(row["opening"]),
         opening_block=row["opening_block"],
         started_ns=row["started_ns"],
+        settles=bool(row["settles"]),
         unresolved=None if unresolved is None else frozenset(Party(*pair) for pair in json.loads(unresolved)),
         plan_hash=row["plan_hash"],
         report=None if row["report"] is None else json.loads(row["report"]),

@@ -85,8 +85,18 @@ CONFIRMATIONS_MAX = 1_000
 ROWS_PER_READ = 2_000
 """Rows read from the store at once: a few megabytes in memory."""
 
+OPEN_ROW_GAP = 64
+"""Rows between two open ones up to which both are read at once: reading a row costs less than asking once more."""
+
+LATER_ROWS_SHOWN = 20
+"""Rows from after the day of a run that it names one by one; it counts the others."""
+
 LOG_BLOCKS_PER_CALL = 5_000
 """Blocks per request for events: many endpoints refuse more."""
+
+DAYS_TRIED = (0, -1, -2, -3, -4, -5, -6, -7, 1)
+"""Days from the block's to that of the run, when a settlement is known by its events alone: a run settles the day
+before as a rule, and one that lay still or whose host's clock differs is found too."""
 
 ROWS_PER_RUN = 2_000_000
 """Rows of one run: they are held in memory (about 1 KiB each). More are taken by the next run."""

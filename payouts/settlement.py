@@ -1,6 +1,7 @@
 """One payout run from beginning to end (P-6 to P-13), resumable at every step.
 
-    begin -> reserve (top up) -> fix the plan -> store the batches -> collect -> pay -> mark the rows -> report
+    begin -> reserve (top up) -> claim its place in the ledger -> fix the plan -> store the batches
+          -> collect -> pay -> mark the rows -> report
 
 The journal says where a run stands; each part here looks there first and does only what is missing. Decisions are
 the rollup's, transactions the driver's, rows the store's; this module is the list of steps.
@@ -19,7 +20,7 @@ from typing import Any
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.settlement import Scope, entity_on_chain, settlement_id
 
-from ledger.port import BatchRecord, Store
+from ledger.port import BatchRecord, SettlementRecord, Store
 from payouts import facts as ledger_facts
 from payouts import limits
 from payouts.bindings.abi import Call
@@ -75,53 +76,67 @@ class Settlement:
     chain_id: int
     minimum_payout: int
     tell: Callable[[str], None]
+    owner: str = ""
+    """Who runs it, for the ledger's record: host and journal."""
     now_ns: Callable[[], int] = time.time_ns
     payees_per_transaction: int = limits.PAYEES_PER_TRANSACTION
     collections_per_transaction: int = limits.COLLECTIONS_PER_TRANSACTION
     timings: Timings = field(default_factory=Timings)
 
-    async def settle(self, period: str, last_ingest: int) -> dict[str, Any]:
-        """Completes the run that is unfinished, if there is one; else runs over the rows up to `last_ingest`.
-
-        Returns the report (see `_report`).
-        """
-        run = self.journal.unfinished()
-        if run is None:
-            await self._look_again()
-            run = self.begin(period, last_ingest)
-        else:
-            self.tell(f"going on with the unfinished run over rows {run.first_ingest} to {run.last_ingest}")
+    async def complete(self, run: Run) -> dict[str, Any]:
+        """Brings a run that has begun to its end, from wherever it stands. Returns the report (see `_report`)."""
         started_s = self.timings.clock()
-        facts = await ledger_facts.load(self.store, run.first_ingest, run.last_ingest, self.journal.open_rows())
+        facts = await ledger_facts.load(
+            self.store,
+            run.first_ingest,
+            run.last_ingest,
+            self.journal.open_rows(),
+            period=run.period,
+            settlement_id=run.settlement_id,
+        )
         self.timings.since("read", started_s)
         self.tell(
             f"period {run.period}: rows {run.first_ingest} to {run.last_ingest}, {len(facts.facts)} open rows; "
             f"settlement {run.settlement_id.hex()[:16]}"
         )
+        self._tell_later(run, facts)
         if run.state == "reserving":
+            await asyncio.to_thread(self._refuse_overtaken, run)
             flagged = await asyncio.to_thread(self._reserve, run, facts)
-            self.journal.fix(run.run_id, self.decide(run, facts, frozenset(flagged)), flagged)
+            await asyncio.to_thread(self._refuse_overtaken, run)
+            decided = self.decide(run.settlement_id, facts, frozenset(flagged))
+            if decided.collections or decided.payouts:
+                await self.claim(run)
+            self.journal.fix(run.run_id, decided, flagged)
             run = self.journal.run(run.run_id)
         decided = self.journal.plan(run.run_id)
         if run.state == "planned":
-            await self._store_batches(run, decided)
-        tx_ids = await asyncio.to_thread(self._move_all_money, run, facts, decided)
+            await self.store_batches(run, decided)
+        tx_ids = await asyncio.to_thread(self.move_money, run, facts, decided)
         if run.state == "planned":
             self.journal.settled(run.run_id)
-        await self._mark(decided, tx_ids)
-        report = await asyncio.to_thread(self._report, run, decided, tx_ids)
-        self.journal.close_run(run.run_id, remaining(facts.facts, decided), report)
+        await self.mark(run, decided, tx_ids)
+        report = await asyncio.to_thread(self._report, run, facts, decided, tx_ids)
+        self.journal.close_run(run.run_id, (*remaining(facts.facts, decided), *facts.later), report)
         return report
 
-    async def _look_again(self) -> None:
-        """Looks at the newest runs' transactions again: blocks may have gone after a run had ended."""
-        head = await asyncio.to_thread(self.token.chain.head)
-        for run in self.journal.not_buried(head.number - limits.BURIED_BLOCKS):
-            if await asyncio.to_thread(self.driver.renew, run.run_id):
-                self.tell(f"the run over rows {run.first_ingest} to {run.last_ingest} was looked at again")
-                decided = self.journal.plan(run.run_id)
-                tx_ids = await asyncio.to_thread(self._move_all_money, run, None, decided)
-                await self._mark(decided, tx_ids)
+    def _refuse_overtaken(self, run: Run) -> None:
+        """Raises SettlementError when the chain holds a settlement that is new since the run began: another process
+        settles, and what this one is about to decide holds no more."""
+        known = {item.settlement_id for item in self.journal.settling()}
+        head = self.token.chain.head().number
+        for item in self.token.settled(run.opening_block, head):
+            if item.settled.batch_id not in known:
+                raise SettlementError(
+                    f"another process has settled meanwhile (settlement {item.settled.batch_id.hex()}, block "
+                    f"{item.block_number}); this run has collected and paid nothing. Run again to go on from there"
+                )
+
+    def _tell_later(self, run: Run, facts: Facts) -> None:
+        for fact in facts.later[: limits.LATER_ROWS_SHOWN]:
+            self.tell(f"row {fact.row_id} (number {fact.ingest}) has a time after {run.period}: it waits for its day")
+        if len(facts.later) > limits.LATER_ROWS_SHOWN:
+            self.tell(f"and {len(facts.later) - limits.LATER_ROWS_SHOWN} more rows")
 
     # --- beginning and deciding ------------------------------------------------------------------------------------
 
@@ -135,25 +150,29 @@ class Settlement:
         """Begins a run that started out with an opening balance at a block."""
         first = self.journal.last_ingest() + 1
         last = max(last_ingest, first - 1)
-        scope = Scope(self.chain_id, self.token.address, period)
         return self.journal.begin(
-            scope,
+            period,
             first,
             last,
-            settlement_id=settlement_id(scope, first, last, self.journal.last_settlement_id(), keccak_256),
+            settlement_id=self.settlement_id(period, first, last, self.journal.last_settlement_id()),
             opening=opening,
             opening_block=opening_block,
             started_ns=self.now_ns(),
         )
 
-    def decide(self, run: Run, facts: Facts, unresolved: frozenset[Party]) -> Plan:
-        """Returns what the run settles when these payers could not reserve."""
+    def settlement_id(self, period: str, first_ingest: int, last_ingest: int, previous: bytes) -> bytes:
+        """Returns the id of a settlement on this chain and contract."""
+        scope = Scope(self.chain_id, self.token.address, period)
+        return settlement_id(scope, first_ingest, last_ingest, previous, keccak_256)
+
+    def decide(self, settlement_id: bytes, facts: Facts, unresolved: frozenset[Party]) -> Plan:
+        """Returns what the settlement settles when these payers could not reserve."""
         return plan(
             facts.facts,
             unresolved=unresolved,
             accounts=facts.accounts,
             minimum_payout=self.minimum_payout,
-            settlement_id=run.settlement_id,
+            settlement_id=settlement_id,
             blocked=self.blocked(),
             keccak=keccak_256,
         )
@@ -272,7 +291,7 @@ class Settlement:
 
     # --- collecting and paying -------------------------------------------------------------------------------------
 
-    def _move_all_money(self, run: Run, facts: Facts | None, decided: Plan) -> dict[bytes, str]:
+    def move_money(self, run: Run, facts: Facts | None, decided: Plan) -> dict[bytes, str]:
         """Moves what is not moved yet, and returns the transaction of each batch.
 
         Does so again as long as blocks of this run's transactions have gone meanwhile: then a reservation that was
@@ -281,7 +300,7 @@ class Settlement:
         for _ in range(limits.REORG_ROUNDS_MAX):
             self.driver.renew(run.run_id)
             try:
-                self._move_money(run, facts, decided)
+                self._move_once(run, facts, decided)
                 return self._tx_ids(run, decided)
             except (SettlementError, DriverError, ChainError):
                 if not self.driver.renew(run.run_id):
@@ -291,7 +310,7 @@ class Settlement:
             "is quiet: the same bytes go out again"
         )
 
-    def _move_money(self, run: Run, facts: Facts | None, decided: Plan) -> None:
+    def _move_once(self, run: Run, facts: Facts | None, decided: Plan) -> None:
         if facts is not None:
             self._release_unused(run, facts, decided)
         started_s = self.timings.clock()
@@ -406,14 +425,33 @@ class Settlement:
 
     # --- what the ledger keeps -------------------------------------------------------------------------------------
 
-    async def _store_batches(self, run: Run, decided: Plan) -> None:
+    async def claim(self, run: Run) -> None:
+        """Takes the place behind the settlement before, in the ledger: one settlement runs per ledger (P-11).
+
+        Raises Conflict when another one has it: then nothing was collected, and catching up drops this run.
+        """
+        await self.store.begin_settlement(
+            SettlementRecord(
+                run.settlement_id,
+                self.chain_id,
+                self.token.address,
+                run.period,
+                run.first_ingest,
+                run.last_ingest,
+                run.previous,
+                owner=self.owner,
+                begun_ns=self.now_ns(),
+            )
+        )
+
+    async def store_batches(self, run: Run, decided: Plan) -> None:
         """Stores the batches before any money moves: with them a lost journal can be made anew."""
         self.journal.at("store.batches.before")
         for batch in (*decided.collections, *decided.payouts):
             await self.store.put_batch(self.record(run, batch))
         self.journal.at("store.batches.after")
 
-    def record(self, run: Run, batch: Batch) -> BatchRecord:
+    def record(self, run: Run | SettlementRecord, batch: Batch) -> BatchRecord:
         """Returns a batch as the ledger keeps it."""
         return BatchRecord(
             batch_id=batch.batch_id,
@@ -450,8 +488,11 @@ class Settlement:
             raise SettlementError("the chain shows settlements under this run's id that the plan does not have")
         return tx_ids
 
-    async def _mark(self, decided: Plan, tx_ids: dict[bytes, str]) -> None:
-        """Marks every row for every party of it (P-10). Doing it again changes nothing."""
+    async def mark(self, run: Run, decided: Plan, tx_ids: dict[bytes, str], *, is_newest: bool = True) -> None:
+        """Marks every row for every party of it (P-10), and ends the settlement. Doing it again changes nothing.
+
+        What an older run carried over may have been paid since, so only the newest says what is carried.
+        """
         started_s = self.timings.clock()
         self.journal.at("store.marks.before")
         for batch in (*decided.collections, *decided.payouts):
@@ -464,12 +505,14 @@ class Settlement:
                 batch_id=batch.batch_id,
                 tx_id=tx_ids[batch.batch_id],
             )
-        for held in decided.carried:
+        for held in decided.carried if is_newest else ():
             await self.store.mark(held.party.role, held.party.id, held.row_ids, state="carried")
+        if tx_ids:
+            await self.store.end_settlement(run.settlement_id, self.now_ns())
         self.journal.at("store.marks.after")
         self.timings.since("mark", started_s)
 
-    def _report(self, run: Run, decided: Plan, tx_ids: dict[bytes, str]) -> dict[str, Any]:
+    def _report(self, run: Run, facts: Facts, decided: Plan, tx_ids: dict[bytes, str]) -> dict[str, Any]:
         """opening + collected + subsidies - paid = closing, against what the chain says (P-10); amounts in 1e-9 CPU."""
         subsidies = sum(
             batch.commitment.amount_nano_cpu for batch in decided.collections if batch.party.role == "subsidy"
@@ -499,6 +542,7 @@ class Settlement:
                 | {"reason": held.reason}
                 for held in (*decided.carried, *decided.pending)
             ],
+            "later": [{"row_id": fact.row_id, "ingest": fact.ingest} for fact in facts.later],
             "flagged": [{"role": party.role, "id": party.id} for party in sorted(run.unresolved or ())],
             "transactions": [_transaction(tx) for tx in txs],
             "gas_used": sum(tx.gas_used or 0 for tx in txs),

@@ -144,19 +144,43 @@ def test_many_payees_are_split_over_transactions(world: Any) -> None:
     assert report["balances"]
 
 
-def test_the_day_ends_the_window(world: Any) -> None:
-    """P-6: --day takes the rows before the first that is younger than the day."""
+def settle_day(world: Any, day: str) -> Any:
     from datetime import date
 
     from payouts import app
 
+    return asyncio.run(app.settle(world.settings(), day=date.fromisoformat(day), tell=print))
+
+
+DAY_NS = 86_400 * 10**9
+
+
+def test_the_day_ends_the_window(world: Any) -> None:
+    """P-6: --day takes the rows up to the last that is of the day; what is younger among them waits, and is named."""
     world.fund("enterprise 0", 10**12, approved=10**12)
-    day_ns = 86_400 * 10**9
-    world.add_rows([row(1), row(2), row(3, time_ns=kit.DAY_NS + day_ns), row(4)])
-    report = asyncio.run(app.settle(world.settings(), day=date(2026, 11, 21)))
-    assert (report["period"], report["last_ingest"]) == ("2026-11-21", 2)
-    report = asyncio.run(app.settle(world.settings(), day=date(2026, 11, 22)))
-    assert (report["period"], report["first_ingest"], report["last_ingest"]) == ("2026-11-22", 3, 4)
+    world.add_rows([row(1), row(2), row(3, time_ns=kit.DAY_NS + DAY_NS), row(4), row(5, time_ns=kit.DAY_NS + DAY_NS)])
+    report = settle_day(world, "2026-11-21")
+    assert (report["period"], report["last_ingest"], report["collected"]) == ("2026-11-21", 4, 3 * FEE)
+    assert report["later"] == [{"row_id": row(3, time_ns=kit.DAY_NS + DAY_NS).row_id, "ingest": 3}]
+    report = settle_day(world, "2026-11-22")
+    assert (report["first_ingest"], report["last_ingest"], report["collected"]) == (5, 5, 2 * FEE)
+    assert report["later"] == []
+
+
+def test_a_row_from_the_future_or_the_past_holds_nobody_up(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """P-6: a clock that was wrong. The rows behind it are settled day by day, it waits for its own day and is named at
+    each run; none is lost and none is settled twice."""
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    future = row(3, time_ns=kit.DAY_NS + 300 * DAY_NS)
+    world.add_rows([row(1), row(2), future, row(4), row(5, time_ns=kit.DAY_NS + DAY_NS), row(6, time_ns=1)])
+    collected = [settle_day(world, day)["collected"] for day in ("2026-11-21", "2026-11-22", "2026-11-23")]
+    assert collected == [4 * FEE, FEE, 0]
+    assert f"row {future.row_id} (number 3) has a time after 2026-11-23" in capsys.readouterr().out
+    assert {state for state, _ in world.payment_states(future.row_id).values()} == {"pending"}
+    assert settle_day(world, "2027-09-17")["collected"] == FEE
+    assert settle_day(world, "2027-09-18")["collected"] == 0
+    assert world.balance("enterprise 0") == 10**12 - 6 * FEE
+    assert {state for state, _ in world.payment_states(future.row_id).values()} == {"collected", "paid"}
 
 
 def test_the_command(world: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
