@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from cgn_sdk.protocol import ids
+from cgn_sdk.protocol.redaction import redact_text
 
 from central_service import limits
 from central_service.core.records import (
@@ -64,7 +65,7 @@ def main(argv: list[str]) -> int:
     if arguments.check:
         print("the settings are in order")
         return process.EXIT_OK
-    logs.configure(level=config.log_level, form=config.log_form, hide=ids.SECRET_PATTERNS)
+    logs.configure(level=config.log_level, form=config.log_form, hide=ids.SECRET_PATTERNS, redact=redact_text)
     try:
         if arguments.command == "run":
             seed = _load_seed(arguments.seed) if arguments.seed else None

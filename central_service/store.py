@@ -88,6 +88,9 @@ MIGRATIONS: Final = (
     CREATE TRIGGER audit_is_not_cut BEFORE DELETE ON audit
         BEGIN SELECT RAISE(ABORT, 'the audit log grows only'); END;
     """,
+    """
+    ALTER TABLE accounts ADD COLUMN redact TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Each entry takes the database one version further (`PRAGMA user_version`); one that has shipped is never edited."""
 
@@ -241,6 +244,7 @@ class Records(Facts):
             allowed_tiers=_joined(account.allowed_tiers),
             deadline_ms=account.deadline_ms,
             concurrency=account.concurrency,
+            redact=_joined(account.redact),
             created_ns=self._time_ns,
         )
         self._audit("account.created", account.id)
@@ -423,11 +427,11 @@ class Store:
         self._thread.shutdown(wait=True)
 
 
-_ACCOUNT_COLUMNS = "id, public_id, name, address, state, parent_id, allowed_tiers, deadline_ms, concurrency"
+_ACCOUNT_COLUMNS = "id, public_id, name, address, state, parent_id, allowed_tiers, deadline_ms, concurrency, redact"
 
 
 def _account(row: Any) -> Account | None:
-    return Account(*row[:5], row[5] or "", _words(row[6]), row[7], row[8]) if row else None
+    return Account(*row[:5], row[5] or "", _words(row[6]), row[7], row[8], _words(row[9])) if row else None
 
 
 def _words(text: str) -> tuple[str, ...]:

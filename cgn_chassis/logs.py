@@ -4,8 +4,9 @@
     log.info("request.finished", request_id=request_id, total_ms=3)
 
 An event is a dotted name, what belongs to it are named fields; a line below the level costs one comparison.
-Secrets never reach a line: values of type `Secret` hide themselves, fields with a telling name are hidden here, and
-`configure(hide=...)` takes patterns of keys that might travel inside longer text.
+Secrets never reach a line: values of type `Secret` hide themselves, fields with a telling name are hidden here,
+`configure(hide=...)` takes patterns of keys that might travel inside longer text, and `configure(redact=...)` takes a
+function that removes what no pattern describes.
 
 Lines of libraries that use the standard `logging` come out in the same form (warnings and above).
 
@@ -65,6 +66,7 @@ class _State:
     level: int = INFO
     sink: Sink | None = None
     hide: tuple[re.Pattern[str], ...] = ()
+    redact: Callable[[str], str] | None = None
     lines: "_Lines | None" = None
     unshown: int = 0
     """Lines that could not even be made: a value raised while it was turned into text."""
@@ -111,14 +113,20 @@ def get(name: str) -> Log:
 
 
 def configure(
-    *, level: str = "info", form: str = "auto", stream: TextIO | None = None, hide: Sequence[str] = ()
+    *,
+    level: str = "info",
+    form: str = "auto",
+    stream: TextIO | None = None,
+    hide: Sequence[str] = (),
+    redact: Callable[[str], str] | None = None,
 ) -> None:
     """Says where lines go. `form` is `text`, `json` or `auto` (text at a terminal). `hide` holds regular expressions
-    whose matches inside any text are hidden."""
+    whose matches inside any text are hidden; `redact` returns any text with its secrets taken out."""
     out = stream if stream is not None else sys.stderr
     as_text = form == "text" or (form == "auto" and out.isatty())
     _State.level = LEVELS[level]
     _State.hide = tuple(re.compile(pattern) for pattern in hide)
+    _State.redact = redact
     lines = _Lines(out, _text_notice if as_text else _json_notice)
     _State.sink = _text_sink(lines, colour=out.isatty()) if as_text else _json_sink(lines)
     _State.lines = lines
@@ -148,9 +156,7 @@ def clean(name: str, value: Any) -> Any:
     limit = FIELD_CHARACTERS_MAX * (10 if name == "trace" else 1)
     if len(text) > limit:
         text = text[:limit] + f"… ({len(text)} characters)"
-    for pattern in _State.hide:
-        text = pattern.sub(_HIDDEN, text)
-    return text
+    return _without_secrets(text)
 
 
 def _emit(level: int, log: Log, event: str, fields: dict[str, Any]) -> None:
@@ -161,8 +167,12 @@ def _emit(level: int, log: Log, event: str, fields: dict[str, Any]) -> None:
         shown = dict(log.bound) if log.bound else {}
         for name, value in fields.items():
             kind = type(value)
-            if kind is int or (kind is str and len(value) <= FIELD_CHARACTERS_MAX and not _hides(value)):
-                shown[name] = value if name not in _SECRET_FIELDS else _HIDDEN  # nearly all fields: no work
+            if name in _SECRET_FIELDS:
+                shown[name] = _HIDDEN
+            elif kind is int:
+                shown[name] = value
+            elif kind is str and len(value) <= FIELD_CHARACTERS_MAX:  # nearly all fields
+                shown[name] = _without_secrets(value)
             else:
                 shown[name] = clean(name, value)
         sink(level, log.name, event, shown)
@@ -170,8 +180,10 @@ def _emit(level: int, log: Log, event: str, fields: dict[str, Any]) -> None:
         _State.unshown += 1
 
 
-def _hides(text: str) -> bool:
-    return any(pattern.search(text) for pattern in _State.hide)
+def _without_secrets(text: str) -> str:
+    for pattern in _State.hide:
+        text = pattern.sub(_HIDDEN, text)
+    return text if _State.redact is None else _State.redact(text)
 
 
 class _Lines:

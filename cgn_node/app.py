@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cgn_sdk.protocol import ids
+from cgn_sdk.protocol.redaction import redact_text
 
 from cgn_chassis import logs, process, settings
 from cgn_chassis.keys import load_or_create, public_bytes
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return process.EXIT_USAGE
     keep_freed_memory()
     sys.setswitchinterval(limits.SWITCH_INTERVAL_S)
-    logs.configure(level=chosen.log_level, form=chosen.log, hide=ids.SECRET_PATTERNS)
+    logs.configure(level=chosen.log_level, form=chosen.log, hide=ids.SECRET_PATTERNS, redact=redact_text)
     return process.run(lambda life: run_node(chosen, life, shares), name="node", grace_s=chosen.drain_s + STOP_S)
 
 

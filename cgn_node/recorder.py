@@ -229,10 +229,16 @@ def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
         ),
         parts={
             "request": row_parts.request_part(
-                head.method, head.target, request.headers, body.length, body.sha256(), attempt.done.statement
+                head.method,
+                head.target,
+                request.headers,
+                body.length,
+                body.sha256(),
+                attempt.done.statement,
+                session.grant.redact,
             ),
             "metrics": _metrics_part(request),
-            "service": attempt.done.metadata,
+            "service": row_parts.service_part(attempt.done.metadata),
             "accounts": row_parts.accounts_part(
                 (session.public_id, session.address),
                 (contributor.public_id, contributor.address),

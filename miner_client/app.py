@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cgn_sdk.protocol import ids
+from cgn_sdk.protocol.redaction import redact_text
 
 from cgn_chassis import logs, process
 from cgn_chassis.settings import SettingsError, reference
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return process.EXIT_USAGE
     if chosen.check:
         return _check(settings)
-    logs.configure(level=settings.log_level, hide=ids.SECRET_PATTERNS)
+    logs.configure(level=settings.log_level, hide=ids.SECRET_PATTERNS, redact=redact_text)
     return process.run(lambda life: _run(life, settings), name="miner")
 
 

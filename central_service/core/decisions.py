@@ -97,6 +97,7 @@ def open_session(
         allowed_tiers=enterprise.allowed_tiers,
         deadline_ms=enterprise.deadline_ms,
         concurrency=enterprise.concurrency,
+        redact=enterprise.redact,
     )
 
 

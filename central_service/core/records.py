@@ -45,6 +45,8 @@ class Account:
     allowed_tiers: tuple[str, ...] = ()
     deadline_ms: int = 0
     concurrency: int = 0
+    redact: tuple[str, ...] = ()
+    """Header fields and parameters of an enterprise's requests whose values stay out of rows."""
 
     @property
     def kind(self) -> str:

@@ -5,7 +5,7 @@ every mistake is named:
 
     {"accounts": [{"id": "ent_…", "public_id": "p…", "name": "…", "address": "0x…", "api_keys": ["cgn_…"],
                    "password": "…", "enterprise": "ent_…", "allowed_tiers": ["2"], "deadline_ms": 60000,
-                   "concurrency": 256}],
+                   "concurrency": 256, "redact": ["x-patient"]}],
      "nodes":    [{"id": "nod_…", "operator": "opr_…", "url": "wss://host:7771/central", "fingerprint": "…"}],
      "miners":   [{"id": "min_…", "public_id": "p…", "contributor": "con_…", "tier": "2", "enterprise": "ent_…"}],
      "dservices": [{"name": "…", "version": "…", "route": "/…", "developer": "dev_…", "contributor_ppm": 700000,
@@ -22,7 +22,7 @@ from typing import Any
 
 from cgn_sdk.protocol.errors import ProblemError
 from cgn_sdk.protocol.ids import ApiKey, is_account_id, is_address, is_public_id
-from cgn_sdk.protocol.link import TIERS, Policy
+from cgn_sdk.protocol.link import REDACT_MAX_COUNT, TIERS, Policy, is_redact_name
 
 from central_service import limits
 from central_service.core.decisions import make_policy
@@ -116,6 +116,13 @@ class _Reader:
                 self.wrong(f"{where}.allowed_tiers", f"no tier {tier!r}; known: {', '.join(TIERS)}")
         return value
 
+    def redact(self, where: str, row: dict[str, Any]) -> tuple[str, ...]:
+        value = self.texts(where, row, "redact")
+        if len(value) > REDACT_MAX_COUNT or not all(map(is_redact_name, value)):
+            self.wrong(f"{where}.redact", f"must be at most {REDACT_MAX_COUNT} names of fields in lower case")
+            return ()
+        return value
+
     def reference(self, where: str, row: dict[str, Any], name: str, kind: str) -> str:
         value = self.text(where, row, name)
         if value[:3] != kind or value not in self.accounts:
@@ -144,6 +151,7 @@ class _Reader:
             concurrency=self.integer(where, row, "concurrency", limits.CONCURRENCY_DEFAULT, 100_000)
             if is_enterprise
             else 0,
+            redact=self.redact(where, row) if is_enterprise else (),
         )
         self.read_credentials(where, row, id)
 
@@ -229,7 +237,7 @@ class _Reader:
 
 _ACCOUNT_MEMBERS = {
     "id", "public_id", "name", "address", "api_keys", "password", "enterprise", "allowed_tiers", "deadline_ms",
-    "concurrency",
+    "concurrency", "redact",
 }  # fmt: skip
 _DSERVICE_MEMBERS = {
     "name", "version", "route", "developer", "contributor_ppm", "developer_ppm", "allowed_tiers", "image", "egress"

@@ -82,9 +82,8 @@ assert ACKNOWLEDGE_MS < ATTEMPT_MS
 assert ACKNOWLEDGE_MS < GRACE_MS
 assert RETRY_AFTER_MIN_MS < RETRY_AFTER_MAX_MS
 
-ROW_HEADERS_MAX_CHARS: Final = 16 * 1024
-"""Request headers that stand in a row as they came; a private part has 64 KiB with JSON's escapes, six at worst
-each."""
+ROW_HEADERS_MAX_CHARS: Final = 8 * 1024
+"""Request headers that stand in a row (L-17); a private part has 64 KiB with JSON's escapes, six at worst each."""
 
 ACCOUNT_PARTS_KEPT: Final = 1_024
 """Combinations of four parties whose part of a row is kept written down; about 600 bytes each."""

@@ -6,14 +6,18 @@ hexadecimal and names whose characters JSON does not escape. `tests/property/tes
 `canonical.encode`, and whoever reads a row back encodes its parts the general way and compares hashes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 
 from cgn_sdk.protocol.canonical import CanonicalText, encode, quote
 from cgn_sdk.protocol.messages import Statement
+from cgn_sdk.protocol.redaction import redact_headers, redact_text
 
 from cgn_node.core.limits import ACCOUNT_PARTS_KEPT, ROW_HEADERS_MAX_CHARS
 from cgn_node.core.pricing import Measured, Usage
+
+_NOTE_CHARS = 32
+"""The longest "(n characters)" or "(n more fields)"."""
 
 
 def request_part(
@@ -23,17 +27,39 @@ def request_part(
     request_bytes: int,
     request_sha256: str,
     said: Statement,
+    listed: Collection[str] = frozenset(),
 ) -> CanonicalText:
-    """What was asked and answered. `method` is a token (RFC 9110 5.6.2), the digest hexadecimal. Headers too long for
-    a row's part are represented by their counts of characters."""
-    if sum([len(name) + len(value) for name, value in headers]) > ROW_HEADERS_MAX_CHARS:
-        headers = [(name, f"({len(value)} characters)") for name, value in headers]
-    listed = ",".join([f"[{quote(name)},{quote(value)}]" for name, value in headers])
+    """What was asked and answered, secrets taken out before anything is hashed (L-17; `listed`: what the account calls
+    secret beside them). `method` is a token (RFC 9110 5.6.2), the digest hexadecimal."""
+    shown = _fitting(redact_headers(headers, listed))
+    fields = ",".join([f"[{quote(name)},{quote(value)}]" for name, value in shown])
     return CanonicalText(
-        f'{{"headers":[{listed}],"method":"{method}","request_bytes":"{request_bytes}"'
+        f'{{"headers":[{fields}],"method":"{method}","request_bytes":"{request_bytes}"'
         f',"request_sha256":"{request_sha256}","response_bytes":"{said.response_bytes}"'
-        f',"response_sha256":"{said.response_sha256}","status":"{said.status}","url":{quote(url)}}}'
+        f',"response_sha256":"{said.response_sha256}","status":"{said.status}"'
+        f',"url":{quote(redact_text(url, listed))}}}'
     )
+
+
+def _fitting(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """At most ROW_HEADERS_MAX_CHARS of them: a value for which there is no room is represented by its length, fields
+    whose names find none by their number."""
+    if sum([len(name) + len(value) for name, value in headers]) <= ROW_HEADERS_MAX_CHARS:
+        return headers
+    kept: list[tuple[str, str]] = []
+    room = ROW_HEADERS_MAX_CHARS - _NOTE_CHARS
+    for place, (name, value) in enumerate(headers):
+        shown = value if len(name) + len(value) <= room - _NOTE_CHARS else f"({len(value)} characters)"
+        room -= len(name) + len(shown)
+        if room < 0:
+            return [*kept, ("", f"({len(headers) - place} more fields)")]
+        kept.append((name, shown))
+    return kept
+
+
+def service_part(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """What the DService says about its work, secrets taken out: it may quote the request."""
+    return {name: redact_text(value) for name, value in metadata.items()}
 
 
 def metrics_part(

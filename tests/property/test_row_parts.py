@@ -8,6 +8,7 @@ import pytest
 from cgn_sdk.protocol import merkle, receipt
 from cgn_sdk.protocol.canonical import CanonicalText, encode
 from cgn_sdk.protocol.messages import Statement
+from cgn_sdk.protocol.redaction import redact_headers, redact_text
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,8 +50,8 @@ def test_the_request_part(headers: list[tuple[str, str]], url: str, said: Statem
     part = is_canonical(row_parts.request_part("POST", url, headers, size, digest.hex(), said))
     assert part == {
         "method": "POST",
-        "url": url,
-        "headers": [list(pair) for pair in headers],
+        "url": redact_text(url),
+        "headers": [list(pair) for pair in redact_headers(headers)],
         "request_sha256": digest.hex(),
         "request_bytes": str(size),
         "status": str(said.status),
@@ -59,10 +60,32 @@ def test_the_request_part(headers: list[tuple[str, str]], url: str, said: Statem
     }
 
 
+@given(
+    st.lists(
+        st.tuples(NAMES, st.integers(0, 2 * ROW_HEADERS_MAX_CHARS).map(lambda size: "x" * size)),
+        min_size=1,
+        max_size=100,
+    ),
+    st.integers(1, 400),
+    STATEMENTS,
+)
+def test_headers_take_a_bounded_place_in_a_row(headers: list[tuple[str, str]], repeat: int, said: Statement) -> None:
+    """L-17: 8 KiB, values that find no room by their lengths, fields whose names find none by their number."""
+    sent = [(name * repeat, value) for name, value in headers]
+    shown = is_canonical(row_parts.request_part("GET", "/", sent, 0, "0" * 64, said))["headers"]
+    assert sum(len(name) + len(value) for name, value in shown) <= ROW_HEADERS_MAX_CHARS == 8 * 1024
+    for (name, value), (kept_name, kept) in zip(redact_headers(sent), shown, strict=False):
+        if kept_name:
+            assert (kept_name, kept) in {(name, value), (name, f"({len(value)} characters)")}
+        else:
+            assert kept == f"({len(sent) - len(shown) + 1} more fields)"
+    assert len(shown) == len(sent) or not shown[-1][0]
+
+
 def test_headers_too_long_for_a_row_are_counted(statement: Statement) -> None:
     headers = [("X-One", "a" * ROW_HEADERS_MAX_CHARS), ("X-Two", "bc")]
     part = is_canonical(row_parts.request_part("GET", "/", headers, 0, "0" * 64, statement))
-    assert part["headers"] == [["X-One", f"({ROW_HEADERS_MAX_CHARS} characters)"], ["X-Two", "(2 characters)"]]
+    assert part["headers"] == [["X-One", f"({ROW_HEADERS_MAX_CHARS} characters)"], ["X-Two", "bc"]]
 
 
 @given(

@@ -24,7 +24,7 @@ def restored() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     logs._State.sink, logs._State.level, logs._State.hide = None, logs.INFO, ()
-    logs._State.lines, logs._State.unshown = None, 0
+    logs._State.lines, logs._State.unshown, logs._State.redact = None, 0, None
 
 
 class Terminal(io.StringIO):
@@ -78,6 +78,15 @@ def test_secrets_never_reach_a_line() -> None:
     )
     assert "s3cret" not in out.getvalue()
     assert out.getvalue().count("idden") == 4
+
+
+def test_what_no_pattern_describes_is_taken_out_by_a_function() -> None:
+    out = io.StringIO()
+    logs.configure(stream=out, form="json", redact=lambda text: text.replace("s3cret", "gone"))
+    logs.get("x").error("failed", short="s3cret", nested=["s3cret"], error=ValueError("s3cret"))
+    logging.getLogger("library").error("s3cret")
+    assert "s3cret" not in out.getvalue()
+    assert out.getvalue().count("gone") == 4
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -117,6 +117,15 @@ class _Reader:
         return tuple(tier for tier in TIERS if tier in values)
 
 
+REDACT_MAX_COUNT = 64
+"""Names that one account may keep out of rows beside the usual ones."""
+
+
+def is_redact_name(text: str) -> bool:
+    """Whether a header field or parameter may have this name, in lower case."""
+    return re.fullmatch(r"[a-z0-9._~$-]{1,64}", text) is not None
+
+
 def _egress_host(text: str) -> bool:
     return text == "*" or re.fullmatch(r"(?:\*\.)?[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}", text) is not None
 
@@ -323,7 +332,8 @@ class SessionOpen:
 @dataclass(frozen=True, slots=True)
 class SessionGrant:
     """The answer to `session.open`. `end_user_id` is a public id or empty; `deadline_ms` is the account's default for a
-    request; `concurrency` is how many requests it may have under way at once."""
+    request; `concurrency` is how many requests it may have under way at once; `redact` names header fields and
+    parameters whose values stay out of rows, beside those that always do (`protocol.redaction`)."""
 
     account_id: str
     public_id: str
@@ -332,10 +342,11 @@ class SessionGrant:
     allowed_tiers: tuple[str, ...]
     deadline_ms: int
     concurrency: int
+    redact: tuple[str, ...] = ()
 
     def to_params(self) -> dict[str, Any]:
         members = {name: getattr(self, name) for name in self.__slots__}
-        return members | {"allowed_tiers": list(self.allowed_tiers)}
+        return members | {"allowed_tiers": list(self.allowed_tiers), "redact": list(self.redact)}
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "SessionGrant":
@@ -348,6 +359,9 @@ class SessionGrant:
             allowed_tiers=reader.tiers("allowed_tiers"),
             deadline_ms=reader.integer("deadline_ms", 1),
             concurrency=reader.integer("concurrency", 1),
+            redact=reader.texts("redact", REDACT_MAX_COUNT, is_redact_name, "names in lower case")
+            if "redact" in params
+            else (),
         )
 
 
