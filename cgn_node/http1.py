@@ -2,12 +2,17 @@
 
 Why not a general parser: at the edge every form that two programs could read differently is refused (N-6, "request
 smuggling forms are refused"), each with a reason a person can act on, and bytes behind a request must stay unread
-until its answer is out. What this accepts, `httptools` accepts too and reads alike;
-`tests/property/test_node_http1.py` holds that.
+until its answer is out. What this accepts, `httptools` accepts too and reads alike, but for methods that are in no
+registry: llhttp knows a list, this any word of capitals; `tests/property/test_node_http1.py` holds that.
+
+Refused as well, because programs behind the node could take them for something else: names of header fields with an
+underscore (CGI and WSGI read `Content_Length` as `Content-Length`), and paths with `.` or `..` as a segment, however
+they are written (they may reach what a route does not lead to).
 
 Left to `http_server`: time, sockets, order of answers. Left to the endpoints: meaning.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,12 +25,16 @@ Headers = list[tuple[str, str]]
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _REQUEST_LINE = re.compile(
-    rb"(" + _TOKEN + rb"{1,32}) ([\x21-\x22\x24-\x7e]++) HTTP/(\d)\.(\d)"
+    rb"([A-Z](?:[A-Z-]{0,30}[A-Z])?) ([\x21-\x22\x24-\x7e]++) HTTP/(\d)\.(\d)"
 )  # no '#': a target has no fragment
 _HEADER_LINES = re.compile(rb"(?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+")
 _HEADER_LINE = re.compile(rb"(" + _TOKEN + rb"++):[\t ]*+([\t\x20-\x7e\x80-\xff]*+)\r\n")
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[\t ]*+;[\t\x20-\x7e]*+)?")
-_HOST = re.compile(r"[0-9A-Za-z.\-_~%:\[\]]{0,261}")
+_QUOTED = rb'"(?:[\t\x20-\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*+"'
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;" + _TOKEN + rb"++(?:=(?:" + _TOKEN + rb"++|" + _QUOTED + rb"))?)*+")
+_TRAILERS_REFUSED = frozenset({b"content-length", b"transfer-encoding", b"host"})
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|[0-9A-Za-z.\-_~%]{0,255})(?::([0-9]{0,5}))?")
+_DOT_SEGMENT = re.compile(r"(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\;]|%2f|%5c|%3b)", re.IGNORECASE)
+_PADDED_CODING = re.compile(rb"^transfer-encoding:[^\r]*[\t ]\r$", re.IGNORECASE | re.MULTILINE)
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -85,7 +94,10 @@ def parse_head(head: bytes) -> RequestHead:
     headers = [(name, value.rstrip("\t ")) for name, value in _HEADER_LINE_TEXT.findall(block.decode("latin-1"))]
     if len(headers) > limits.HEADERS_MAX_COUNT:
         raise BadMessage(431, f"The request has more than {limits.HEADERS_MAX_COUNT} headers.")
-    return _read_meaning(method.decode("ascii"), target_bytes.decode("ascii"), headers, int(minor_digit))
+    found = _read_meaning(method.decode("ascii"), target_bytes.decode("ascii"), headers, int(minor_digit))
+    if found.body_bytes is None and _PADDED_CODING.search(block):
+        raise BadMessage(400, "Nothing may stand behind the value of Transfer-Encoding.")
+    return found
 
 
 _HEADER_LINE_TEXT = re.compile(_HEADER_LINE.pattern.decode("latin-1"))
@@ -102,6 +114,8 @@ def _read_meaning(method: str, target: str, headers: Headers, minor: int) -> Req
     fields: dict[str, str] = {}
     for name, value in headers:
         lower = name.lower()
+        if "_" in name:
+            raise BadMessage(400, f"{name[:80]}: names of header fields have hyphens here, not underscores.")
         if lower in fields:
             if lower in _SINGLE:
                 raise BadMessage(400, f"The header {name} is given more than once.")
@@ -112,8 +126,12 @@ def _read_meaning(method: str, target: str, headers: Headers, minor: int) -> Req
     if host is None:
         if minor == 1:
             raise BadMessage(400, "An HTTP/1.1 request needs a Host header.")
-    elif _HOST.fullmatch(host) is None:
+    elif not _is_host(host):
         raise BadMessage(400, "The Host header is not a host name with an optional port.")
+    target, authority = _origin_form(method, target)
+    if authority is not None and host is not None:  # the request line's word counts (RFC 9112 3.2.2)
+        fields["host"] = authority
+        headers = [(name, authority if name.lower() == "host" else value) for name, value in headers]
     keep_alive = minor == 1
     connection = fields.get("connection")
     if connection is not None:
@@ -127,7 +145,7 @@ def _read_meaning(method: str, target: str, headers: Headers, minor: int) -> Req
         expects_continue = minor == 1
     return RequestHead(
         method,
-        _origin_form(method, target),
+        target,
         headers,
         _body_length(fields, minor),
         keep_alive,
@@ -159,18 +177,37 @@ def _body_length(fields: dict[str, str], minor: int) -> int | None:
     return int(length)
 
 
-def _origin_form(method: str, target: str) -> str:
-    if target[0] == "/":
-        return target
+def _origin_form(method: str, target: str) -> tuple[str, str | None]:
+    """(the target as a path and a query, the authority of an absolute one)"""
     if method == "CONNECT":
         raise BadMessage(501, "This endpoint is not a proxy: CONNECT is not served.")
-    if target == "*" and method == "OPTIONS":
-        return target
-    match = re.match(r"https?://[^/?]+", target, re.IGNORECASE)  # absolute-form must be understood (RFC 9112 3.2.2)
-    if match is None:
-        raise BadMessage(400, "The request target is neither a path that begins with '/' nor an http(s) URL.")
-    rest = target[match.end() :]
-    return rest if rest.startswith("/") else "/" + rest
+    authority = None
+    if target[0] != "/":
+        if target == "*" and method == "OPTIONS":
+            return target, None
+        match = re.match(r"https?://([^/?]+)", target, re.IGNORECASE)  # must be understood (RFC 9112 3.2.2)
+        if match is None:
+            raise BadMessage(400, "The request target is neither a path that begins with '/' nor an http(s) URL.")
+        authority = match[1]
+        if not _is_host(authority):
+            raise BadMessage(400, "The request target's authority is not a host name with an optional port.")
+        rest = target[match.end() :]
+        target = rest if rest.startswith("/") else "/" + rest
+    if _DOT_SEGMENT.search(target.partition("?")[0]):
+        raise BadMessage(400, "The path has '.' or '..' as a segment: send it resolved (RFC 3986 5.2.4).")
+    return target, authority
+
+
+def _is_host(text: str) -> bool:
+    match = _HOST.fullmatch(text)
+    if match is None or (match[2] and int(match[2]) > 65_535):
+        return False
+    if match[1]:
+        try:
+            ipaddress.IPv6Address(match[1])
+        except ValueError:
+            return False
+    return True
 
 
 def bare_line_feed(partial: bytes, start: int = 0) -> bool:
@@ -238,13 +275,15 @@ class ChunkedDecoder:
         elif self._state == "size":
             match = _CHUNK_LINE.fullmatch(line)
             if match is None:
-                raise BadMessage(400, "A chunk size is not a plain hexadecimal number.")
+                raise BadMessage(400, "A chunk size is not a plain hexadecimal number, or its extension is malformed.")
             self._count_extra(len(line) - len(match[1]))
             self._left = int(match[1], 16)
             self._state = "data" if self._left else "trailer"
         elif line:
             if _HEADER_LINE.fullmatch(line + b"\r\n") is None:
                 raise BadMessage(400, "A trailer line is malformed.")
+            if line.partition(b":")[0].lower() in _TRAILERS_REFUSED:
+                raise BadMessage(400, "A trailer says what only a header may say.")
             self._count_extra(len(line))
         else:
             self.ended = True

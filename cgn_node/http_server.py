@@ -24,6 +24,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from typing import Protocol, cast
 
+from cgn_sdk.protocol.http_fields import NO_CONTENT_STATUSES
 from cgn_sdk.turns import Turns
 
 from cgn_node import limits
@@ -42,6 +43,7 @@ from cgn_node.http1 import (
 
 PROBLEM = "application/problem+json"
 _CLOSE = ("Connection", "close")
+_KEEP_ALIVE = ("Connection", "keep-alive")
 
 
 class Taker(Protocol):
@@ -59,7 +61,7 @@ class Taker(Protocol):
 class Exchange:
     """One request and its answer."""
 
-    __slots__ = ("_chunked", "_connection", "_left", "bytes_out", "head", "open", "peer", "started", "taker")
+    __slots__ = ("_chunked", "_connection", "_left", "_status", "bytes_out", "head", "open", "peer", "started", "taker")
 
     def __init__(self, connection: "HttpConnection", head: RequestHead) -> None:
         self._connection = connection
@@ -74,6 +76,7 @@ class Exchange:
         self.bytes_out = 0
         self._chunked = False
         self._left: int | None = None
+        self._status = 0
 
     def take_body(self, taker: Taker, within_s: float | None = None) -> None:
         """Begins to read the body (and says 100 Continue where asked). `within_s`: a small body has to be there so
@@ -93,11 +96,21 @@ class Exchange:
             return
         pieces = [body] if isinstance(body, bytes) else body
         length = sum(map(len, pieces))
-        self._start(status, headers, length)
-        if self.head.method != "HEAD" and status not in NO_BODY_STATUSES and length:
+        if self.head.method == "HEAD":
+            self.answer_head(status, headers, length)
+            return
+        self._start(status, headers, 0 if status in NO_CONTENT_STATUSES else length)
+        if length and status not in NO_CONTENT_STATUSES:
             self.bytes_out += length
             self._connection.send(pieces)
         self._complete()
+
+    def answer_head(self, status: int, headers: Headers, body_bytes: int | None) -> None:
+        """To a HEAD request: `body_bytes` is what GET would send (RFC 9110 8.6), None when nobody knows."""
+        if self.open:
+            assert self.head.method == "HEAD"
+            self._start(status, headers, body_bytes)
+            self._complete()
 
     def start(self, status: int, headers: Headers, body_bytes: int | None) -> None:
         """Head of a streamed answer; `body_bytes` None: length unknown (chunked, or up to the connection's end for
@@ -108,7 +121,7 @@ class Exchange:
 
     def write(self, data: bytes) -> bool:
         """Returns False when the reader lags: wait for `writable`."""
-        if not self.open:
+        if not self.open or self._is_bare:
             return True
         self.bytes_out += len(data)
         if self._chunked:
@@ -124,7 +137,7 @@ class Exchange:
         """After the last `write`."""
         if not self.open:
             return
-        assert not self._left, "less body than the head declared"
+        assert self._is_bare or not self._left, "less body than the head declared"
         if self._chunked:
             self._connection.send([b"0\r\n\r\n"])
         self._complete()
@@ -141,31 +154,31 @@ class Exchange:
         else:
             self.answer(status, [("Content-Type", PROBLEM), *(headers or [])], body)
 
+    @property
+    def _is_bare(self) -> bool:
+        """Whether the answer ends with its head, whatever the head says: not a byte may follow."""
+        return self.head.method == "HEAD" or self._status in NO_BODY_STATUSES
+
     def _start(self, status: int, headers: Headers, length: int | None) -> None:
         assert not self.started, "an exchange is answered once"
-        self.started = True
+        self.started, self._status = True, status
         headers = list(headers)
+        self._left = length
         if length is not None:
-            self._left = None if self.head.method == "HEAD" or status in NO_BODY_STATUSES else length
-            if status not in NO_BODY_STATUSES and not (
-                self.head.method == "HEAD" and _names(headers, "content-length")
-            ):
+            if status not in NO_BODY_STATUSES:
                 headers.append(("Content-Length", str(length)))
-        elif self.head.minor == 1:
-            self._chunked = True
-            headers.append(("Transfer-Encoding", "chunked"))
-        else:
-            self._connection.close_after = True
+        elif not self._is_bare:
+            if self.head.minor == 1:
+                self._chunked = True
+                headers.append(("Transfer-Encoding", "chunked"))
+            else:
+                self._connection.close_after = True
         self._connection.begin_answer(self, status, headers)
 
     def _complete(self) -> None:
         self.open = False
         self.taker = None
         self._connection.answer_complete(self)
-
-
-def _names(headers: Headers, lower: str) -> bool:
-    return any(name.lower() == lower for name, _ in headers)
 
 
 class Endpoint(Protocol):
@@ -496,6 +509,8 @@ class HttpConnection(asyncio.Protocol):
         self.close_after = self.close_after or self._listener.draining
         if self.close_after:
             headers.append(_CLOSE)
+        elif exchange.head.minor == 0:
+            headers.append(_KEEP_ALIVE)  # HTTP/1.0 keeps what both have agreed on (RFC 9112 9.3)
         self._out.append(response_head(status, headers))
 
     def send(self, pieces: list[bytes]) -> None:

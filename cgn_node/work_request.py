@@ -355,6 +355,8 @@ class WorkRequest:
             for piece in response.finish():
                 exchange.write(piece)
             exchange.end()
+        elif exchange.head.method == "HEAD":
+            exchange.answer_head(response.status, [*response.headers, *self._cost_headers()], response.body_bytes)
         else:
             exchange.answer(response.status, [*response.headers, *self._cost_headers()], response.finish())
         self._end()

@@ -37,6 +37,10 @@ class Echo:
         path = exchange.head.path
         if path == "/large":
             exchange.answer(200, [], b"l" * 65_536)
+        elif path.startswith("/bare/"):
+            exchange.answer_head(200, [], int(path[6:]) if path[6:] else None)
+        elif path.startswith("/status/"):
+            exchange.answer(int(path[8:]), [], b"dropped")
         elif path == "/echo":
             exchange.take_body(Collect(self, exchange))
         elif path == "/stream":
@@ -151,6 +155,40 @@ async def test_a_streamed_answer_is_chunked_or_ends_with_the_connection() -> Non
         got = await talk(port, get("/x", CLOSE, method="HEAD"))
         assert b"Content-Length: 3" in got
         assert got.endswith(b"\r\n\r\n")
+
+
+async def test_an_answer_to_head_ends_with_its_head() -> None:
+    """RFC 9110 8.6 and 9.3.2: the length is what GET would send, if anybody knows it, and not a byte of it follows."""
+    async with serving() as (_, _, port):
+        got = await talk(port, get("/bare/5000", method="HEAD") + get("/bare/", method="HEAD") + get("/x", CLOSE))
+        first, second, third = got.split(b"HTTP/1.1 200 OK\r\n")[1:]
+        assert b"Content-Length: 5000\r\n" in first
+        assert b"Content-Length" not in second
+        assert b"Transfer-Encoding" not in second
+        assert third.endswith(b"now")
+        got = await talk(port, get("/stream", method="HEAD") + get("/x", CLOSE))
+        assert b"aaaa" not in got
+        assert got.endswith(b"now")
+
+
+async def test_statuses_without_content_have_none() -> None:
+    """204 and 304 say no length, 205 says 0 (RFC 9110 15.3.6): whatever the endpoint gave as the body."""
+    async with serving() as (_, _, port):
+        got = await talk(port, get("/status/204") + get("/status/304") + get("/status/205") + get("/x", CLOSE))
+        heads = got.split(b"HTTP/1.1 ")[1:]
+        assert [head[:3] for head in heads] == [b"204", b"304", b"205", b"200"]
+        assert [b"Content-Length: " in head for head in heads] == [False, False, True, True]
+        assert b"Content-Length: 0\r\n" in heads[2]
+        assert b"dropped" not in got
+
+
+async def test_http_1_0_is_kept_when_both_say_so() -> None:
+    """RFC 9112 9.3: the server confirms."""
+    async with serving() as (_, _, port):
+        got = await talk(port, get("/a", "Connection: keep-alive", version="1.0") + get("/b", version="1.0"))
+        assert got.count(b"Connection: keep-alive\r\n") == 1
+        assert got.count(b"Connection: close\r\n") == 1
+        assert got.count(b"X-Path") == 2
 
 
 async def test_a_401_leaves_before_the_body_is_read() -> None:

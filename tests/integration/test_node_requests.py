@@ -60,6 +60,29 @@ async def test_any_method_status_and_header_passes_as_is(tmp_path: Path, method:
         assert "CGN-Fee-Nano-Eur: 0\r\n" not in head
 
 
+@pytest.mark.parametrize("declared", [True, False])
+async def test_head_keeps_the_length_that_get_would_have(tmp_path: Path, declared: bool) -> None:
+    """RFC 9110 8.6; whatever a miner sends behind such a head stays here."""
+
+    async def serve(miner: support.ScriptedMiner, opened: tunnel.Opened) -> None:
+        miner.acknowledge(opened.stream)
+        miner.tunnel.head(opened.stream, messages.Head(200, (), 5_000 if declared else None), end=True)
+        miner.done(opened, b"")
+
+    async with support.world(tmp_path) as world:
+        await world.miner(serve=serve).join()
+        reader, writer = await world.connect()
+        for _ in range(2):
+            writer.write(
+                f"HEAD /noop HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {world.session_key}\r\n\r\n".encode()
+            )
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            assert head.startswith("HTTP/1.1 200 ")
+            assert ("Content-Length: 5000\r\n" in head) is declared
+            assert ("Content-Length" in head) is declared
+        writer.close()
+
+
 async def test_refusals_before_the_body(tmp_path: Path) -> None:
     """Bad input: 401, 404 listing routes, 400 naming the header, 403, 413, 503 saying what excludes all miners."""
     async with support.world(tmp_path) as world:
