@@ -235,12 +235,11 @@ async def start_node(
     from cgn_node.work_endpoint import WorkEndpoint
     from ledger import open_store
     from ledger.heads import HeadKeeper
-    from ledger.spool import Spool
 
     state = chosen.state
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     store = await open_store(chosen.ledger, apart=True)
-    spool = await Spool.open(state / "spool")
+    spool = await _open_spool(state / "spool")
     shipping = Shipping(lambda: spool.backlog, lambda: shipper.shipped)
     supervisor = Supervisor(give_up)
 
@@ -351,6 +350,17 @@ def _central(
         on_revoke=on_revoke,
         turns=turns,
     )
+
+
+async def _open_spool(folder: Path) -> "Spool":
+    from ledger.spool import Spool
+
+    spool = await Spool.open(folder)
+    for dropped in spool.dropped:
+        _log.error(
+            "spool.dropped", segment=dropped.segment, bytes=dropped.size, rows=dropped.rows, kept=str(dropped.kept)
+        )
+    return spool
 
 
 def _shipper(state: Path, spool: "Spool", store: "Store", shipping: "Shipping", heads: "HeadKeeper") -> "Shipper":

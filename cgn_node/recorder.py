@@ -80,6 +80,11 @@ class Recorder:
         reserve = limits.SPOOL_RESERVE_BYTES + len(self._driver.requests) * limits.SPOOL_RESERVE_PER_REQUEST_BYTES
         return self._spool.room_bytes < reserve or time.monotonic() < self._full_until_s
 
+    @property
+    def dropped_bytes(self) -> int:
+        """Bytes that the spool dropped when it was opened: of a row under way at a crash, or of damage."""
+        return sum(dropped.size for dropped in self._spool.dropped)
+
     def record(self, request: WorkRequest) -> None:
         """Signs the request's row and makes it durable; the outcome comes as an event."""
         row = row_of(request, self._identity, self._random.take(SALT_BYTES))

@@ -169,6 +169,7 @@ class Facts:
 
     def _add_shipping(self, lines: "_Lines") -> None:
         lines.add("cgn_node_spool_backlog_rows", "gauge", self.shipping.backlog)
+        lines.add("cgn_node_spool_dropped_bytes", "gauge", self.recorder.dropped_bytes)
         lines.add("cgn_node_spool_oldest_row_seconds", "gauge", int(self.shipping.oldest_s))
         lines.add("cgn_node_rows_shipped_total", "counter", self.shipping.rows)
         lines.add("cgn_node_ship_failures_total", "counter", self.shipping.failures)

@@ -12,20 +12,40 @@ bytes in front: so does every file system with the last page of a file that grow
 import contextlib
 import errno
 import mmap
-import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from ledger import limits
+from ledger import disk, limits
 
 NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Errors after which a group is refused and the next may be tried."""
 _BLOCK_BYTES: Final = 4096
 """What O_DIRECT wants to be a multiple of, on any disk in use."""
 
 
 class Fatal(OSError):
     """An error after which the file's content is not known."""
+
+
+class Spare(NamedTuple):
+    """An empty file that is open already: a segment can begin in it when the process has no descriptor left."""
+
+    path: Path
+    file: int
+    direct: int
+
+    @classmethod
+    def open(cls, path: Path) -> "Spare":
+        return cls(path, disk.create(path), disk.open_direct(path))
+
+    def close(self) -> None:
+        """Lets go of it and removes it, as far as that goes."""
+        for descriptor in (self.file, self.direct):
+            if descriptor >= 0:
+                disk.close(descriptor)
+        with contextlib.suppress(OSError):
+            disk.unlink(self.path)
 
 
 class SegmentFile:
@@ -43,21 +63,24 @@ class SegmentFile:
         self._blocks = mmap.mmap(-1, limits.SPOOL_DIRECT_BYTES + 2 * _BLOCK_BYTES)
 
     @classmethod
-    def create(cls, path: Path, folder: int, header: bytes, room_bytes: int) -> "SegmentFile":
-        """Makes the file, durably, with its header. `folder`: a descriptor of where it stands; `room_bytes`: how long
-        it is meant to become. Raises OSError and leaves nothing behind when there is no room."""
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    def begin(cls, spare: Spare, path: Path, folder: int, header: bytes, room_bytes: int) -> "SegmentFile":
+        """Makes a segment of the spare file, durably, with its header, under its name. `folder`: a descriptor of where
+        it stands; `room_bytes`: how long it is meant to become. Raises OSError, and then nothing is left of either."""
         try:
-            _write_all(file, header, 0)
-            reserved = _reserve(file, len(header), room_bytes)
-            os.fsync(file)
-            os.fsync(folder)
+            disk.write(spare.file, header, 0)
+            reserved = _reserve(spare.file, len(header), room_bytes)
+            disk.sync(spare.file)
+            disk.rename(spare.path, path)
+            try:
+                disk.sync(folder)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    disk.unlink(path)
+                raise
         except OSError:
-            os.close(file)
-            with contextlib.suppress(OSError):
-                path.unlink()
+            spare.close()
             raise
-        return cls(file, _open_direct(path), header, reserved)
+        return cls(spare.file, spare.direct, header, reserved)
 
     def is_ready_for(self, size: int) -> bool:
         """Whether so many bytes can be appended without making room first."""
@@ -82,23 +105,26 @@ class SegmentFile:
         self._end = (self._end + data[-_BLOCK_BYTES:])[-rest:] if rest else b""
         return took_ns
 
-    def trim(self) -> None:
-        """Takes back what was reserved and not written."""
-        os.ftruncate(self._file, self.size)
-        self._zeroed = self._reserved = self.size
-        os.fsync(self._file)
+    def finish(self, end: bytes) -> None:
+        """Writes the segment's end, takes back what was reserved and not written, and closes. Everything appended is
+        durable without it, so an error of the disk is none of ours."""
+        with contextlib.suppress(OSError):
+            disk.write(self._file, end, self.size)
+            disk.truncate(self._file, self.size + len(end))
+            disk.sync(self._file)
+        self.close()
 
     def close(self) -> None:
         for descriptor in (self._file, self._direct):
             if descriptor >= 0:
-                os.close(descriptor)
+                disk.close(descriptor)
         self._file = self._direct = -1
 
     def _zero_ahead(self, wanted: int) -> None:
         """Writes zeros where the next groups will stand, if this one is small."""
         until = min(self.size + limits.SPOOL_ZEROED_BYTES, self._reserved)
         if self.size + 2 * wanted < until:
-            _write_all(self._file, bytes(until - self.size), self.size)
+            disk.write(self._file, bytes(until - self.size), self.size)
             _sync(self._file)
             self._zeroed = until
 
@@ -107,7 +133,7 @@ class SegmentFile:
         length = len(self._end) + len(data)
         whole = -(-length // _BLOCK_BYTES) * _BLOCK_BYTES
         if self._direct < 0 or len(data) > limits.SPOOL_DIRECT_BYTES or start + whole > self._zeroed:
-            _write_all(self._file, data, self.size)
+            disk.write(self._file, data, self.size)
             return
         blocks = self._blocks
         blocks[: len(self._end)] = self._end
@@ -115,42 +141,27 @@ class SegmentFile:
         blocks[length:whole] = bytes(whole - length)
         try:
             with memoryview(blocks)[:whole] as view:
-                _write_all(self._direct, view, start)
+                disk.write(self._direct, view, start)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            os.close(self._direct)  # opened, but the file system wants something else
+            disk.close(self._direct)  # opened, but the file system wants something else
             self._direct = -1
-            _write_all(self._file, data, self.size)
+            disk.write(self._file, data, self.size)
 
     def _restore(self) -> None:
         """Takes a half-written group back, durably: a refused row must not come back after a crash."""
         try:
-            os.ftruncate(self._file, self.size)
+            disk.truncate(self._file, self.size)
         except OSError as error:
             raise Fatal(error.errno, f"a refused group could not be taken back: {error.strerror}") from error
         self._zeroed = self._reserved = self.size
         _sync(self._file)
 
 
-def _open_direct(path: Path) -> int:
-    """A second descriptor of the file that goes past the kernel's cache, or -1."""
-    try:
-        return os.open(path, os.O_WRONLY | os.O_DIRECT) if hasattr(os, "O_DIRECT") else -1
-    except OSError:
-        return -1
-
-
-def _write_all(file: int, data: bytes | memoryview, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written
-
-
 def _sync(file: int) -> None:
     try:
-        os.fdatasync(file)
+        disk.sync_data(file)
     except OSError as error:
         raise Fatal(error.errno, f"fdatasync failed: {error.strerror}") from error
 
@@ -158,8 +169,8 @@ def _sync(file: int) -> None:
 def _reserve(file: int, used: int, size: int) -> int:
     """Gives the file its room at once, and returns it. Where there is no such room, or no such call, it grows."""
     try:
-        os.posix_fallocate(file, 0, size)
+        disk.reserve(file, size)
     except OSError:
-        os.ftruncate(file, used)
+        disk.truncate(file, used)
         return used
     return size

@@ -11,39 +11,50 @@ docs/decisions/0004-spool-first.md.
 
 What goes wrong:
 - no room, by `max_bytes` or by the disk: SpoolFull; nothing of the group stays in the file. The node refuses work;
-- a failed fdatasync, or any other error of the disk: what is in the file is not known any more (a second fsync may
-  succeed and have lost the pages), so `on_fatal` is called; by default it ends the process, and the start after reads
-  what the disk really has;
-- a damaged segment found at the start: SpoolDamaged, and nothing is dropped.
+- a failed write or fdatasync of rows: what is in the file is not known any more (a second fsync may succeed and have
+  lost the pages), so `on_fatal` is called; by default it ends the process, and the start after reads what the disk
+  really has;
+- no next segment can begin (no descriptor, no room, a folder that cannot be synced): the one before grows on. One file
+  is kept open ahead for it, so that this needs more than a process without descriptors;
+- a damaged segment found at the start: SpoolDamaged, and nothing is dropped (`cgn ledger repair-spool` goes on without
+  what is lost);
+- a torn end found at the start, of a process that died: it is dropped. Whether it had been whole once nobody can know,
+  so its bytes stay beside (`*.damaged`) and `dropped` says so.
 """
 
 import asyncio
 import contextlib
-import errno
-import fcntl
 import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from cgn_sdk.protocol.row import Keccak, Row, decode_row
 
-from ledger import limits
+from ledger import disk, limits
 from ledger.core import spool_format
 from ledger.core.spool_format import SpoolDamaged
 from ledger.heads import HeadKeeper, LedgerDiffers
 from ledger.port import Conflict, Store, StoreError
-from ledger.segment_file import NO_ROOM, Fatal, SegmentFile
+from ledger.segment_file import NO_ROOM, Fatal, SegmentFile, Spare
 
 __all__ = ["Record", "Shipper", "Spool", "SpoolBroken", "SpoolDamaged", "SpoolFull"]
 
-_SUFFIX: Final = ".spool"
+T = TypeVar("T")
+
+SUFFIX: Final = ".spool"
+_SPARE: Final = "next"
+REPAIRED: Final = "repaired"
+REPAIR_COMPLETE: Final = "complete"
+"""Where `ledger.spool_repair` makes new segments, and the file that says that they are all there."""
+DAMAGED_SUFFIX: Final = ".damaged"
+"""Bytes that were dropped from a segment are kept under its name with this."""
 
 
 class SpoolFull(Exception):
@@ -63,12 +74,29 @@ class Record(NamedTuple):
     """What was given beside the bytes, while it is still in memory; else None."""
 
 
+class Dropped(NamedTuple):
+    """Bytes at the end of the newest segment that were no whole group: torn by a crash, or damaged."""
+
+    segment: str
+    size: int
+    """Bytes."""
+    rows: int | None
+    """How many rows stood in them, where that can still be read."""
+    kept: Path
+    """Where they are now."""
+
+
 @dataclass(slots=True)
 class _Segment:
     path: Path
     first: int
     count: int
     size: int
+    """Bytes of header and groups."""
+
+    @property
+    def file_bytes(self) -> int:
+        return self.size + spool_format.END_BYTES
 
 
 Answer = Callable[[Exception | None], None]
@@ -79,6 +107,9 @@ class _Waiting(NamedTuple):
     data: bytes
     item: Any
     answer: Answer
+
+
+_ADVICE: Final = "Nothing was changed; cgn ledger repair-spool {folder} keeps what is damaged and goes on without it"
 
 
 def end_process(error: BaseException) -> None:
@@ -117,6 +148,9 @@ class Spool:
         self._closing = False
         self._broken: BaseException | None = None
         self._file: SegmentFile | None = None
+        self._spare: Spare | None = None
+        self.dropped: list[Dropped] = []
+        """What was dropped at the start."""
         self._lock = -1
         self._folder_fd = -1
         self._thread = threading.Thread(target=self._write_groups, name="spool", daemon=True)
@@ -249,9 +283,9 @@ class Spool:
         with self._lock_state:  # the newest segment stays: the thread writes to it
             gone = [s for s in self._segments[:-1] if s.first + s.count - 1 <= self._cut]
             self._segments = [s for s in self._segments if s not in gone]
-            self._bytes -= sum(segment.size for segment in gone)
+            self._bytes -= sum(segment.file_bytes for segment in gone)
         if gone:
-            await asyncio.to_thread(_unlink_all, [segment.path for segment in gone])
+            await asyncio.to_thread(self._unlink_in_order, [segment.path for segment in gone])
 
     @property
     def first(self) -> int:
@@ -259,71 +293,109 @@ class Spool:
         return self._segments[0].first - 1
 
     async def close(self) -> None:
-        """Writes what waits and closes. A newest segment that is wholly cut is removed."""
+        """Writes what waits and closes. What is wholly cut is removed."""
+        if self._folder_fd < 0:
+            return
         with self._lock_state:
             self._closing = True
         self._hand_over()
         self._waiting.put(None)
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
-        if self._broken is None and self._cut == self._durable:
-            _unlink_all([segment.path for segment in self._segments])
-        elif self._broken is None and self._file is not None:
-            self._file.trim()
+        if self._broken is None:
+            await asyncio.to_thread(self._leave)
         self._close_files()
 
     # --- at the start ---
 
     def _prepare(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folder_fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError(errno.EBUSY, f"the spool {self._folder} belongs to another process") from error
-        paths = sorted(self._folder.glob(f"*{_SUFFIX}"))
+        self._folder_fd = disk.open_folder(self._folder)
+        self._lock = disk.lock(self._folder / "lock")
+        if disk.names(self._folder / REPAIRED, REPAIR_COMPLETE):
+            raise SpoolDamaged(f"a repair of {self._folder} was not finished. {_ADVICE.format(folder=self._folder)}")
+        paths = disk.names(self._folder, SUFFIX)
         for path in paths:
             self._take_segment(path, last=path is paths[-1])
         # What was read may have been written by a process that died before its fdatasync: it counts as rows now, so it
         # must be on disk before anybody acts on it. The new segment's first write syncs only itself.
+        self._spare = Spare.open(self._folder / _SPARE)
         self._open_segment()
+        self._open_spare()
         self._durable = self._next - 1
         self._cut = self.first
 
     def _take_segment(self, path: Path, *, last: bool) -> None:
-        data = path.read_bytes()
-        found = spool_format.read_segment(data, last=last)
-        if found is None:
-            path.unlink()
+        data = disk.read(path)
+        try:
+            found = spool_format.read_segment(data, last=last)
+        except SpoolDamaged as error:
+            raise SpoolDamaged(f"{path}: {error}. {_ADVICE.format(folder=self._folder)}") from None
+        if found is None or not found.records:  # one that began and held nothing; rows behind it show if that is wrong
+            self._drop_torn_end(path, data, found)
+            disk.unlink(path)
             return
         if self._segments and found.first != self._next:
-            raise SpoolDamaged(f"{path} begins with row {found.first}, expected {self._next}")
-        with open(path, "r+b") as file:
-            if found.good_bytes < len(data):
-                file.truncate(found.good_bytes)
-            os.fsync(file.fileno())
+            problem = f"{path} begins with row {found.first}, expected {self._next}"
+            raise SpoolDamaged(f"{problem}. {_ADVICE.format(folder=self._folder)}")
+        self._drop_torn_end(path, data, found)
+        file = disk.reopen(path)
+        try:
+            if found.end_bytes < len(data):
+                disk.truncate(file, found.end_bytes)
+            disk.sync(file)
+        finally:
+            disk.close(file)
         self._next = found.first + len(found.records)
-        if not found.records and last:
-            path.unlink()
-            return
         self._segments.append(_Segment(path, found.first, len(found.records), found.good_bytes))
-        self._bytes += found.good_bytes
+        self._bytes += self._segments[-1].file_bytes
+
+    def _drop_torn_end(self, path: Path, data: bytes, found: spool_format.Segment | None) -> None:
+        """Keeps the bytes that will go, durably, and says so."""
+        start, size = (found.good_bytes, found.torn_bytes) if found else (0, len(data.rstrip(b"\0")))
+        if not size:
+            return
+        kept = path.with_suffix(DAMAGED_SUFFIX)
+        file = disk.create(kept)
+        try:
+            disk.write(file, data[start : start + size], 0)
+            disk.sync(file)
+        finally:
+            disk.close(file)
+        disk.sync(self._folder_fd)
+        self.dropped.append(Dropped(path.name, size, found.torn_records if found else 0, kept))
 
     def _open_segment(self) -> None:
-        """Begins the newest segment. Raises OSError and leaves nothing behind when there is no room."""
+        """Begins the newest segment. Raises OSError, and then the one before stays the newest."""
         before = self._file
-        if before is not None:
-            before.trim()  # first: only the newest segment may have an end that was reserved and never written
-        path = self._folder / f"{self._next:020d}{_SUFFIX}"
+        path = self._folder / f"{self._next:020d}{SUFFIX}"
         header = spool_format.segment_header(self._next)
         room_bytes = min(self._segment_bytes, self._max_bytes - self._bytes)
-        self._file = SegmentFile.create(path, self._folder_fd, header, room_bytes)
+        spare, self._spare = self._spare or Spare.open(self._folder / _SPARE), None
+        self._file = SegmentFile.begin(spare, path, self._folder_fd, header, room_bytes)
         if before is not None:
-            before.close()
+            before.finish(spool_format.segment_end(self._next))
         with self._lock_state:
             self._segments.append(_Segment(path, self._next, 0, len(header)))
-            self._bytes += len(header)
+            self._bytes += self._segments[-1].file_bytes
+
+    def _open_spare(self) -> None:
+        """Opens the file that the next segment will begin in, if that is possible now."""
+        if self._spare is None:
+            with contextlib.suppress(OSError):  # tried again behind the next group
+                self._spare = Spare.open(self._folder / _SPARE)
+
+    def _leave(self) -> None:
+        """At a clean stop: nothing stays of what is wholly cut, else the newest segment gets its end."""
+        if self._file is not None:
+            self._file.finish(spool_format.segment_end(self._next))
+        if self._cut == self._durable:
+            self._unlink_in_order([segment.path for segment in self._segments])
+
+    def _unlink_in_order(self, paths: Sequence[Path]) -> None:
+        """Oldest first, each durably: a crash in between must not look like a segment that is missing."""
+        for path in paths:
+            disk.unlink(path)
+            disk.sync(self._folder_fd)
 
     # --- the thread ---
 
@@ -337,6 +409,7 @@ class Spool:
             except Exception as error:  # whatever it was: those who wait must hear of it
                 if not self._refuse(group, error):
                     return
+            self._open_spare()
 
     def _take_group(self) -> tuple[list[_Waiting], bool]:
         """Waits for rows, then takes what else is there, past SPOOL_GROUP_BYTES by one turn of the loop at most. And
@@ -358,7 +431,8 @@ class Spool:
         anything worse is fatal."""
         segment = self._segments[-1]
         if segment.count and segment.size >= self._segment_bytes:
-            self._open_segment()
+            with contextlib.suppress(OSError):  # no row is in the new one: the one before grows on
+                self._open_segment()
             segment = self._segments[-1]
         first = self._next
         data = spool_format.encode_group(first, [waiting.data for waiting in group])
@@ -435,8 +509,7 @@ class Spool:
         """The rows of a segment. The one read last is kept: a shipper that is behind reads each in many steps."""
         key = (segment.path, segment.count)
         if self._parsed[0] != key:
-            with open(segment.path, "rb") as file:
-                data = file.read(segment.size)
+            data = disk.read(segment.path, segment.size)
             found = spool_format.read_segment(data, last=False)
             assert found is not None
             self._parsed = (key, found.records)
@@ -445,19 +518,17 @@ class Spool:
     def _close_files(self) -> None:
         if self._file is not None:
             self._file.close()
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
         for descriptor in (self._folder_fd, self._lock):
             if descriptor >= 0:
-                os.close(descriptor)
+                disk.close(descriptor)
         self._folder_fd = self._lock = -1
 
 
 def _size_of(group: Sequence[_Waiting]) -> int:
     return sum(len(waiting.data) for waiting in group) + spool_format.RECORD_HEADER_BYTES * len(group)
-
-
-def _unlink_all(paths: Sequence[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
 
 
 class Shipper:
@@ -523,12 +594,12 @@ class Shipper:
 
     async def ship_once(self) -> int:
         """Ships what one step takes; returns how many rows. Returns only when they are in the store."""
-        records = await self._spool.read(self.shipped, self._rows)
+        records = await self._patiently(lambda: self._spool.read(self.shipped, self._rows))
         if not records:
             return 0
         await self._deliver(records)
         self.shipped = records[-1].sequence
-        await self._spool.cut(self.shipped)
+        await self._patiently(lambda: self._spool.cut(self.shipped))
         return len(records)
 
     async def drain(self) -> None:
@@ -538,13 +609,30 @@ class Shipper:
         if self._heads is not None and self._heads.due_in_s() is not None:
             await self._sign(self._heads)
 
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Does it as soon as the machine lets it: no descriptor or no room now is no reason to stand still for good."""
+        wait_ms, longest_ms = limits.SHIP_RETRY_MS
+        while True:
+            try:
+                return await work()
+            except OSError as error:
+                self._observe(0, error)
+            await asyncio.sleep(wait_ms / 1000)
+            wait_ms = min(2 * wait_ms, longest_ms)
+
+    async def _refuse(self, record: Record, error: Exception) -> None:
+        async def keep() -> None:
+            self._on_refused(record, error)
+
+        await self._patiently(keep)
+
     async def _deliver(self, records: Sequence[Record]) -> None:
         rows = []
         for record in records:
             try:
                 rows.append((record, self._row(record)))
             except ValueError as error:  # not a row: written by something that is not this program
-                self._on_refused(record, error)
+                await self._refuse(record, error)
         wait_ms, longest_ms = limits.SHIP_RETRY_MS
         while rows:
             try:
@@ -553,7 +641,7 @@ class Shipper:
                 if len(rows) > 1:
                     await self._deliver_halves([record for record, _ in rows])
                 else:
-                    self._on_refused(rows[0][0], error)
+                    await self._refuse(rows[0][0], error)
                 return
             except StoreError as error:
                 self._observe(0, error)

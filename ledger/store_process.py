@@ -188,7 +188,10 @@ class _Child:
 
     @classmethod
     async def start(cls, url: str) -> "_Child":
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise StoreError(f"the ledger's process did not start: {error}") from error
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(

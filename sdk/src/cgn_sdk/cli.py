@@ -17,6 +17,7 @@ ABOUT = {
     "up": "start the whole network on this machine, for trying out and developing",
     "central": "Central Service: accounts, registry, links to nodes",
     "node": "a regional CGN node",
+    "ledger": "prepare a node's ledger, export it, repair its spool",
     "miner": "join this machine to the network",
     "dservice": "make, try and package a DService",
     "payouts": "settle rows on the chain: collect and pay",
@@ -31,6 +32,7 @@ ABOUT = {
 EXTRAS = {
     "central": "cgn[central]",
     "node": "cgn[node]",
+    "ledger": "cgn[node]",
     "miner": "cgn[miner]",
     "payouts": "cgn[payouts]",
     "verify": "cgn[payouts]",

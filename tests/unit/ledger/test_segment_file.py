@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger import limits, segment_file
-from ledger.segment_file import Fatal, SegmentFile
+from ledger import disk, limits
+from ledger.segment_file import Fatal, SegmentFile, Spare
 
 HEADER = b"a header of 20 bytes"
 SIZES = (1, 17, 4_056, 4_076, 4_096, 4_097, 9_000, 300_000, 3, 260_000, 262_144, 262_145, 1_200_000, 5)
@@ -18,7 +18,7 @@ SIZES = (1, 17, 4_056, 4_076, 4_096, 4_097, 9_000, 300_000, 3, 260_000, 262_144,
 def begun(path: Path, room_bytes: int = 1 << 22) -> SegmentFile:
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        return SegmentFile.create(path, folder, HEADER, room_bytes)
+        return SegmentFile.begin(Spare.open(path.with_name("next")), path, folder, HEADER, room_bytes)
     finally:
         os.close(folder)
 
@@ -29,17 +29,17 @@ def test_everything_stands_in_its_place(
     tmp_path: Path, way: str, room_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if way == "buffered":
-        monkeypatch.setattr(segment_file, "_open_direct", lambda path: -1)
+        monkeypatch.setattr(disk, "open_direct", lambda path: -1)
     elif way == "direct refused":  # a file system that opens such a file and takes no such write
-        monkeypatch.setattr(segment_file, "_open_direct", lambda path: os.open(path, os.O_RDONLY))
-        write_all = segment_file._write_all
+        monkeypatch.setattr(disk, "open_direct", lambda path: os.open(path, os.O_RDONLY))
+        write_all = disk.write
 
         def refuse(file: int, data: bytes | memoryview, offset: int) -> None:
             if isinstance(data, memoryview):
                 raise OSError(errno.EINVAL, "not aligned as it wants")
             write_all(file, data, offset)
 
-        monkeypatch.setattr(segment_file, "_write_all", refuse)
+        monkeypatch.setattr(disk, "write", refuse)
     chance = random.Random(f"{way} {room_bytes}")
     path = tmp_path / "segment"
     file = begun(path, room_bytes)
@@ -51,11 +51,8 @@ def test_everything_stands_in_its_place(
         assert path.read_bytes()[: len(expected)] == expected
     assert not path.read_bytes()[len(expected) :].strip(b"\0")
     assert file.size == len(expected)
-    file.trim()
-    assert path.read_bytes() == expected
-    file.append(b"after it was trimmed")
-    assert path.read_bytes() == expected + b"after it was trimmed"
-    file.close()
+    file.finish(b"its end")
+    assert path.read_bytes() == expected + b"its end"
 
 
 def test_small_groups_go_past_the_cache_where_that_is_possible(tmp_path: Path) -> None:
@@ -83,14 +80,14 @@ def test_no_room_leaves_the_file_as_it_was(tmp_path: Path, failing: str, monkeyp
     if failing == "the group":
         file.append(b"first")
     before = path.read_bytes()[: file.size]
-    write_all = segment_file._write_all
+    write_all = disk.write
 
     def half(file: int, data: bytes | memoryview, offset: int) -> None:
         write_all(file, bytes(data[: len(data) // 2 // 4096 * 4096]), offset)
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as patched:
-        patched.setattr(segment_file, "_write_all", half)
+        patched.setattr(disk, "write", half)
         if failing == "the group":
             patched.setattr(file, "_direct", -1)
         with pytest.raises(OSError, match="no space"):
@@ -112,11 +109,14 @@ def test_a_failed_sync_is_fatal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     file.close()
 
 
-def test_nothing_stays_of_a_segment_that_could_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failing", ["write", "sync", "rename"])
+def test_nothing_stays_of_a_segment_that_could_not_begin(
+    tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(segment_file, "_write_all", fail)
+    monkeypatch.setattr(disk, failing, fail)
     open_before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="no space"):
         begun(tmp_path / "segment")

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import os
 import random
 import signal
@@ -144,6 +145,80 @@ async def test_damage_is_not_dropped(folder: Path, spool: Spool) -> None:
     with pytest.raises(SpoolDamaged):
         await Spool.open(folder)
     assert path.read_bytes() == data
+
+
+async def test_a_flip_in_the_last_group_is_said_and_its_bytes_are_kept(folder: Path, spool: Spool) -> None:
+    """After a crash it may have been torn; nobody can know. After a clean stop nothing is dropped at all."""
+    for n in range(3):
+        await spool.append(b"row %d" % n)
+    await crash(spool)
+    path = next(folder.glob("*.spool"))
+    data = bytearray(path.read_bytes())
+    place = data.index(b"row 2")
+    data[place] ^= 1
+    path.write_bytes(data)
+    again = await Spool.open(folder)
+    assert await contents(again) == [b"row 0", b"row 1"]
+    [dropped] = again.dropped
+    assert (dropped.rows, dropped.segment) == (1, path.name)
+    assert dropped.kept.read_bytes().endswith(b"sow 2")
+    assert dropped.kept.stat().st_size == dropped.size
+    await again.close()
+    third = await Spool.open(folder)
+    assert third.dropped == []
+    await third.append(b"row 3")
+    await third.close()
+    path = sorted(folder.glob("*.spool"))[-1]
+    path.write_bytes(path.read_bytes().replace(b"row 3", b"row 2"))
+    with pytest.raises(SpoolDamaged, match="repair-spool"):
+        await Spool.open(folder)
+
+
+async def test_no_next_segment_can_begin_and_the_one_before_grows(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason: no row is in the new one yet, so nobody is refused and nothing ends."""
+    fatal: list[BaseException] = []
+    spool = await Spool.open(folder, segment_bytes=2_000, on_fatal=fatal.append)
+    for number in (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EIO):
+        for failing in ("create", "rename", "sync"):
+
+            def fail(*_: object, number: int = number) -> None:
+                raise OSError(number, "not now")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(f"ledger.disk.{failing}", fail)
+                for _ in range(12):
+                    await spool.append(b"x" * 500)
+    before = len(list(folder.glob("*.spool")))
+    for _ in range(12):
+        await spool.append(b"y" * 500)
+    assert len(list(folder.glob("*.spool"))) > before, "and goes on as usual afterwards"
+    assert fatal == []
+    rows = await contents(spool)
+    assert len(rows) == 13 * 12
+    await crash(spool)
+    again = await Spool.open(folder)
+    assert await contents(again) == rows
+    await again.close()
+
+
+async def test_a_process_without_descriptors_takes_rows_all_the_same(folder: Path) -> None:
+    """A real limit, used up by others: rows are taken and segments follow each other; the shipper, who has to open
+    files, waits and goes on by itself."""
+    ended = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, WRITER.with_name("spool_without_descriptors.py"), folder],
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr.decode()
+    said = json.loads(ended.stdout)
+    assert said["refused"] == 0
+    assert said["segments_during"] > 2, "each leaves its descriptors to the next"
+    assert said["shipped"] == said["rows"] == 600
+    assert said["heard"], "the shipper said why it waited"
 
 
 async def test_a_missing_segment_is_damage(folder: Path, spool: Spool) -> None:
@@ -357,7 +432,7 @@ async def test_a_full_disk_is_said_where_the_row_was_written(folder: Path, monke
         raise OSError(errno.ENOSPC, "no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr("ledger.segment_file._write_all", no_room)
+        patched.setattr("ledger.disk.write", no_room)
         spool.put(b"refused", None, answers.append, alone=True)
         await asyncio.sleep(0)
     assert [type(answer) for answer in answers] == [SpoolFull]

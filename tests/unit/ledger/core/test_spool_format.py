@@ -1,5 +1,7 @@
 """The spool's bytes: written and read, torn at every place, damaged at every byte (N-24)."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from ledger.core.spool_format import (
@@ -8,6 +10,8 @@ from ledger.core.spool_format import (
     encode_group,
     group_bytes,
     read_segment,
+    salvage_segment,
+    segment_end,
     segment_header,
 )
 
@@ -88,3 +92,68 @@ def test_a_group_out_of_its_place_is_damage() -> None:
     data = segment_header(1) + encode_group(2, [b"x"])
     with pytest.raises(SpoolDamaged):
         read_segment(data, last=False)
+
+
+def every_flip(data: bytes) -> Iterator[bytes]:
+    for place in range(len(data)):
+        for bit in range(8):
+            yield data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
+
+
+@pytest.mark.parametrize("room", [0, 50], ids=["trimmed", "with reserved room"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_no_flipped_bit_takes_a_row_without_a_word(closed: bool, room: int) -> None:
+    """Every bit of a newest segment: all rows are there, or something is said. With its end nothing is ever dropped."""
+    data, _ = segment(GROUPS)
+    data += (segment_end(13) if closed else b"") + bytes(room)
+    assert read_segment(data, last=True) is not None
+    said = 0
+    for flipped in every_flip(data):
+        try:
+            found = read_segment(flipped, last=True)
+        except SpoolDamaged:
+            said += 1
+            continue
+        assert found is not None
+        assert found.records == flat(GROUPS)[: len(found.records)]
+        if found.records != flat(GROUPS):
+            assert not closed
+            assert found.torn_bytes > 0
+    assert said > 8 * 20, "the header and all before the last group"
+
+
+def test_no_flipped_bit_of_a_segment_that_another_follows_is_passed_over() -> None:
+    data, _ = segment(GROUPS)
+    for whole in (data, data + segment_end(13)):
+        for flipped in every_flip(whole):
+            with pytest.raises(SpoolDamaged):
+                read_segment(flipped, last=False)
+
+
+def test_an_end_belongs_behind_the_last_row() -> None:
+    data, ends = segment(GROUPS)
+    found = read_segment(data + segment_end(13), last=True)
+    assert found is not None
+    assert (found.is_closed, found.good_bytes, found.end_bytes) == (True, len(data), len(data) + 16)
+    for wrong in (data + segment_end(14), data[: ends[1]] + segment_end(13), data + segment_end(13) + b"more"):
+        with pytest.raises(SpoolDamaged):
+            read_segment(wrong, last=True)
+
+
+def test_what_can_be_read_of_a_damaged_segment_is_read() -> None:
+    """One flip takes one row at most, and its number is known; never a wrong row under a right number."""
+    data, _ = segment(GROUPS)
+    data += segment_end(13)
+    rows = dict(enumerate(flat(GROUPS), 7))
+    group_headers = 0
+    for flipped in every_flip(data):
+        found = salvage_segment(flipped)
+        assert found.last == 12 or found.records == rows
+        assert found.records.items() <= rows.items()
+        missing = rows.keys() - found.records.keys()
+        group_headers += len(missing) > 1
+        assert len(missing) <= 3
+        assert found.first == 7 or not {7, 8} & found.records.keys()
+    assert group_headers <= 8 * (3 * 24 + 3 * 4)
+    empty = salvage_segment(bytes(100))
+    assert (empty.first, empty.records, empty.last) == (None, {}, 0)

@@ -1,0 +1,145 @@
+"""`cgn ledger repair-spool`: what is lost is named, all else is there, and no old byte goes (N-24)."""
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ledger import app, disk
+from ledger.spool import Record, Spool, SpoolDamaged
+from ledger.spool_repair import repair_spool
+
+
+async def contents(folder: Path) -> list[bytes]:
+    spool = await Spool.open(folder)
+    found: list[Record] = []
+    while page := await spool.read(found[-1].sequence if found else spool.first, 50):
+        found += page
+    spool._broken = OSError("killed")
+    await spool.close()
+    return [record.data for record in found]
+
+
+@pytest.fixture
+async def rows(tmp_path: Path) -> list[bytes]:
+    """A spool of several segments in `tmp_path / "spool"`, closed cleanly."""
+    spool = await Spool.open(tmp_path / "spool", segment_bytes=3_000)
+    made = []
+    for group in range(12):
+        some = [b"row %d of group %d " % (n, group) + b"x" * 300 for n in range(1 + group % 3)]
+        await asyncio.gather(*(spool.append(row) for row in some))
+        made += some
+    await spool.close()
+    return made
+
+
+def damage(path: Path, text: bytes) -> None:
+    data = path.read_bytes()
+    assert text in data
+    path.write_bytes(data.replace(text, bytes([text[0] ^ 1]) + text[1:]))
+
+
+async def test_one_row_is_lost_and_named(tmp_path: Path, rows: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "spool"
+    paths = sorted(folder.glob("*.spool"))
+    before = {path.name: path.read_bytes() for path in paths}
+    place = next(n for n, row in enumerate(rows) if row.startswith(b"row 1 of group 5"))
+    holder = next(path for path in paths if rows[place] in path.read_bytes())
+    damage(holder, b"row 1 of group 5")
+    damaged = {**before, holder.name: holder.read_bytes()}
+    with pytest.raises(SpoolDamaged, match="repair-spool"):
+        await contents(folder)
+    assert app.main(["repair-spool", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert f"LOST: row {place + 1}\n" in told
+    assert f"{holder.name} was damaged" in told
+    assert await contents(folder) == rows[:place] + rows[place + 1 :]
+    assert {path.name: path.read_bytes() for path in (folder / "damaged-1").iterdir()} == damaged
+    assert app.main(["repair-spool", str(folder)]) == 0
+    assert "nothing is damaged" in capsys.readouterr().out
+    spool = await Spool.open(folder)
+    await spool.append(b"one more")
+    await spool.close()
+    assert (await contents(folder))[-1] == b"one more"
+
+
+async def test_a_segment_that_is_gone_is_lost_as_a_whole(tmp_path: Path, rows: list[bytes]) -> None:
+    folder = tmp_path / "spool"
+    middle = sorted(folder.glob("*.spool"))[1]
+    first, following = int(middle.stem), int(sorted(folder.glob("*.spool"))[2].stem)
+    middle.unlink()
+    repaired = repair_spool(folder)
+    assert (repaired.lost, repaired.damaged) == (((first, following - 1),), ())
+    assert await contents(folder) == rows[: first - 1] + rows[following - 1 :]
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_after_any_damage_a_spool_opens_and_nothing_wrong_is_in_it(
+    tmp_path: Path, rows: list[bytes], seed: int
+) -> None:
+    folder, chance = tmp_path / "spool", random.Random(seed)
+    for _ in range(1 + seed):
+        path = chance.choice(sorted(folder.glob("*.spool")))
+        data = bytearray(path.read_bytes())
+        start = chance.randrange(len(data))
+        for place in range(start, min(len(data), start + chance.choice([1, 1, 40, 700]))):
+            data[place] = chance.randrange(256)
+        path.write_bytes(data)
+    repaired = repair_spool(folder)
+    found = await contents(folder)
+    assert [row for row in rows if row in set(found)] == found
+    gone = sum(last - first + 1 for first, last in repaired.lost)
+    assert repaired.rows == len(found) <= len(rows) - gone, "what stood last and is unreadable has no number"
+
+
+async def test_a_repair_that_was_interrupted_is_finished(
+    tmp_path: Path, rows: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every single step: the spool opens not at all or rightly, and running it again ends it."""
+    folder = tmp_path / "spool"
+    damage(sorted(folder.glob("*.spool"))[1], b"row 0 of group 5")
+    shutil.copytree(folder, tmp_path / "damaged")
+    for steps in range(0, 60):
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "damaged", folder)
+        left = [steps]
+
+        def step(left: list[int] = left) -> None:
+            if left[0] == 0:
+                raise OSError("interrupted")
+            left[0] -= 1
+
+        with monkeypatch.context() as patched:
+            for module, name in ((disk, "write"), (disk, "sync"), (disk, "rename"), (os, "link"), (shutil, "rmtree")):
+                real = getattr(module, name)
+                patched.setattr(module, name, lambda *a, real=real, **k: (step(), real(*a, **k))[1])
+            try:
+                repair_spool(folder)
+                is_done = True
+            except OSError:
+                is_done = False
+        with contextlib.suppress(SpoolDamaged):
+            assert await contents(folder) == [row for row in rows if not row.startswith(b"row 0 of group 5")]
+        repair_spool(folder)
+        found = await contents(folder)
+        assert found == [row for row in rows if not row.startswith(b"row 0 of group 5")]
+        old = b"".join(path.read_bytes() for path in sorted(folder.glob("damaged-*/*.spool")))
+        assert all(path.read_bytes() in old for path in (tmp_path / "damaged").glob("*.spool"))
+        if is_done:
+            break
+    assert is_done
+
+
+async def test_a_spool_that_a_node_has_open_is_left_alone(
+    tmp_path: Path, rows: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spool = await Spool.open(tmp_path / "spool")
+    assert app.main(["repair-spool", str(tmp_path / "spool")]) == 1
+    assert "another process" in capsys.readouterr().err
+    await spool.close()
+    assert app.main(["repair-spool", str(tmp_path / "nowhere")]) == 1
+    assert "there is no spool" in capsys.readouterr().err
