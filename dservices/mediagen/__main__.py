@@ -10,9 +10,10 @@ from cgn_sdk.dservice.estimates import Estimate, Work
 from cgn_sdk.dservice.framework import Request, Response, run
 from cgn_sdk.dservice.verdicts import Claim, Verdict
 
-from dservices.mediagen import consulting, verifying
-from dservices.mediagen.service import MediaGen
-from dservices.mediagen.settings import SettingRefused, Settings
+from dservices.mediagen.front import estimates
+from dservices.mediagen.front.service import MediaGen
+from dservices.mediagen.front.settings import SettingRefused, Settings
+from dservices.mediagen.verifier import verifier
 
 
 def main() -> int:
@@ -36,10 +37,10 @@ def main() -> int:
         return await service[0].handle(request)
 
     async def estimate(work: Work) -> Estimate:
-        return await consulting.estimate(service[0], work)
+        return await estimates.estimate(service[0], work)
 
     async def verify(claim: Claim) -> Verdict:
-        return await verifying.verify(service[0], claim)
+        return await verifier.verify(service[0], claim)
 
     return run(handle, on_start=start, on_stop=stop, estimator=estimate, verifier=verify)
 

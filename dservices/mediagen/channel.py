@@ -35,11 +35,38 @@ _SEALS = 0x1 | 0x2 | 0x4 | 0x8
 _ADD_SEALS, _GET_SEALS = 1033, 1034
 _READ_BYTES = 64 * 1024
 
+PHASE_IDLE, PHASE_SCRIPT, PHASE_HOST, PHASE_FETCH = 0, 1, 2, 3
+"""What a worker is doing, for the parent to say something sensible about one that died."""
+_PAGE = struct.Struct(">BI")
+
 Data = bytes | mmap.mmap
 
 
 class ChannelClosed(Exception):
     """The other side is gone, or sent what our code does not send."""
+
+
+class Status:
+    """The shared page: the phase, and how many requests the worker has begun. The parent reads it when a worker is
+    gone: a request that was begun has died with it, one that was not may go to another worker."""
+
+    def __init__(self, page: mmap.mmap) -> None:
+        self._page = page
+
+    def begin(self) -> None:
+        _PAGE.pack_into(self._page, 0, PHASE_HOST, (self.begun + 1) & 0xFFFFFFFF)
+
+    def note(self, phase: int) -> None:
+        self._page[0] = phase
+
+    @property
+    def phase(self) -> int:
+        return self._page[0]
+
+    @property
+    def begun(self) -> int:
+        begun: int = _PAGE.unpack_from(self._page, 0)[1]
+        return begun
 
 
 class MessageTooLong(Exception):

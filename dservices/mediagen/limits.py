@@ -37,6 +37,8 @@ CALL_MAX_CHARS = 1 << 20
 """One call's arguments, or its answer, in UTF-16 units: the longest metadata document."""
 PRINT_MAX_CHARS = 8 * 1024
 """What `print` keeps of one request."""
+HEAD_BYTES = 64 * 1024
+"""What is read of a source: headers and the usual Exif and ICC blocks fit. A longer preamble costs accuracy only."""
 HEADERS_MAX = 32
 HEADERS_MAX_CHARS = 8 * 1024
 """Response headers that one script sets, names and values together: what proxies and the node pass on."""

@@ -3,7 +3,7 @@
     .venv/bin/python tests/bench/bench_estimator.py [--runs 3] [--each] [--seed N] [--count N] [--set development]
 
 Held out are requests drawn by a seed (`estimator_requests`), over sources that neither the calibration
-(`dservices.mediagen.trials`) nor the development of the model has seen; with another seed they are others, so the figure can
+(`dservices.mediagen.calibration.scripts`) nor the development of the model has seen; with another seed they are others, so the figure can
 be had again as often as wanted. `--set development` takes the requests that the model was developed with instead, which
 also serve bench_verifier.py: what they say is better than the truth.
 
@@ -23,9 +23,9 @@ import sys
 import time
 from pathlib import Path
 
-from dservices.mediagen import estimating
-from dservices.mediagen.calibrate import Refused, Rehearsal, Trial
-from dservices.mediagen.trials import chart
+from dservices.mediagen.calibration.calibrate import Refused, Rehearsal, Trial
+from dservices.mediagen.calibration.scripts import chart
+from dservices.mediagen.estimator import cost_model
 
 sys.path.insert(0, str(Path(__file__).parent))
 import estimator_requests
@@ -134,7 +134,8 @@ DEVELOPMENT: dict[str, str] = {
 def make_sources() -> None:
     import pyvips
 
-    from dservices.mediagen import bitmaps, samples
+    from dservices.mediagen import samples
+    from dservices.mediagen.formats import bmp
 
     SOURCES.mkdir(parents=True, exist_ok=True)
     stamp = SOURCES / ".version"
@@ -163,7 +164,7 @@ def make_sources() -> None:
     save(of(3), "scene3.webp", Q=82)
     save(two, "scene2.avif", Q=60, effort=2)
     save(of(3), "scene3.tif", compression="deflate", predictor="horizontal")
-    (SOURCES / "scene2.bmp").write_bytes(bitmaps.save(two))
+    (SOURCES / "scene2.bmp").write_bytes(bmp.save(two))
     graph = chart(1500, 1000, seed=5)
     save(graph, "graph.png")
     logo = chart(700, 500, seed=8)
@@ -216,7 +217,7 @@ def main() -> int:
     else:
         requests, sources = DEVELOPMENT, SOURCES
         make_sources()
-    rehearsal, model = Rehearsal(sources), estimating.model()
+    rehearsal, model = Rehearsal(sources), cost_model.model()
     trial, errors, as_answered, over_http, kept = Trial(sources), [], [], [], {}
     try:
         trial.measured(trial.target("m.makeCanvas(xs @ 1, ys @ 1); m.save(type @ 'png');"), 4)

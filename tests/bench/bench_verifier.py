@@ -42,7 +42,7 @@ from cgn_sdk.dservice.verdicts import Claim, Verdict, verdict_of  # noqa: E402
 from mediagen_here import Here  # noqa: E402
 from mediagen_tampering import KINDS, tampered  # noqa: E402
 
-from dservices.mediagen.calibrate import SETTLE_S, Trial  # noqa: E402
+from dservices.mediagen.calibration.calibrate import SETTLE_S, Trial  # noqa: E402
 
 REQUESTS = bench_estimator.DEVELOPMENT
 ELSEWHERE = {"SSE2 only": {"VIPS_VECTOR": "0x1fff"}, "no vector instructions": {"VIPS_NOVECTOR": "1"}}

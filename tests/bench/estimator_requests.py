@@ -2,7 +2,7 @@
 
 `drawn(seed, count)` takes templates by weight and fills in sources, sizes and options at random; the same seed gives the
 same requests. The sources are rendered here, of other kinds and content than those of the calibration
-(`dservices.mediagen.trials`): portraits, streets and meadows of their own, screens, diagrams, scans, cartoons.
+(`dservices.mediagen.calibration.scripts`): portraits, streets and meadows of their own, screens, diagrams, scans, cartoons.
 """
 
 from __future__ import annotations
@@ -253,7 +253,8 @@ def make_sources(folder: Path, world: int = 0) -> None:
     grain, sizes (by up to a third) and qualities."""
     import pyvips
 
-    from dservices.mediagen import bitmaps, samples
+    from dservices.mediagen import samples
+    from dservices.mediagen.formats import bmp
 
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / ".version"
@@ -286,7 +287,7 @@ def make_sources(folder: Path, world: int = 0) -> None:
     save(of(portrait, 6), "portrait6.jpg", Q=91)
     save(of(portrait, 2), "portrait2.jpg", Q=80)
     save(of(portrait, 1), "portrait1.png", filter="all")
-    (folder / "portrait07.bmp").write_bytes(bitmaps.save(of(portrait, 0.7)))
+    (folder / "portrait07.bmp").write_bytes(bmp.save(of(portrait, 0.7)))
     save(of(street, 12), "street12.jpg", Q=85)
     save(of(street, 3), "street3.jpg", Q=94)
     save(of(street, 5), "street5p.jpg", Q=80, interlace=True)

@@ -7,7 +7,7 @@ from cgn_sdk.mrl import mrl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dservices.mediagen.mrl import parse
+from dservices.mediagen.language.mrl import parse
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 urls = texts.filter(bool)

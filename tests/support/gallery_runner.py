@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from dservices.mediagen import mrl
+from dservices.mediagen.channel import Status
+from dservices.mediagen.estimator.estimates import Estimates
 from dservices.mediagen.gallery.table import entries
-from dservices.mediagen.worker import Runner, Status
+from dservices.mediagen.language import mrl
+from dservices.mediagen.worker.worker import Runner
 
 BASE = "http://origin.example"
 
@@ -42,9 +44,9 @@ INSTRUCTIONS = {"none": (), "SSE2": (0, 1), "SSE4.1": (0, 1, 2, 3)}
 def libwebp_on(processor: str) -> Iterator[None]:
     """libwebp as it runs on another processor: it asks a function of its own what there is, and asks again when that
     is another one."""
-    from dservices.mediagen import webps
+    from dservices.mediagen.formats import webp
 
-    webps.version()  # loads the library; the entry in the process's table of files tells which one it is
+    webp.version()  # loads the library; the entry in the process's table of files tells which one it is
     path = next(line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "/libwebp-" in line)
     asked = []
     there = INSTRUCTIONS[processor]
@@ -75,7 +77,7 @@ def main() -> int:
 
 def run() -> int:
     folder, names = Path(sys.argv[1]), sys.argv[2:]
-    runner = Runner(Shelf(folder), Status(mmap.mmap(-1, mmap.PAGESIZE)))  # type: ignore[arg-type]
+    runner = Runner(Shelf(folder), Status(mmap.mmap(-1, mmap.PAGESIZE)), Estimates())  # type: ignore[arg-type]
     for entry in entries():
         if entry.name not in names:
             continue

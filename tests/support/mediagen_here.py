@@ -12,9 +12,11 @@ from typing import Any
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")
 
-from dservices.mediagen import engine, fonts, host, scripts
-from dservices.mediagen.mrl import Mrl
-from dservices.mediagen.picture import Picture
+from dservices.mediagen.language import scripts
+from dservices.mediagen.language.mrl import Mrl
+from dservices.mediagen.operations import fonts
+from dservices.mediagen.picture.picture import Picture
+from dservices.mediagen.worker import engine, host
 
 ADDRESS = "http://trial.invalid/trial.ms"
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyvips
 from mediagen_here import Here
 
-from dservices.mediagen import saving
-from dservices.mediagen.picture import Picture, has_alpha
+from dservices.mediagen.formats import encoding
+from dservices.mediagen.picture.picture import Picture, has_alpha
 
 Image = pyvips.Image
 Change = Callable[[Image, random.Random], Image | None]
@@ -132,7 +132,7 @@ def tampered(
 ) -> bytes | None:
     """A false result of this kind, or None where there is none (a flat picture has no mirror image)."""
     picture, args = saved
-    form = args["type"] or saving.default_type(picture)
+    form = args["type"] or encoding.default_type(picture)
     args = {**args, "type": form}
     if kind in PIXELS:
         chosen = picture.decoded()
@@ -143,16 +143,16 @@ def tampered(
             (new - old).abs().max() < 1 for new, old in zip(images, chosen.images, strict=True)
         ):
             return None  # nothing to be seen of it
-        return saving.encode(replace(chosen, images=images, layers=(), selection=None), args)[0]
+        return encoding.encode(replace(chosen, images=images, layers=(), selection=None), args)[0]
     if kind == "recompressed":
         return _recompressed(form, honest, args, picture)
     if kind == "lower quality":
         if form not in ("jpeg", "webp", "avif", "pdf") or args["lossless"]:
             return None
-        quality = max(5, (args["quality"] or saving.QUALITY[form]) - 15)
-        return saving.encode(picture, {**args, "quality": quality})[0]
+        quality = max(5, (args["quality"] or encoding.QUALITY[form]) - 15)
+        return encoding.encode(picture, {**args, "quality": quality})[0]
     if kind == "other format":
-        return saving.encode(picture, {**args, "type": "jpeg" if form != "jpeg" else "png"})[0]
+        return encoding.encode(picture, {**args, "type": "jpeg" if form != "jpeg" else "png"})[0]
     if kind == "step left out":
         return _without_a_step(here, body, chance)
     if kind == "truncated":
@@ -162,7 +162,7 @@ def tampered(
     if len(picture.decoded().images) < 3:
         return None
     chosen = picture.decoded()
-    return saving.encode(replace(chosen, images=chosen.images[:-1], delays=chosen.delays[:-1]), args)[0]
+    return encoding.encode(replace(chosen, images=chosen.images[:-1], delays=chosen.delays[:-1]), args)[0]
 
 
 def _recompressed(form: str, honest: bytes, args: dict[str, Any], picture: Picture) -> bytes | None:
@@ -170,7 +170,9 @@ def _recompressed(form: str, honest: bytes, args: dict[str, Any], picture: Pictu
     if form not in ("jpeg", "webp", "avif") or args["lossless"] or len(picture.decoded().images) > 1:
         return None
     again = Image.new_from_buffer(honest, "")
-    return saving.encode(replace(picture.decoded(), images=(again.copy(interpretation=again.interpretation),)), args)[0]
+    return encoding.encode(replace(picture.decoded(), images=(again.copy(interpretation=again.interpretation),)), args)[
+        0
+    ]
 
 
 _STEPS = ("m.drawText(", "m.composite(", "m.blur", "m.sharpen", "m.adjust", "m.rectangle(", "m.gradient(", "m.convert(", "m.colorize(", "m.equalize(",

@@ -10,8 +10,10 @@ import pytest
 import pyvips
 from cgn_sdk.dservice.problems import Problem
 
-from dservices.mediagen import mrl
-from dservices.mediagen.worker import Runner, Status
+from dservices.mediagen.channel import Status
+from dservices.mediagen.estimator.estimates import Estimates
+from dservices.mediagen.language import mrl
+from dservices.mediagen.worker.worker import Runner
 
 Pixel = tuple[int, ...]
 Grid = list[list[Pixel]]
@@ -45,7 +47,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.shelf = Shelf()
-        self.runner = Runner(self.shelf, Status(mmap.mmap(-1, mmap.PAGESIZE)))  # type: ignore[arg-type]
+        self.runner = Runner(self.shelf, Status(mmap.mmap(-1, mmap.PAGESIZE)), Estimates())  # type: ignore[arg-type]
         self.add("a.png", png(SAMPLE))
 
     def add(self, name: str, data: bytes) -> None:
@@ -155,12 +157,12 @@ def _recording(check: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, 
 
 @pytest.fixture(scope="session")
 def bench() -> Iterator[Bench]:
-    from dservices.mediagen import host, objects
+    from dservices.mediagen.worker import host, script_objects
 
-    kept = host.check, objects.check
-    host.check = objects.check = _recording(kept[0])
+    kept = host.check, script_objects.check
+    host.check = script_objects.check = _recording(kept[0])
     yield Bench()
-    host.check, objects.check = kept
+    host.check, script_objects.check = kept
 
 
 @pytest.fixture

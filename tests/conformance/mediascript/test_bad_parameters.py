@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from dservices.mediagen import catalogue, host, values
-from dservices.mediagen.catalogue import FILE, MEDIA, PROFILE, REQ, REQUIRED, RESP, ZIP, Method
+from dservices.mediagen.language import catalogue, values
+from dservices.mediagen.language.catalogue import FILE, MEDIA, PROFILE, REQ, REQUIRED, RESP, ZIP, Method
+from dservices.mediagen.worker import host, worker
 
 BAD: dict[type, list[str]] = {
     values.Number: ["'wide'", "[1, 2]", "true", "NaN", "1e999", "({a: 1})", "function () {}", "LOW", "HIGH"],
@@ -104,7 +105,7 @@ def problems(monkeypatch):
             super().__init__(*args, **more)
             hosts.append(self)
 
-    monkeypatch.setattr(host, "Host", Noting)
+    monkeypatch.setattr(worker, "Host", Noting)
     return lambda: hosts[-1].problems
 
 

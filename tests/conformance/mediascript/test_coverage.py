@@ -7,8 +7,8 @@ the whole folder runs in one process.
 
 import pytest
 
-from dservices.mediagen import catalogue, decisions
-from dservices.mediagen.catalogue import FILE, MEDIA, PROFILE, REQ, RESP, ZIP
+from dservices.mediagen.language import catalogue, interpretations
+from dservices.mediagen.language.catalogue import FILE, MEDIA, PROFILE, REQ, RESP, ZIP
 
 _LOAD = "name detect loadMetadata dpi frames frame temporaryFileName layers"
 _INK = "opacity unlock color index saturation preserveAlpha blend"
@@ -101,8 +101,8 @@ def test_what_the_reference_leaves_open_is_decided_and_printed():
     """Every method for which it states no or not all parameters, and every proposal of its 3.10."""
     open_ones = {name for name, method in MEDIA.items() if method.source in ("3.5", "3.10")}
     open_ones |= {"load", "save", "makeCanvas", "scale", "rotate", "flip", "arc", "drawText", "makeText", "adjustHsb", "colorize", "colorCorrect", "composite", "selection", "reduce", "setColor", "convert"}  # fmt: skip
-    assert sorted(open_ones - set(decisions.METHODS)) == []
-    assert sorted(set(decisions.METHODS) - set(MEDIA)) == []
+    assert sorted(open_ones - set(interpretations.METHODS)) == []
+    assert sorted(set(interpretations.METHODS) - set(MEDIA)) == []
 
 
 def test_every_method_and_parameter_is_called(called, whole_folder):

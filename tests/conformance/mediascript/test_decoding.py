@@ -5,8 +5,8 @@ import gc
 import pytest
 import pyvips
 
-from dservices.mediagen.host import Host
-from dservices.mediagen.loading import jpeg_shrink
+from dservices.mediagen.formats.decoding import jpeg_shrink
+from dservices.mediagen.worker.host import Host
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 import pyvips
 
-from dservices.mediagen import animations, bitmaps, metadata
+from dservices.mediagen.formats import apng, bmp, metadata
 
 LOAD = "var m = new Media(); m.load(name @ 'a.png'); "
 A = [[(x * 60 + 10, y * 80 + 5, x * 30 + y * 20) for x in range(4)] for y in range(3)]
@@ -75,7 +75,7 @@ def test_animations_keep_frames_and_delays(bench, kind):
 
 def test_an_apng_is_a_png_for_those_who_do_not_know_it(bench):
     body = bench.body(f"{FRAMES} m.save(type @ 'png');")
-    kinds = [kind for kind, _ in animations.chunks(body)]
+    kinds = [kind for kind, _ in apng.chunks(body)]
     assert kinds[:2] == [b"IHDR", b"acTL"]
     assert kinds.count(b"fcTL") == 4
     assert pyvips.Image.new_from_buffer(body, "").width == 6
@@ -87,10 +87,10 @@ def test_apng_disposal_and_blending(bench):
     def frame_png(colour, alpha, width, height):
         image = pyvips.Image.black(width, height, bands=4) + [*colour, alpha]  # noqa: RUF005 - an image plus constants
         png = bytes(image.cast("uchar").copy(interpretation="srgb").pngsave_buffer(filter="none"))
-        return b"".join(body for kind, body in animations.chunks(png) if kind == b"IDAT")
+        return b"".join(body for kind, body in apng.chunks(png) if kind == b"IDAT")
 
     head = struct.pack(">IIBBBBB", 3, 1, 8, 6, 0, 0, 0)
-    out = animations.SIGNATURE + animations.chunk(b"IHDR", head) + animations.chunk(b"acTL", struct.pack(">II", 4, 0))
+    out = apng.SIGNATURE + apng.chunk(b"IHDR", head) + apng.chunk(b"acTL", struct.pack(">II", 4, 0))
     sequence = 0
     plan = [
         ((255, 0, 0), 255, 3, 0, 0, 0),
@@ -99,15 +99,15 @@ def test_apng_disposal_and_blending(bench):
         ((9, 9, 9), 0, 1, 0, 0, 1),
     ]
     for index, (colour, alpha, width, left, dispose, blend) in enumerate(plan):
-        out += animations.chunk(b"fcTL", struct.pack(">IIIIIHHBB", sequence, width, 1, left, 0, 1, 10, dispose, blend))
+        out += apng.chunk(b"fcTL", struct.pack(">IIIIIHHBB", sequence, width, 1, left, 0, 1, 10, dispose, blend))
         sequence += 1
         data = frame_png(colour, alpha, width, 1)
         if index == 0:
-            out += animations.chunk(b"IDAT", data)
+            out += apng.chunk(b"IDAT", data)
         else:
-            out += animations.chunk(b"fdAT", struct.pack(">I", sequence) + data)
+            out += apng.chunk(b"fdAT", struct.pack(">I", sequence) + data)
             sequence += 1
-    bench.add("dispose.png", out + animations.chunk(b"IEND", b""))
+    bench.add("dispose.png", out + apng.chunk(b"IEND", b""))
     frames = [
         bench.picture(f"var m = new Media(); m.load(name @ 'dispose.png'); m.getFrame({n}).save(type @ 'png');")[0]
         for n in range(1, 5)
@@ -263,7 +263,7 @@ def _two_pages(first: bytes, second: bytes) -> bytes:
 
 def test_bmp_with_alpha(bench):
     body = bench.body(LOAD + "m.convert(rtype @ 'rgba'); m.save(type @ 'bmp');")
-    picture = bitmaps.load(body)
+    picture = bmp.load(body)
     assert list(bytes(picture.images[0].write_to_memory())) == flat([[(*p, 255) for p in row] for row in A])
 
 

@@ -5,7 +5,7 @@ method makes of it alone, every other stays what it was. The laws hold for all m
 import pytest
 from plain_pictures import Grid, differences
 
-from dservices.mediagen.catalogue import MEDIA
+from dservices.mediagen.language.catalogue import MEDIA
 
 W, H = 12, 9
 P: Grid = [[((x * 53 + y * 17) % 256, (x * 29 + y * 71 + 40) % 256, (x * y * 11 + 90) % 256) for x in range(W)] for y in range(H)]  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import pyvips
 from plain_pictures import Grid, at, clip, differences, each, gaussian, luma, rounded, weighted
 
-from dservices.mediagen import animations
+from dservices.mediagen.formats import apng
 
 W, H = 12, 9
 P: Grid = [[((x * 53 + y * 17) % 256, (x * 29 + y * 71 + 40) % 256, (x * y * 11 + 90) % 256) for x in range(W)] for y in range(H)]  # fmt: skip
@@ -467,7 +467,7 @@ def test_files_in_memory(bench):
 def test_apng_frames_with_options(bench):
     two = f"{LOAD} var f = m.clone(); f.flip(); m.setFrame(2, f); "
     data = bench.body(f"{two} m.save(type @ 'png', delay @ 40, loop @ 2, level @ 9);")
-    control = dict(animations.chunks(data))[b"acTL"]
+    control = dict(apng.chunks(data))[b"acTL"]
     assert struct.unpack(">II", control) == (2, 2)
 
 
@@ -476,7 +476,7 @@ def test_a_turned_picture_is_turned_once(bench, kind):
     """3.8: loading lays the picture upright, so the Exif that is written says so."""
     import struct as s
 
-    from dservices.mediagen import metadata
+    from dservices.mediagen.formats import metadata
 
     exif = metadata.write_exif([("Orientation", "6"), ("Artist", "me")])
     assert metadata.read_exif(metadata.upright(exif)) == [("Orientation", "1"), ("Artist", "me")]

@@ -192,7 +192,7 @@ function main() {
 
 def test_a_script_cannot_tell_whether_its_context_was_made_ahead() -> None:
     """Same inputs, same bytes (G-1), however busy the worker is: what is compiled ahead changes nothing to be seen."""
-    from dservices.mediagen import engine, host
+    from dservices.mediagen.worker import engine, host
 
     def surveyed(*, ahead: bool) -> str:
         context, told = engine.Context(host.script_table()), []

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 import pyvips
 
-from dservices.mediagen import loading
+from dservices.mediagen.formats import decoding
 from dservices.mediagen.gallery import page, render, table
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,7 +71,7 @@ def test_the_page_links_to_files_that_are_there() -> None:
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_a_committed_picture_is_a_picture_of_its_type(entry: table.Entry) -> None:
     data = committed(entry)
-    assert loading.sniff(data) == entry.type
+    assert decoding.sniff(data) == entry.type
     if entry.type != "pdf":
         image = pyvips.Image.new_from_buffer(data, "")
         assert 90 <= image.width <= 900

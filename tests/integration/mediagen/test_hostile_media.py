@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dservices.mediagen import animations
+from dservices.mediagen.formats import apng
 
 MAKE = (
     "var m = new Media(); for (var i = 0; i < 3; i++) { var f = new Media(); f.gradient(xs @ 40, ys @ 30, startColor @ 0x204060 * i, endColor @ 0xFFFFFF);"
@@ -58,8 +58,8 @@ def png_bomb(width: int, height: int) -> bytes:
     row = b"\0" * (1 + width // 8)
     body = b"".join(packer.compress(row) for _ in range(min(height, 20_000))) + packer.flush()
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    chunk = animations.chunk
-    return animations.SIGNATURE + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    chunk = apng.chunk
+    return apng.SIGNATURE + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def gif_header(width: int, height: int) -> bytes:
@@ -92,7 +92,7 @@ BOMBS = {
     "bmp negative": b"BM" + struct.pack("<IHHI", 100, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, -5, -5, 1, 24, 0, 0, 0, 0, 0, 0),
     "psd 30000 x 30000": b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 30_000, 30_000, 8, 3) + b"\0" * 12 + struct.pack(">H", 1),
     "psd long section": b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 9, 9, 8, 3) + b"\xff" * 40,
-    "apng 4 billion frames": animations.SIGNATURE + animations.chunk(b"IHDR", struct.pack(">IIBBBBB", 9, 9, 8, 6, 0, 0, 0)) + animations.chunk(b"acTL", struct.pack(">II", 2**32 - 1, 0)),
+    "apng 4 billion frames": apng.SIGNATURE + apng.chunk(b"IHDR", struct.pack(">IIBBBBB", 9, 9, 8, 6, 0, 0, 0)) + apng.chunk(b"acTL", struct.pack(">II", 2**32 - 1, 0)),
     "svg nested": SVG_NEST,
     "svg use upon use": SVG_USE,
     "svg entities": SVG_ENTITY,

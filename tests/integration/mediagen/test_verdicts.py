@@ -16,8 +16,9 @@ from cgn_sdk.dservice.verdicts import Claim, Verdict, verdict_of
 from mediagen_here import Here
 from mediagen_tampering import KINDS, tampered
 
-from dservices.mediagen import samples, vectors
-from dservices.mediagen.trials import chart
+from dservices.mediagen import samples
+from dservices.mediagen.calibration.scripts import chart
+from dservices.mediagen.worker import simd
 
 ROOT = Path(__file__).parents[3]
 SCALED = "m.load(name @ 'p.jpg'); m.scale(xs @ 400, ys @ 300); "
@@ -130,13 +131,13 @@ def test_an_answer_without_a_body_is_judged_by_its_headers(mediagen, honest, met
 def test_a_processor_without_vector_instructions_is_believed(mediagen, here, honest) -> None:
     """Its shadows have other bytes; what it sends is agreed to, and tampering with it is found nevertheless."""
     claim = honest["shadow"]
-    with vectors.without():
+    with simd.without():
         other = here.work(CASES["shadow"])[0]
     assert other != claim.result
     claim = replace(claim, result=other, headers={**claim.headers, "etag": etag(other)})
     verdict = judge(mediagen, claim)
     assert (verdict.answer, verdict.checks[-1]) == ("agree", "again without vector instructions")
-    with vectors.without():
+    with simd.without():
         false = tampered("colour shift", here, CASES["shadow"], here.capture(CASES["shadow"]), other, random.Random(1))
     assert judge(mediagen, replace(claim, result=false)).answer == "disagree"
     assert judge(mediagen, honest["shadow"]).checks == ("screen", "again"), "the instructions are in use again"
@@ -165,7 +166,7 @@ def test_without_vectors_is_what_a_process_without_them_does(here) -> None:
     )  # fmt: skip
     import hashlib
 
-    with vectors.without():
+    with simd.without():
         assert said.stdout.strip() == hashlib.sha256(here.work(CASES["shadow"])[0]).hexdigest()
 
 

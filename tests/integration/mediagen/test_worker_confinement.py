@@ -15,7 +15,7 @@ import importlib.abc, importlib.machinery, sys
 
 class Hole(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "dservices.mediagen.loading":
+        if name != "dservices.mediagen.formats.decoding":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         honest_exec = spec.loader.exec_module

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dservices.mediagen.fonts import Fonts
+from dservices.mediagen.operations.fonts import Fonts
 
 
 @pytest.fixture(scope="session", autouse=True)

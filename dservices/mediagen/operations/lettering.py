@@ -1,0 +1,229 @@
+"""Text (reference 3.3): Pango through libvips, with our fonts only (`fonts`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from xml.sax.saxutils import escape
+
+import pyvips
+from cgn_sdk.dservice.problems import Problem
+
+from dservices.mediagen.language.values import Args
+from dservices.mediagen.operations.fonts import ALIASES, Fonts
+from dservices.mediagen.picture import geometry
+from dservices.mediagen.picture.blending import Ink, colour_of, coloured, indexed, put, selected, tiled
+from dservices.mediagen.picture.frames import check_canvas, each
+from dservices.mediagen.picture.picture import RGBA, Image, Pen, Picture, channels, filled, mode_of, seen_as
+
+WEIGHTS: Mapping[str, int] = {
+    "thin": 100,
+    "extralight": 200,
+    "ultralight": 200,
+    "light": 300,
+    "normal": 400,
+    "regular": 400,
+    "medium": 500,
+    "semibold": 600,
+    "demibold": 600,
+    "semi": 600,
+    "demi": 600,
+    "bold": 700,
+    "extrabold": 800,
+    "ultrabold": 800,
+    "extra": 800,
+    "ultra": 800,
+    "heavy": 900,
+    "black": 900,
+}
+_OTHER_STYLES = ("underline", "italic", "italics", "strikethru", "strikeout")
+
+
+def style_attributes(style: str) -> str:
+    """The style words of 3.3 as attributes of Pango's markup. Problem for a word that is none."""
+    attributes: dict[str, str] = {}
+    for word in style.lower().split():
+        if word in WEIGHTS:
+            attributes["weight"] = str(WEIGHTS[word])
+        elif word in ("italic", "italics"):
+            attributes["style"] = "italic"
+        elif word == "underline":
+            attributes["underline"] = "single"
+        elif word in ("strikethru", "strikeout"):
+            attributes["strikethrough"] = "true"
+        else:
+            raise Problem(
+                422,
+                "bad_parameter",
+                f"style: {word!r} is no style word",
+                parameter="style",
+                expected="words out of " + ", ".join([*WEIGHTS, *_OTHER_STYLES]),
+            )
+    return "".join(f' {name}="{value}"' for name, value in attributes.items())
+
+
+def family_for(fonts: Fonts, name: str) -> str:
+    family = fonts.resolve(name)
+    if family is None:
+        known = sorted({*fonts.families.values(), *ALIASES})
+        raise Problem(
+            422,
+            "font_missing",
+            f"the font {name!r} is not available",
+            parameter="font",
+            expected="one of " + ", ".join(known),
+        )
+    return family
+
+
+def dpi_of(args: Args, picture: Picture | None) -> float:
+    """Points become pixels by the resolution; 0 counts as 72 (3.3)."""
+    if args["dpi"] is not None:
+        return float(args["dpi"]) or 72.0
+    return (picture.dpi[1] if picture is not None else 72.0) or 72.0
+
+
+def markup(fonts: Fonts, args: Args, text: str) -> str:
+    attributes = f' font_family="{escape(family_for(fonts, args["font"]))}"{style_attributes(args["style"])}'
+    if args["spacing"]:
+        attributes += f' letter_spacing="{round(args["spacing"] * 1024)}"'
+    if not args["kern"]:
+        attributes += ' font_features="kern=0"'
+    line = args.get("line", 1.0)
+    if line != 1.0:
+        attributes += f' line_height="{line:g}"'
+    printable = "".join(character for character in text if character in "\n\t" or ord(character) >= 0x20)
+    return f"<span{attributes}>{escape(printable)}</span>"
+
+
+def mask_of(fonts: Fonts, args: Args, dpi: float) -> Image:
+    """The text as a mask, as tight as its ink; empty text is one empty pixel."""
+    text = args["text"].replace("\r\n", "\n").replace("\\n", "\n")
+    if not text.strip():
+        return Image.black(1, 1).copy(interpretation="b-w")
+    factor = 2 ** args.get("smoothfactor", 0) if args["smooth"] else 1
+    justify = args.get("justify", "left")
+    size = args["size"] * factor
+    # A bound on what Pango is asked to lay out, before it does: no glyph is wider than about twice its size.
+    pixels = size * dpi / 72
+    longest = max(len(line) for line in text.split("\n"))
+    wrap = args.get("wrap")
+    across = (wrap * factor) if wrap else longest * pixels * 2
+    lines = text.count("\n") + 1 + (longest * pixels / (wrap * factor) if wrap else 0)
+    check_canvas(1, int(min(lines * pixels, 1e9) // 4) + 1)
+    if across * lines * pixels > 400_000_000:
+        raise Problem(
+            422,
+            "picture_too_large",
+            "the text is too large to be drawn",
+            parameter="size",
+            expected="a smaller size or a shorter text",
+        )
+    options: dict[str, Any] = {
+        "font": f"{family_for(fonts, args['font'])} {size:g}",
+        "dpi": max(1, round(dpi)),
+        "align": {"left": "low", "justified": "low", "center": "centre", "right": "high"}[justify],
+        "justify": justify == "justified",
+    }
+    if wrap:
+        options["width"] = wrap * factor
+    try:
+        mask = Image.text(markup(fonts, args, text), **options)
+    except pyvips.Error as error:
+        if "no text to render" in str(error):  # characters without ink
+            return Image.black(1, 1).copy(interpretation="b-w")
+        raise Problem(
+            422,
+            "picture_too_large",
+            "the text is too large to be drawn",
+            parameter="size",
+            expected="a smaller size or a shorter text",
+        ) from None
+    if args.get("baseline"):
+        mask = _on_baselines(mask, text, pixels)
+    if factor > 1:
+        mask = mask.resize(1 / factor, kernel="lanczos3")
+    if not args["smooth"]:
+        mask = (mask >= 128).copy(interpretation="b-w")
+    if args.get("angle"):
+        mask = mask.similarity(angle=args["angle"], interpolate=pyvips.Interpolate.new("bilinear"), background=[0])
+    return seen_as(mask, "b-w")
+
+
+def _on_baselines(mask: Image, text: str, pixels: float) -> Image:
+    """A box whose height does not depend on the letters, 1.5 x the point size a line (3.3, baseLine), with the ink
+    where it stands in its line: `yoffset` is the ink's place below the top of the first line.
+    """
+    top = math.floor(pixels / 8 + 0.5) + int(mask.yoffset)
+    height = max(top + mask.height, math.ceil(1.5 * pixels * (text.count("\n") + 1)))
+    return mask.embed(0, top, mask.width, height)
+
+
+def draw(picture: Picture, fonts: Fonts, args: Args) -> Picture:
+    picture = picture.decoded()
+    mask = mask_of(fonts, args, dpi_of(args, picture))
+    colour = colour_of(picture, args)
+    left = geometry.placed(picture.width, mask.width, args["x"], args["handlex"])
+    y, handle_y = args["y"], args["handley"]
+    if args["append"] and picture.pen is not None:  # ours: the text goes on where the last one ended
+        left = picture.pen.x + (math.floor(args["x"] + 0.5) if args["x"] is not None else 0)
+        y, handle_y = (y, handle_y) if y is not None else (picture.pen.y, picture.pen.handle_y)
+    top = geometry.placed(picture.height, mask.height, y, handle_y)
+
+    def change(image: Image) -> Image:
+        overlay = coloured(mask, colour, mode_of(image))
+        if args["tile"]:
+            return selected(
+                picture, image, put(image, tiled(overlay, left, top, image.width, image.height), 0, 0, Ink.of(args))
+            )
+        return selected(picture, image, put(image, overlay, left, top, Ink.of(args)))
+
+    drawn = each(picture, args, change, draws=True)
+    return replace(drawn, pen=Pen(left + mask.width, y, handle_y))
+
+
+def fitted(fonts: Fonts, args: Args, dpi: float) -> Mapping[str, Any]:
+    """`fitText`: the arguments with the greatest size, in half points and not above `size`, at which every line is at
+    most `wrap` wide without being broken."""
+    if not args["fittext"] or args["wrap"] is None:
+        return args
+    low, high = 2, max(2, int(args["size"] * 2))
+    while low < high:
+        middle = (low + high + 1) // 2
+        wide = mask_of(fonts, {**args, "size": middle / 2, "wrap": None, "angle": 0.0}, dpi).width
+        low, high = (middle, high) if wide <= args["wrap"] else (low, middle - 1)
+    size_points = args["size"] if low == int(args["size"] * 2) else low / 2
+    return {**args, "size": max(1.0, size_points), "wrap": None}
+
+
+def make(picture: Picture, fonts: Fonts, args: Args) -> Picture:
+    """makeText: an RGBA picture as large as the text; `fillColor` makes the rest opaque."""
+    dpi = dpi_of(args, None)
+    mask = mask_of(fonts, fitted(fonts, args, dpi), dpi)
+    colour = args["color"] if args["color"] is not None else 0
+    if args["index"] is not None:
+        colour = indexed(picture, args["index"])
+    overlay = coloured(mask, colour, "RGBA-32")
+    if args["fillcolor"] is not None:
+        ground = filled(mask.width, mask.height, [*channels(args["fillcolor"], RGBA), 255], "srgb")
+        overlay = put(ground, overlay, 0, 0, Ink())
+    return Picture(images=(overlay,), dpi=(dpi, dpi))
+
+
+def size(fonts: Fonts, picture: Picture | None, args: Args) -> dict[str, int]:
+    mask = mask_of(fonts, {**args, "smoothfactor": 0}, dpi_of(args, picture))
+    return {"width": int(mask.width), "height": int(mask.height)}
+
+
+def offsets(fonts: Fonts, picture: Picture | None, args: Args) -> list[int]:
+    """Where each character of the first line starts, from advances: the width up to it, less the trailing bearing."""
+    line = args["text"].split("\n")[0][:1000]
+    dpi = dpi_of(args, picture)
+    # The advance of a prefix is what a bar after it is moved by; two bars give the bar's own place.
+    plain = {**args, "smoothfactor": 0, "justify": "left"}
+    alone = int(mask_of(fonts, {**plain, "text": "||"}, dpi).width)
+    return [0] + [
+        max(0, int(mask_of(fonts, {**plain, "text": f"|{line[:n]}|"}, dpi).width) - alone) for n in range(1, len(line))
+    ]
