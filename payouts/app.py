@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from payouts.chain import Chain
     from payouts.settlement import Settlement
     from payouts.standing import Standing
+    from payouts.token import Token
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_BOOKS = 0, 1, 2, 3
 
@@ -137,9 +138,10 @@ async def settle(
     outside = outside or Outside(Web3Chain)
     chain = outside.chain_at(wanted.rpc_url)
     chain_id = chain.chain_id()
-    token = Token(chain, address)
     collector = Signer(wanted.collector_key.reveal(), chain_id)
-    payer = Signer(wanted.payer_key.reveal(), chain_id) if wanted.payer_key else collector
+    payer = Signer(wanted.payer_key.reveal(), chain_id)
+    token = Token(chain, address, payer.address, first_block)
+    _check_account(token, collector.address)
     store = await open_store(wanted.ledger_url)
     try:
         with Journal(
@@ -189,6 +191,18 @@ async def _catch_up(settlement: "Settlement", standing: "Standing") -> dict[str,
             return report
         settlement.tell(f"going on with the unfinished run over rows {run.first_ingest} to {run.last_ingest}")
         report = await settlement.complete(run)
+
+
+def _check_account(token: "Token", collector: str) -> None:
+    """Raises ValueError unless the chain lets these keys settle: found before anything is reserved."""
+    found = token.collector()
+    if not found:
+        raise ValueError(
+            f"{token.payouts_account} is not an open payouts account with a collector: an administrator announces it "
+            "(announceAccount), then `cgn payouts accept` opens it"
+        )
+    if found != collector:
+        raise ValueError(f"the collector of {token.payouts_account} is {found}, not {collector}")
 
 
 def _contract(wanted: PayoutSettings) -> tuple[str, int]:

@@ -119,6 +119,8 @@ def _deploy(options: argparse.Namespace) -> int:
     print(f"Manifest: {options.manifest}")
     if plan.accounts["admin"] != deploy.address_of(key):
         print(f"The admin {plan.accounts['admin']} has to accept the office (acceptDefaultAdminTransfer).")
+    if not rpc.ask(manifest.token.payouts_account(plan.accounts["payer"]))[2]:
+        print(f"The payouts account {plan.accounts['payer']} has to open itself (cgn payouts accept).")
     return 0
 
 
@@ -131,7 +133,13 @@ def status(manifest: Manifest, rpc: Rpc) -> dict[str, Any]:
     """What the contracts say of themselves, after the manifest was checked. Amounts in 1e-9 CPU."""
     deploy.check(manifest, rpc)
     token = manifest.token
-    payouts_account = rpc.ask(token.payouts_account())
+    payouts_account = manifest.accounts["payer"]
+    collector, _, is_open = rpc.ask(token.payouts_account(payouts_account))
+    roles = {
+        "collector": collector == manifest.accounts["collector"],
+        "payer": is_open,
+        "pauser": rpc.ask(token.has_role(deploy.role_id("pauser"), manifest.accounts["pauser"])),
+    }
     return {
         "chain_id": manifest.chain_id,
         "block": rpc.integer("eth_blockNumber"),
@@ -143,11 +151,7 @@ def status(manifest: Manifest, rpc: Rpc) -> dict[str, Any]:
         "payouts_account": payouts_account,
         "payouts_account_nano_cpu": rpc.ask(token.balance_of(payouts_account)),
         "admin": rpc.ask(token.default_admin()),
-        "roles": {
-            role: {"account": account, "holds": rpc.ask(token.has_role(deploy.role_id(role), account))}
-            for role, account in manifest.accounts.items()
-            if role in ("collector", "payer", "pauser")
-        },
+        "roles": {role: {"account": manifest.accounts[role], "holds": holds} for role, holds in roles.items()},
     }
 
 

@@ -16,10 +16,10 @@ class PayoutSettings:
         about="The batch journal; losing it is survived, sharing it between two networks is refused"
     )
     collector_key: Secret = setting(about="File with the key that may reserve and collect, in hexadecimal")
+    payer_key: Secret = setting(about="File with the key of this node's payouts account, in hexadecimal")
     rpc_url: str = setting("http://127.0.0.1:8545", about="JSON-RPC endpoint of the chain")
     manifest: Path | None = setting(None, about="Manifest of the deployment; checked against the chain before signing")
     token: str = setting("", about="Address of the token, where there is no manifest")
-    payer_key: Secret | None = setting(None, about="File with the key that may pay; without, the collector's")
     treasury_key: Secret | None = setting(
         None, about="File with the key of an account that tops payers up; else nobody"
     )

@@ -41,13 +41,15 @@ MAX_HOLD_PERIOD_S: Final = 365 * 86_400
 """Seconds; the contract's own bound."""
 ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 DECIMALS: Final = 9
+NOBODY: Final = "0x" + "0" * 40
 CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """Of secp256k1: private keys are below it."""
 ROLES: Final = (
     "admin", "collector", "payer", "pauser", "seizer", "operations", "granter", "pricing", "treasury",
 )  # fmt: skip
-"""Who may do what, by the names that a plan and a manifest use; one account each. All but the treasury (where
-seized stakes and the sale's proceeds go) can be rotated with the contracts' roles."""
+"""Who may do what, by the names that a plan and a manifest use; one account each. `payer` is the first node's payouts
+account, `collector` who collects into it. All but the treasury (where seized stakes and the sale's proceeds go) can be
+rotated with the contracts' roles and payouts accounts."""
 
 
 class ManifestMismatch(Exception):
@@ -337,7 +339,8 @@ def deploy(rpc: Rpc, key: bytes, plan: Plan) -> Manifest:
     prices = ResourcePrices(
         create("ResourcePrices", ResourcePrices.deploy_data(admin, delay), admin=admin, admin_delay=delay)
     )
-    grants = [(token, role, plan.accounts[role]) for role in ("collector", "payer", "pauser")]
+    grants = [(token, role, plan.accounts[role]) for role in ("pauser", "treasury")]
+    grants += [(token, "guardian", plan.accounts["pauser"])]
     grants += [(token, "minter", ieo.address), (ieo, "main_sale", sale.address)]
     grants += [(master, role, plan.accounts[role]) for role in ("seizer", "operations")]
     grants += [(ieo, "granter", plan.accounts["granter"]), (prices, "pricing", plan.accounts["pricing"])]
@@ -347,6 +350,11 @@ def deploy(rpc: Rpc, key: bytes, plan: Plan) -> Manifest:
     for contract, role, account in grants:
         sender.send(contract.grant_role(role_id(role), account))
     sender.send(token.seal_minters())
+    payouts_account = plan.accounts["payer"]
+    sender.send(token.announce_account(payouts_account, plan.accounts["collector"], NOBODY))
+    sender.send(token.end_setup())
+    if plan.faucet and payouts_account == address_of(development_key("payer")):
+        Sender(rpc, development_key("payer")).send(token.accept_account())  # elsewhere its owner does that
     if plan.accounts["admin"] != admin:
         for contract in (token, master, ieo, sale, prices):
             sender.send(contract.begin_default_admin_transfer(plan.accounts["admin"]))

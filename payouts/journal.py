@@ -429,6 +429,17 @@ class Journal:
             ((row_id, ingest, json.dumps(parties)) for row_id, ingest, parties in rows),
         )
 
+    def last_settled_row(self, run_id: int) -> int:
+        """Returns the last row that the settlements before this run cover; 0 before the first.
+
+        Runs that settled nothing are not known to the chain: the next settlement covers their rows too.
+        """
+        found = self._db.execute(
+            "SELECT coalesce(max(last_ingest), 0) FROM runs WHERE settles AND state <> 'dropped' AND run_id < ?",
+            (run_id,),
+        ).fetchone()
+        return int(found[0])
+
     def _advance(self, run_id: int, before: str, after: str) -> None:
         changed = self._db.execute(
             "UPDATE runs SET state = ? WHERE run_id = ? AND state = ?", (after, run_id, before)

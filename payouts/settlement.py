@@ -1,7 +1,7 @@
 """One payout run from beginning to end (P-6 to P-13), resumable at every step.
 
     begin -> reserve (top up) -> claim its place in the ledger -> fix the plan -> store the batches
-          -> collect -> pay -> mark the rows -> report
+          -> begin on the chain -> collect -> pay -> mark the rows -> report
 
 The journal says where a run stands; each part here looks there first and does only what is missing. Decisions are
 the rollup's, transactions the driver's, rows the store's; this module is the list of steps.
@@ -18,17 +18,17 @@ from functools import partial
 from typing import Any
 
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol.settlement import Scope, entity_on_chain, settlement_id
+from cgn_sdk.protocol.settlement import Scope, settlement_id
 
 from ledger.port import BatchRecord, SettlementRecord, Store
 from payouts import facts as ledger_facts
 from payouts import limits
 from payouts.bindings.abi import Call
-from payouts.bindings.utility_token import Settled
+from payouts.bindings.batches import PayoutLists
+from payouts.bindings.utility_token import Settled, SettlementBegun
 from payouts.chain import ChainError, Payload, Receipt, Signer
 from payouts.core.rollup import (
     PAYING_ROLES,
-    ROLE_NUMBERS,
     Batch,
     Party,
     Plan,
@@ -179,7 +179,7 @@ class Settlement:
 
     def blocked(self) -> frozenset[str]:
         """Addresses that the contract takes neither as payer nor as payee."""
-        return frozenset({self.token.address, self.token.payouts_account})
+        return frozenset({self.token.address}) | self.token.payouts_accounts
 
     # --- reserving -------------------------------------------------------------------------------------------------
 
@@ -194,7 +194,7 @@ class Settlement:
             if not waiting or attempt == limits.TOP_UPS_MAX:
                 break
             for party, item in sorted(waiting.items()):
-                problem = self._fill_up(run, item, attempt)
+                problem = self._fill_up(run, item)
                 if problem:
                     flagged[party] = problem
             waiting = {party: item for party, item in waiting.items() if party not in flagged}
@@ -203,7 +203,7 @@ class Settlement:
         flagged = {
             party: problem
             for party, problem in flagged.items()
-            if not owed[party].account or not self._reservation_id(run, owed[party])[1]
+            if not owed[party].account or not self._is_reserved(run, owed[party])
         }
         for party, problem in sorted(flagged.items()):
             self.tell(f"FLAGGED {party.role} {party.id}: {problem}; its rows stay pending")
@@ -212,82 +212,101 @@ class Settlement:
 
     def _reserve_all(self, run: Run, wanted: dict[Party, Reservation]) -> dict[Party, Reservation]:
         """One try for everybody. Returns those that have no reservation after it."""
+        self.driver.renew(run.run_id)  # what was reserved and is not there any more has expired, or its block has gone
         steps: dict[str, Party] = {}
         prepared: list[Step] = []
         failed: dict[Party, Reservation] = {}
         for party, item in sorted(wanted.items()):
-            reservation_id, is_held = self._reservation_id(run, item)
-            known = self.journal.tx(f"reserve:{reservation_id.hex()}")
-            if is_held and (known is None or known.state == "final"):
-                continue  # what is held but not final yet is still brought to its end
-            step = self._reserve_step(item, reservation_id)
+            name = self._reserve_name(run, item)
+            known = self.journal.tx(name)
+            held = self._held(run, item)
+            if known is None and held is not None and held >= item.amount:
+                continue
+            # what is open and too little waits for a top-up; reserving again would be refused
+            is_short = known is None and held is not None
+            step = None if is_short else self._reserve_step(run, item, item.amount, name)
             if step is None:
                 failed[party] = item
             else:
                 steps[step.name] = party
                 prepared.append(step)
-        for name, tx in self.driver.carry_out(run.run_id, prepared).items():
+        for name in self.driver.carry_out(run.run_id, prepared):
             party = steps[name]
-            if tx.state == "final" or self._reservation_id(run, wanted[party])[1]:
+            if self._is_reserved(run, wanted[party]):
                 self.tell(f"reserved {wanted[party].amount} nano-CPU of {party.role} {party.id}")
             else:
                 failed[party] = wanted[party]
         return failed
 
-    def _reservation_id(self, run: Run, item: Reservation) -> tuple[bytes, bool]:
-        """Returns the id of the payer's live reservation in this run and True, or the next unused id and False.
+    def _reserve_name(self, run: Run, item: Reservation) -> str:
+        """Returns the name of the step that reserves: the one that is under way, or the next that was not made."""
+        for number in range(limits.RESERVATIONS_MAX):
+            name = f"reserve:{run.settlement_id.hex()}:{item.party.role}:{item.party.id}:{number}"
+            known = self.journal.tx(name)
+            if known is None or known.state != "final":
+                return name
+        raise SettlementError(f"{limits.RESERVATIONS_MAX} reservations of {item.party.id} were made in this run")
+
+    def _held(self, run: Run, item: Reservation) -> int | None:
+        """Returns what the payer's open reservation of this settlement holds; None without one that lasts for a while.
 
         Looked up on the chain rather than in the journal: so it also holds when the journal was lost.
         """
-        now_s = self.token.chain.head().timestamp_s
-        for number in range(limits.RESERVATIONS_MAX):
-            found = keccak_256(
-                b"cgn/reservation/1\0"
-                + run.settlement_id
-                + entity_on_chain(item.party.id)
-                + bytes([ROLE_NUMBERS[item.party.role], number])
-            )
-            held = self.token.reservation(found)
-            if held is None:
-                return found, False
-            live = held.owner == item.account and held.amount >= item.amount
-            if live and held.expires_at_s > now_s + limits.RESERVATION_LEFT_S:
-                return found, True
-        raise SettlementError(f"{limits.RESERVATIONS_MAX} reservations of {item.party.id} have expired in this run")
+        held = self.token.reservation(item.party, item.account)
+        lasts_s = held.expires_at_s - self.token.chain.head().timestamp_s
+        is_ours = held.is_of(run.settlement_id) and lasts_s > limits.RESERVATION_LEFT_S
+        return held.own + held.topped_up if is_ours else None
 
-    def _reserve_step(self, item: Reservation, reservation_id: bytes) -> Step | None:
-        """Returns the step, or None when the payer lacks funds or approval now."""
-        name = f"reserve:{reservation_id.hex()}"
+    def _is_reserved(self, run: Run, item: Reservation) -> bool:
+        """Whether all that a payer owes is set aside."""
+        return (self._held(run, item) or 0) >= item.amount
+
+    def _reserve_step(self, run: Run, item: Reservation, amount: int, name: str) -> Step | None:
+        """Returns the step that reserves so much of a payer, or None when it lacks funds or approval now."""
         known = self.journal.tx(name)
         if known is not None and known.state not in ("failed", "lost"):
             payload = Payload(known.recipient, known.data, known.gas)
+            amount = self.token.amount_reserved(known.data)  # the part that was there then, it may be
         else:
             expires_at_s = self.token.chain.head().timestamp_s + limits.RESERVATION_HOLD_S
-            call = self.token.calls.reserve(item.account, item.amount, reservation_id, expires_at_s)
+            call = self.token.reserve(run.settlement_id, item.party, item.account, amount, expires_at_s)
             try:
                 payload = self.token.payload(self.collector.address, call)
             except Refused as refused:
                 if refused.name not in PAYER_PROBLEMS:
                     raise SettlementError(str(refused)) from refused
                 return None
+        wanted = item._replace(amount=amount)
         return Step(
             name=name,
             signer=self.collector,
             payload=payload,
-            check=lambda receipt: self.token.lacks_reservation(receipt.logs, reservation_id, item),
+            check=lambda receipt: self.token.lacks_reservation(receipt.logs, run.settlement_id, wanted),
         )
 
-    def _fill_up(self, run: Run, item: Reservation, attempt: int) -> str:
-        """Brings in what a payer lacks. Returns why that did not work, or the empty string."""
-        approved = self.token.allowance(item.account)
-        if approved < item.amount:
-            return f"owes {item.amount} nano-CPU and has approved {approved}"
-        missing = item.amount - self.token.balance(item.account)
-        reference = f"{run.settlement_id.hex()}:{item.party.role}:{item.party.id}:{attempt}"
-        if missing <= 0 and self.journal.tx(f"top_up:{reference}") is None:
-            return ""  # came in meanwhile
-        self.tell(f"topping up {item.party.role} {item.party.id} by {missing} nano-CPU")
-        return self.top_up.fund(run.run_id, Shortage(item.party, item.account, missing, reference))
+    def _fill_up(self, run: Run, item: Reservation) -> str:
+        """Reserves what a payer has, and lets the treasury add the rest to it. Returns why not, or the empty string.
+
+        What is added goes into the reservation, so a payer can never move it elsewhere.
+        """
+        held = self._held(run, item)
+        if held is None:
+            approved = self.token.allowance(item.account)
+            if approved < item.amount:
+                return f"owes {item.amount} nano-CPU and has approved {approved}"
+            there = self.token.balance(item.account)
+            if there >= item.amount:
+                return ""  # came in meanwhile
+            step = self._reserve_step(run, item, there, self._reserve_name(run, item))
+            if step is None or self.driver.carry_out(run.run_id, [step])[step.name].state != "final":
+                return ""  # moved away meanwhile: the next attempt sees what is left
+            held = self._held(run, item)
+            if held is None:
+                raise SettlementError(f"the chain does not show the reservation of {item.party.id} that is final")
+        missing = item.amount - held
+        reference = self._reserve_name(run, item).removeprefix("reserve:")  # one top-up for each reservation
+        self.tell(f"topping up the reservation of {item.party.role} {item.party.id} by {missing} nano-CPU")
+        return self.top_up.fund(run.run_id, Shortage(item.party, item.account, missing, reference, run.settlement_id))
 
     # --- collecting and paying -------------------------------------------------------------------------------------
 
@@ -313,14 +332,60 @@ class Settlement:
     def _move_once(self, run: Run, facts: Facts | None, decided: Plan) -> None:
         if facts is not None:
             self._release_unused(run, facts, decided)
+        committed = self.token.payout_lists(decided.payouts, self.payees_per_transaction)
+        self._begin_settlement(run, decided, committed)
         started_s = self.timings.clock()
-        self._settle_chunks(run, "collect", decided.collections, self.collections_per_transaction)
+        self._settle_chunks(run, "collect", decided.collections, self.collections_per_transaction, committed)
         self.timings.since("collect", started_s)
         started_s = self.timings.clock()
-        self._settle_chunks(run, "pay", decided.payouts, self.payees_per_transaction)
+        self._settle_chunks(run, "pay", decided.payouts, self.payees_per_transaction, committed)
         self.timings.since("pay", started_s)
 
-    def _settle_chunks(self, run: Run, kind: str, batches: Iterable[Batch], size: int) -> None:
+    def _begin_settlement(self, run: Run, decided: Plan, committed: PayoutLists) -> None:
+        """Begins the settlement on the chain, which takes it only as the next one of the payouts account and from then
+        on lets the account pay these lists and no others."""
+        if not decided.collections and not decided.payouts:
+            return
+        wanted = SettlementBegun(
+            batch_id=run.settlement_id,
+            account=self.token.payouts_account,
+            previous=run.previous,
+            first_row=self.journal.last_settled_row(run.run_id) + 1,
+            last_row=run.last_ingest,
+            collections=decided.collected,
+            payouts=decided.paid,
+            payouts_root=committed.root,
+        )
+        name = f"begin:{run.settlement_id.hex()}"
+        known = self.journal.tx(name)
+        if known is not None and known.state not in ("failed", "lost"):
+            payload = Payload(known.recipient, known.data, known.gas)
+        elif self._is_begun(wanted) or not self._unsettled(run, [*decided.collections, *decided.payouts]):
+            return  # by a transaction that a lost journal knew of; the chain may have gone on to later ones
+        else:
+            payload = self._checked_payload(self.collector, self.token.begin(wanted))
+        step = Step(
+            name=name,
+            signer=self.collector,
+            payload=payload,
+            check=lambda receipt: self.token.lacks_begin(receipt.logs, wanted),
+        )
+        tx = self.driver.carry_out(run.run_id, [step])[name]
+        if tx.state != "final" and not self._is_begun(wanted):
+            raise SettlementError(f"{name} is {tx.state}: {tx.detail}; run again to try again")
+
+    def _is_begun(self, wanted: SettlementBegun) -> bool:
+        """Whether the chain has begun this settlement. With other lists is an error: the plan was another one then."""
+        found = self.token.settlement()
+        if found.settlement_id != wanted.batch_id:
+            return False
+        if (found.payouts_root, found.last_row) != (wanted.payouts_root, wanted.last_row):
+            raise SettlementError(
+                "the chain began this settlement with other payouts than the plan has, or it was abandoned"
+            )
+        return True
+
+    def _settle_chunks(self, run: Run, kind: str, batches: Iterable[Batch], size: int, committed: PayoutLists) -> None:
         """Settles batches one transaction after the other: within a settlement the contract takes only ascending
         entities, so a transaction that fails behind one that does not could never be made up for."""
         for number, whole in enumerate(chunks(batches, size)):
@@ -334,7 +399,7 @@ class Settlement:
                 chunk = self._unsettled(run, whole)
                 if not chunk:
                     continue
-                payload = self._payload(run, kind, chunk)
+                payload = self._payload(run, kind, chunk, committed, number)
             step = Step(
                 name=name,
                 signer=self.collector if kind == "collect" else self.payer,
@@ -361,23 +426,19 @@ class Settlement:
             return ""
         return "its events are not the settlements that were asked"
 
-    def _payload(self, run: Run, kind: str, chunk: list[Batch]) -> Payload:
+    def _payload(self, run: Run, kind: str, chunk: list[Batch], committed: PayoutLists, number: int) -> Payload:
         if kind == "pay":
-            return self._checked_payload(self.payer, self.token.pay(run.settlement_id, chunk))
-        ids = []
+            return self._checked_payload(self.payer, self.token.pay(run.settlement_id, committed, number))
         for batch in chunk:
             item = Reservation(batch.party, batch.account, batch.commitment.amount_nano_cpu)
-            reservation_id, is_held = self._reservation_id(run, item)
-            if not is_held:  # expired while the run lay still
+            if not self._is_reserved(run, item):  # expired while the run lay still
                 self.tell(f"reserving again for {batch.party.role} {batch.party.id}: the reservation has expired")
-                if self._reserve_all(run, {batch.party: item}):
+                if self._reserve_all(run, {batch.party: item}) and self._fill_up(run, item):
                     raise SettlementError(
                         f"{batch.party.role} {batch.party.id} cannot set aside again the {item.amount} nano-CPU "
                         f"that the fixed plan collects; {batch.account} must hold and approve them, then run again"
                     )
-                reservation_id, is_held = self._reservation_id(run, item)
-            ids.append(reservation_id)
-        return self._checked_payload(self.collector, self.token.collect(run.settlement_id, chunk, ids))
+        return self._checked_payload(self.collector, self.token.collect(run.settlement_id, chunk))
 
     def _checked_payload(self, signer: Signer, call: Call[None]) -> Payload:
         try:
@@ -387,8 +448,7 @@ class Settlement:
 
     def _unsettled(self, run: Run, chunk: list[Batch]) -> list[Batch]:
         """Returns those that the chain does not hold yet. Others in their place are an error."""
-        head = self.token.chain.head().number
-        logs = self.token.settled(run.opening_block, head, run.settlement_id)
+        logs = self.token.settled(run.opening_block, self._newest_block(run), run.settlement_id)
         found = {(item.settled.entity, item.settled.role): item.settled for item in logs}
         left = []
         for batch in chunk:
@@ -404,18 +464,18 @@ class Settlement:
         return left
 
     def _release_unused(self, run: Run, facts: Facts, decided: Plan) -> None:
-        """Gives back what was reserved of payers that the plan does not collect from, also of those that were flagged:
-        their reservation may have been mined late."""
+        """Gives back what is held of payers that the plan does not collect from, flagged ones too: in this run or left
+        by one that never came to its end."""
         collected = {batch.party for batch in decided.collections}
         steps = []
         for item in reservations(facts.facts, facts.accounts, self.blocked()):
             if item.party in collected or not item.account:
                 continue
-            reservation_id, is_held = self._reservation_id(run, item)
-            if is_held:
-                payload = self._checked_payload(self.collector, self.token.calls.release(reservation_id))
-                name = f"release:{reservation_id.hex()}"
-                steps.append(Step(name, self.collector, payload, partial(self._lacks_release, reservation_id)))
+            if self.token.reservation(item.party, item.account).is_open:
+                place = self.token.reservation_id(item.party, item.account)
+                payload = self._checked_payload(self.collector, self.token.release(item.party, item.account))
+                name = f"release:{run.settlement_id.hex()}:{item.party.role}:{item.party.id}"
+                steps.append(Step(name, self.collector, payload, partial(self._lacks_release, place)))
         for name, tx in self.driver.carry_out(run.run_id, steps).items():
             if tx.state != "final":
                 raise DriverError(f"{name} is {tx.state}")
@@ -470,12 +530,16 @@ class Settlement:
             merkle_root=batch.commitment.merkle_root,
         )
 
+    def _newest_block(self, run: Run) -> int:
+        """Returns the head, or where our newest transaction stands: of several endpoints one may lag behind."""
+        mined = (tx.block_number or 0 for tx in self.journal.txs(run.run_id))
+        return max(self.token.chain.head().number, *mined, 0)
+
     def _tx_ids(self, run: Run, decided: Plan) -> dict[bytes, str]:
         """Returns the transaction of each batch, from the chain's events: all of the plan's, and no others."""
         if not decided.collections and not decided.payouts:
             return {}
-        head = self.token.chain.head().number
-        logs = self.token.settled(run.opening_block, head, run.settlement_id)
+        logs = self.token.settled(run.opening_block, self._newest_block(run), run.settlement_id)
         by_event = {(item.settled.entity, item.settled.role): item for item in logs}
         tx_ids = {}
         for batch in (*decided.collections, *decided.payouts):

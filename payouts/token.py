@@ -13,12 +13,21 @@ from cgn_sdk.protocol.settlement import entity_on_chain
 from payouts import limits
 from payouts.bindings import abi, batches
 from payouts.bindings.abi import Call
-from payouts.bindings.erc20 import Transfer
-from payouts.bindings.utility_token import Released, Reserved, Settled, UtilityToken
+from payouts.bindings.batches import Item, PayoutLists
+from payouts.bindings.utility_token import (
+    AccountOpened,
+    Released,
+    Reserved,
+    Settled,
+    SettlementBegun,
+    ToppedUp,
+    UtilityToken,
+)
 from payouts.chain import Chain, ChainError, Log, Payload
-from payouts.core.rollup import ROLE_NUMBERS, Batch, Reservation
+from payouts.core.rollup import ROLE_NUMBERS, Batch, Party, Reservation
 
 T = TypeVar("T")
+E = TypeVar("E", Released, Reserved, SettlementBegun, ToppedUp)
 
 DECIMALS: Final = 9
 """The token's unit is the ledger's (docs/decisions/0002-nine-decimals.md)."""
@@ -43,14 +52,39 @@ class SettledLog(NamedTuple):
 
 
 class HeldFunds(NamedTuple):
-    """A reservation on chain. No owner: the id was never used. An owner and nothing held: collected or released."""
+    """A payer's reservation on chain, in the name of our payouts account. Its one place is used by all settlements."""
 
-    owner: str
-    amount: int
+    is_open: bool
+    own: int
+    """The payer's part: held while open, taken once collected; 1e-9 CPU."""
+    topped_up: int
+    """The treasury's part."""
     expires_at_s: int
+    tag: bytes
+    """Of the settlement that it is or was for."""
+
+    def is_of(self, settlement_id: bytes) -> bool:
+        """Whether it is held for this settlement."""
+        return self.is_open and self.tag == settlement_id[:TAG_BYTES]
 
 
-_NOBODY = "0x" + "0" * 40
+class ChainSettlement(NamedTuple):
+    """The settlement under way, or the last one, of our payouts account, as the chain keeps it."""
+
+    settlement_id: bytes
+    """32 zero bytes before the first: `previous` of the next."""
+    payouts_root: bytes
+    """32 times 0xff: abandoned."""
+    last_row: int
+    """The last row that it covers; the chain takes only a settlement that begins with the one after."""
+    uncollected: int
+    unpaid: int
+    """1e-9 CPU. While either is not 0, the chain begins no other."""
+
+
+TAG_BYTES: Final = 10
+"""Of a settlement id, in the word of a reservation."""
+_OPEN: Final = 1
 
 
 def expected(settlement_id: bytes, batch: Batch) -> Settled:
@@ -94,19 +128,24 @@ def settled_in(token: str, logs: Iterable[Log]) -> list[Settled]:
 
 
 class Token:
-    """One deployed token on a chain."""
+    """One deployed token on a chain, as one payouts account sees it."""
 
-    def __init__(self, chain: Chain, address: str) -> None:
-        """Looks the contract over. Raises ChainError when there is none, or not one with 9 decimals."""
+    def __init__(self, chain: Chain, address: str, payouts_account: str = "", first_block: int = 0) -> None:
+        """Looks the contract over. Raises ChainError when there is none, or not one with 9 decimals.
+
+        Without a payouts account it only reads. `first_block`: no event of the contract is older.
+        """
         self.chain = chain
         self.address = address.lower()
+        self.payouts_account = payouts_account.lower()
         self.calls = UtilityToken(self.address)
         if not chain.code(self.address):
             raise ChainError(f"there is no contract at {self.address} on chain {chain.chain_id()}")
         decimals = self.ask(self.calls.decimals())
         if decimals != DECIMALS:
             raise ChainError(f"the contract at {self.address} has {decimals} decimals, not {DECIMALS}")
-        self.payouts_account: str = self.ask(self.calls.payouts_account())
+        self.payouts_accounts = self._accounts_opened(first_block) if payouts_account else frozenset()
+        """Of all nodes, open or closed. The contract lets nobody pay into them."""
 
     def ask(self, call: Call[T], block_number: int | None = None) -> T:
         """Returns what a view says, at a block or at the head."""
@@ -124,10 +163,66 @@ class Token:
         """Returns how much of an owner's funds the contract may reserve, in 1e-9 CPU."""
         return self.ask(self.calls.allowance(owner, self.address))
 
-    def reservation(self, reservation_id: bytes) -> HeldFunds | None:
-        """Returns what is or was held under an id; None when it was never used."""
-        owner, amount, expires_at_s = self.ask(self.calls.reservation(reservation_id))
-        return None if owner == _NOBODY else HeldFunds(owner, amount, expires_at_s)
+    def _accounts_opened(self, first_block: int) -> frozenset[str]:
+        found = set()
+        for log in self.chain.logs(self.address, (AccountOpened.TOPIC,), first_block, self.chain.head().number):
+            event = AccountOpened.decode(abi.Log(log.address, log.topics, log.data))
+            if event is None or log.address != self.address:
+                raise ChainError("eth_getLogs: answered with events that were not asked for")
+            found.add(event.account)
+        return frozenset(found)
+
+    def collector(self) -> str:
+        """Returns who collects into the payouts account; the empty string while that is not open, or has nobody."""
+        collector, _, is_open = self.ask(self.calls.payouts_account(self.payouts_account))
+        return collector if is_open and int(collector, 16) else ""
+
+    def settlement(self) -> ChainSettlement:
+        """Returns where the payouts account's chain of settlements stands."""
+        return ChainSettlement(*self.ask(self.calls.settlement_of(self.payouts_account)))
+
+    def reservation(self, party: Party, owner: str) -> HeldFunds:
+        """Returns what is or was held of a payer for the payouts account."""
+        state, own, topped_up, expires_at_s, tag = self.ask(self.calls.reservation(*self._place(party, owner)))
+        return HeldFunds(state == _OPEN, own, topped_up, expires_at_s, tag)
+
+    def _place(self, party: Party, owner: str) -> tuple[str, str, bytes, int]:
+        return self.payouts_account, owner, entity_on_chain(party.id), ROLE_NUMBERS[party.role]
+
+    def reservation_id(self, party: Party, owner: str) -> bytes:
+        """Returns where a payer's reservation stands, as events name it."""
+        account, _, entity, role = self._place(party, owner)
+        return keccak_256(b"".join((_word(account), _word(owner), entity, role.to_bytes(32, "big"))))
+
+    def reserve(self, settlement_id: bytes, party: Party, owner: str, amount: int, expires_at_s: int) -> Call[None]:
+        """Returns the call that takes a payer's approved funds into keeping for a settlement."""
+        return self.calls.reserve(*self._place(party, owner), amount, settlement_id, expires_at_s)
+
+    def amount_reserved(self, data: bytes) -> int:
+        """Returns the amount in the data of a `reserve` call."""
+        amount: int = abi.decode(("address", "address", "bytes32", "uint8", "uint256"), data[4:])[-1]
+        return amount
+
+    def top_up(self, settlement_id: bytes, party: Party, owner: str, amount: int) -> Call[None]:
+        """Returns the treasury's call that adds to a payer's open reservation. The contract takes it once."""
+        return self.calls.top_up(*self._place(party, owner), amount, settlement_id)
+
+    def release(self, party: Party, owner: str) -> Call[None]:
+        """Returns the call that gives a reservation back to the payer, and the top-up in it to the treasury."""
+        return self.calls.release(*self._place(party, owner))
+
+    def begin(self, wanted: SettlementBegun) -> Call[None]:
+        """Returns the call that begins a settlement: what it may collect, and whom it may pay."""
+        return self.calls.begin(
+            wanted.account,
+            wanted.batch_id,
+            wanted.previous,
+            wanted.first_row,
+            wanted.last_row,
+            wanted.collections,
+            wanted.payouts,
+            wanted.payouts_root,
+        )
 
     def payload(self, sender: str, call: "Call[object]") -> Payload:
         """Returns the call as a transaction's payload, with the gas it may use.
@@ -144,18 +239,19 @@ class Token:
         with_margin = simulated.gas + simulated.gas * limits.GAS_MARGIN_PERCENT // 100
         return Payload(call.to, call.data, min(with_margin, limits.GAS_PER_TRANSACTION))
 
-    def collect(self, settlement_id: bytes, parts: Iterable[Batch], reservation_ids: Iterable[bytes]) -> Call[None]:
+    def collect(self, settlement_id: bytes, parts: Iterable[Batch]) -> Call[None]:
         """Returns the call that posts reservations, each with its payer's commitment."""
-        items = [
-            batches.Collection(reservation_id=reservation_id, **_part(batch))
-            for batch, reservation_id in zip(parts, reservation_ids, strict=True)
-        ]
-        return batches.collect(self.calls, settlement_id, items, keccak_256)
+        items = [Item(account=batch.account, **_part(batch)) for batch in parts]
+        return batches.collect(self.calls, self.payouts_account, settlement_id, items)
 
-    def pay(self, settlement_id: bytes, parts: Iterable[Batch]) -> Call[None]:
-        """Returns the call that pays beneficiaries, each with its own commitment."""
-        items = [batches.Payout(account=batch.account, **_part(batch)) for batch in parts]
-        return batches.pay(self.calls, settlement_id, items, keccak_256)
+    def payout_lists(self, settled: Iterable[Batch], size: int) -> PayoutLists:
+        """Returns the payouts of a settlement as the lists that it commits to, at most `size` payees in each."""
+        parts = [[Item(account=batch.account, **_part(batch)) for batch in part] for part in chunks(settled, size)]
+        return batches.payout_lists(parts, keccak_256)
+
+    def pay(self, settlement_id: bytes, committed: PayoutLists, number: int) -> Call[None]:
+        """Returns the payouts account's call that pays one of the lists."""
+        return batches.pay(self.calls, settlement_id, committed, number)
 
     def settled(self, first_block: int, last_block: int, settlement_id: bytes | None = None) -> list[SettledLog]:
         """Returns the settlements between two blocks, of one run or of all, in the chain's order."""
@@ -170,29 +266,31 @@ class Token:
             found.append(SettledLog(event, log.block_number, log.tx_hash))
         return found
 
-    def lacks_reservation(self, logs: Iterable[Log], reservation_id: bytes, wanted: Reservation) -> str:
+    def lacks_begin(self, logs: Iterable[Log], wanted: SettlementBegun) -> str:
+        """Returns what is wrong with a receipt that should begin exactly this settlement."""
+        return "" if wanted in self._events(SettlementBegun, logs) else "it begins no such settlement"
+
+    def lacks_reservation(self, logs: Iterable[Log], settlement_id: bytes, wanted: Reservation) -> str:
         """Returns what is wrong with a receipt that should reserve exactly this."""
-        for log in logs:
-            event = Reserved.decode(abi.Log(log.address, log.topics, log.data)) if log.address == self.address else None
-            if event and (event.reservation_id, event.owner, event.amount) == (
-                reservation_id,
-                wanted.account,
-                wanted.amount,
-            ):
-                return ""
-        return "it holds no such reservation"
+        found = [(event.reservation_id, event.tag, event.amount) for event in self._events(Reserved, logs)]
+        place = self.reservation_id(wanted.party, wanted.account)
+        return "" if (place, settlement_id[:TAG_BYTES], wanted.amount) in found else "it holds no such reservation"
+
+    def lacks_top_up(self, logs: Iterable[Log], party: Party, owner: str, amount: int) -> str:
+        """Returns what is wrong with a receipt that should add exactly this to a reservation."""
+        found = [(event.reservation_id, event.amount) for event in self._events(ToppedUp, logs)]
+        return "" if (self.reservation_id(party, owner), amount) in found else "it adds nothing to that reservation"
 
     def lacks_release(self, logs: Iterable[Log], reservation_id: bytes) -> str:
         """Returns what is wrong with a receipt that should give a reservation back."""
-        for log in logs:
-            event = Released.decode(abi.Log(log.address, log.topics, log.data)) if log.address == self.address else None
-            if event and event.reservation_id == reservation_id:
-                return ""
-        return "it gives no such reservation back"
+        found = [event.reservation_id for event in self._events(Released, logs)]
+        return "" if reservation_id in found else "it gives no such reservation back"
 
-    def lacks_transfer(self, logs: Iterable[Log], wanted: Transfer) -> str:
-        """Returns what is wrong with a receipt that should transfer exactly this."""
-        for log in logs:
-            if log.address == self.address and Transfer.decode(abi.Log(log.address, log.topics, log.data)) == wanted:
-                return ""
-        return "it holds no such transfer"
+    def _events(self, kind: type[E], logs: Iterable[Log]) -> list[E]:
+        """Returns this token's events of one kind."""
+        found = [kind.decode(abi.Log(log.address, log.topics, log.data)) for log in logs if log.address == self.address]
+        return [event for event in found if event is not None]
+
+
+def _word(address: str) -> bytes:
+    return bytes.fromhex(address[2:]).rjust(32, b"\0")

@@ -1,16 +1,15 @@
 """Filling up a payer whose approved balance does not cover what it owes (P-7).
 
-`TopUp` is the port. `TreasuryTopUp` transfers tokens from an account of ours, as the sandbox does; a payment gateway
-that buys tokens with the payer's fiat money is another adapter of the same port.
+`TopUp` is the port. `TreasuryTopUp` adds tokens of an account of ours, as the sandbox does; a payment gateway that buys
+tokens with the payer's fiat money is another adapter of the same port.
 
-A top-up is an ordinary transfer, which no contract refuses a second time. So its step is made once per payer, run and
-attempt, and never again under another nonce: if its nonce goes to somebody else, the payer is flagged instead.
+The tokens go into the payer's open reservation and nowhere else, so a payer can never move them away, and what is not
+collected comes back. A reservation takes one top-up: the contract refuses a second.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from payouts.bindings.erc20 import Transfer
 from payouts.chain import Payload, Signer
 from payouts.core.rollup import Party
 from payouts.driver import Driver, Step
@@ -25,14 +24,16 @@ class Shortage(NamedTuple):
     missing: int
     """1e-9 CPU."""
     reference: str
-    """Unique for payer, run and attempt: the same reference is the same top-up."""
+    """Unique for a reservation of a payer: the same reference is the same top-up."""
+    settlement_id: bytes
+    """What the payer's reservation is open for."""
 
 
 class TopUp(Protocol):
-    """Brings tokens into a payer's account."""
+    """Brings tokens into a payer's reservation."""
 
     def fund(self, run_id: int, shortage: Shortage) -> str:
-        """Funds the payer once per reference, however often it is called. Returns why not, or the empty string."""
+        """Funds the reservation once per reference, however often called. Returns why not, or the empty string."""
         ...
 
 
@@ -45,7 +46,7 @@ class NoTopUp:
 
 @dataclass(frozen=True, slots=True)
 class TreasuryTopUp:
-    """Transfers what is missing from a treasury account."""
+    """Adds what is missing from a treasury account."""
 
     token: Token
     driver: Driver
@@ -56,20 +57,19 @@ class TreasuryTopUp:
         known = self.driver.journal.tx(name)
         if known is not None:
             payload = Payload(known.recipient, known.data, known.gas)
-            amount = int.from_bytes(known.data[-32:], "big")
         else:
-            amount = shortage.missing
+            call = self.token.top_up(shortage.settlement_id, shortage.party, shortage.account, shortage.missing)
             try:
-                payload = self.token.payload(self.treasury.address, self.token.calls.transfer(shortage.account, amount))
+                payload = self.token.payload(self.treasury.address, call)
             except Refused as refused:
                 return f"the treasury cannot help: {refused.text}"
-        wanted = Transfer(self.treasury.address, shortage.account, amount)
         step = Step(
             name=name,
             signer=self.treasury,
             payload=payload,
-            check=lambda receipt: self.token.lacks_transfer(receipt.logs, wanted),
-            repeatable=False,
+            check=lambda receipt: self.token.lacks_top_up(
+                receipt.logs, shortage.party, shortage.account, shortage.missing
+            ),
         )
         tx = self.driver.carry_out(run_id, [step])[name]
-        return "" if tx.state == "final" else f"the treasury's transfer is {tx.state}: {tx.detail}"
+        return "" if tx.state == "final" else f"the treasury's top-up is {tx.state}: {tx.detail}"

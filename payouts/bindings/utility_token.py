@@ -10,6 +10,115 @@ from payouts.bindings.roles import Roles
 
 
 @dataclass(frozen=True, slots=True)
+class AccountAnnounced:
+    """Event `AccountAnnounced(address,address,address,uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("412e084163852ecb3429d8dd07c9aeee51e9393447d9693595f313e2f16070a6")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("address", True),
+        ("address", False),
+        ("uint256", False),
+    )
+
+    account: str
+    collector: str
+    predecessor: str
+    effective_at: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "AccountAnnounced | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class AccountCancelled:
+    """Event `AccountCancelled(address,address)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("0e5f53549ee99e98f8b6ba0f9516b29db81e49ddd55c2746619574fbe32541d2")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("address", False),
+    )
+
+    account: str
+    by: str
+
+    @classmethod
+    def decode(cls, log: Log) -> "AccountCancelled | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOpened:
+    """Event `AccountOpened(address,address)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("4c85972a811b8f152b75ea02817b25ede88583f498d8da0de57b41bccda176de")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("address", False),
+    )
+
+    account: str
+    predecessor: str
+
+    @classmethod
+    def decode(cls, log: Log) -> "AccountOpened | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationCanceled:
+    """Event `AuthorizationCanceled(address,bytes32)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("1cdd46ff242716cdaa72d159d339a485b3438398348d68f09d7c8c0a59353d81")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("bytes32", True),
+    )
+
+    authorizer: str
+    nonce: bytes
+
+    @classmethod
+    def decode(cls, log: Log) -> "AuthorizationCanceled | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationUsed:
+    """Event `AuthorizationUsed(address,bytes32)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("bytes32", True),
+    )
+
+    authorizer: str
+    nonce: bytes
+
+    @classmethod
+    def decode(cls, log: Log) -> "AuthorizationUsed | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
 class BatchCollected:
     """Event `BatchCollected(bytes32,bytes32,uint256,uint256)`."""
 
@@ -60,13 +169,60 @@ class BatchPaid:
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
-    """Event `Collected(bytes32,address,uint256,uint256)`."""
+class BurnAnnounced:
+    """Event `BurnAnnounced(address,uint256,string,uint256)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("b6a8b9565f5bf75ff20880e512f0403d49e2d9a7a17f17ff91e1bfc75ab46038")
+    TOPIC: ClassVar[bytes] = bytes.fromhex("16730c0c5aef871bf63d02a08ba75b8ca6057a9805c145b2e5257ef1a2f5be1f")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("uint256", False),
+        ("string", False),
+        ("uint256", False),
+    )
+
+    treasury: str
+    amount: int
+    reason: str
+    executable_at: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "BurnAnnounced | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class Burned:
+    """Event `Burned(address,uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("696de425f79f4a40bc6d2122ca50507f0efbeabbff86a84871b7196ab8ea8df7")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("uint256", False),
+    )
+
+    account: str
+    amount: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "Burned | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Event `Collected(bytes32,address,uint256,uint256,uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("2af590501c1ab89716be4da18a0fdd8235b2bbb333bf43ed50dc21c2fe0972d6")
     TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
         ("bytes32", True),
         ("address", True),
+        ("uint256", False),
         ("uint256", False),
         ("uint256", False),
     )
@@ -75,9 +231,31 @@ class Collected:
     owner: str
     amount: int
     returned: int
+    top_up_returned: int
 
     @classmethod
     def decode(cls, log: Log) -> "Collected | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorChanged:
+    """Event `CollectorChanged(address,address)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("1f032125113845f9706c98ef37be7ab0a61fbaef59a6736f7e853e0d21839b16")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("address", True),
+    )
+
+    account: str
+    collector: str
+
+    @classmethod
+    def decode(cls, log: Log) -> "CollectorChanged | None":
         """None when the log is another event."""
         if not log.topics or log.topics[0] != cls.TOPIC:
             return None
@@ -133,18 +311,20 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Event `Released(bytes32,address,uint256)`."""
+    """Event `Released(bytes32,address,uint256,uint256)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("c8fa66dff4b9073528c3f1bf21a8dc9a18fdf09847e88e96188bc953aef519f0")
+    TOPIC: ClassVar[bytes] = bytes.fromhex("baa21fb6000fbb6d014fac9cd1b0726799e6f352a967157a59f4b2da8ef32211")
     TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
         ("bytes32", True),
         ("address", True),
+        ("uint256", False),
         ("uint256", False),
     )
 
     reservation_id: bytes
     owner: str
     amount: int
+    top_up: int
 
     @classmethod
     def decode(cls, log: Log) -> "Released | None":
@@ -156,23 +336,104 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """Event `Reserved(bytes32,address,uint256,uint64)`."""
+    """Event `Reserved(bytes32,address,address,bytes32,uint8,uint256,bytes10,uint64)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("4909fcd46577b0d5ff0c0e571befb696afb72c794f1080849a14ed9f9d7b55a5")
+    TOPIC: ClassVar[bytes] = bytes.fromhex("191d1d015a3993b4fa7fa94a732fba170e2fda581c032a0a4ca4856ef50a00b6")
     TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
         ("bytes32", True),
         ("address", True),
+        ("address", True),
+        ("bytes32", False),
+        ("uint8", False),
         ("uint256", False),
+        ("bytes10", False),
         ("uint64", False),
     )
 
     reservation_id: bytes
     owner: str
+    account: str
+    entity: bytes
+    role: int
     amount: int
+    tag: bytes
     expires_at: int
 
     @classmethod
     def decode(cls, log: Log) -> "Reserved | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """Event `Returned(bytes32,bytes32,uint8,address,uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("9829757499021ed1fd2147bf7a7131bce6801009b19397d3d36a0c6bba3e6424")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("bytes32", True),
+        ("bytes32", True),
+        ("uint8", False),
+        ("address", False),
+        ("uint256", False),
+    )
+
+    batch_id: bytes
+    entity: bytes
+    role: int
+    owner: str
+    amount: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "Returned | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAnnounced:
+    """Event `RoleAnnounced(bytes32,address,uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("159bff7091ece0ce1359c9abd9a2f21cd6de995813de0bbf0ec7a2e21e9ea485")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("bytes32", True),
+        ("address", True),
+        ("uint256", False),
+    )
+
+    role: bytes
+    account: str
+    effective_at: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "RoleAnnounced | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCancelled:
+    """Event `RoleCancelled(bytes32,address,address)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("6275a1be197eb8a09f3731efaa5d581a07f7c6ffc7c6aac7d680468d2d573dc7")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("bytes32", True),
+        ("address", True),
+        ("address", False),
+    )
+
+    role: bytes
+    account: str
+    by: str
+
+    @classmethod
+    def decode(cls, log: Log) -> "RoleCancelled | None":
         """None when the log is another event."""
         if not log.topics or log.topics[0] != cls.TOPIC:
             return None
@@ -206,6 +467,102 @@ class Settled:
 
     @classmethod
     def decode(cls, log: Log) -> "Settled | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementAbandoned:
+    """Event `SettlementAbandoned(bytes32,address,uint256,uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("99a25b585cecd0ac90453dd16e1148a5c7cad0e8efead6e45c2ea18baef6f2d8")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("bytes32", True),
+        ("address", True),
+        ("uint256", False),
+        ("uint256", False),
+    )
+
+    batch_id: bytes
+    account: str
+    uncollected: int
+    unpaid: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "SettlementAbandoned | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementBegun:
+    """Event `SettlementBegun(bytes32,address,bytes32,uint64,uint64,uint256,uint256,bytes32)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("16d64b2bf49892354d57baa497a2b0e9c6f55cbf8af4b3d46fec20471982ccd5")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("bytes32", True),
+        ("address", True),
+        ("bytes32", False),
+        ("uint64", False),
+        ("uint64", False),
+        ("uint256", False),
+        ("uint256", False),
+        ("bytes32", False),
+    )
+
+    batch_id: bytes
+    account: str
+    previous: bytes
+    first_row: int
+    last_row: int
+    collections: int
+    payouts: int
+    payouts_root: bytes
+
+    @classmethod
+    def decode(cls, log: Log) -> "SettlementBegun | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class SetupEnded:
+    """Event `SetupEnded()`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("4561e408b30894cd21d5f1fd3537df4eaeeb0d29d095b57e81b7813dba3b644f")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = ()
+
+    @classmethod
+    def decode(cls, log: Log) -> "SetupEnded | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class ToppedUp:
+    """Event `ToppedUp(bytes32,address,uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("831e8bacc44ea8b4be95d1b2ad207b7bbe602348c66b089cace4646af6619e86")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("bytes32", True),
+        ("address", True),
+        ("uint256", False),
+    )
+
+    reservation_id: bytes
+    treasury: str
+    amount: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "ToppedUp | None":
         """None when the log is another event."""
         if not log.topics or log.topics[0] != cls.TOPIC:
             return None
@@ -247,13 +604,22 @@ class UtilityToken(Roles, Erc20):
             ),
         )
 
-    def collector_role(self) -> Call[bytes]:
-        """`COLLECTOR_ROLE()` (reads)."""
+    def announcement_window(self) -> Call[int]:
+        """`ANNOUNCEMENT_WINDOW()` (reads)."""
         return Call(
             self.address,
-            "COLLECTOR_ROLE()",
-            encode("9ca39ae9", (), ()),
-            reader(("bytes32",)),
+            "ANNOUNCEMENT_WINDOW()",
+            encode("c9d9f45f", (), ()),
+            reader(("uint256",)),
+        )
+
+    def burn_notice(self) -> Call[int]:
+        """`BURN_NOTICE()` (reads)."""
+        return Call(
+            self.address,
+            "BURN_NOTICE()",
+            encode("83503587", (), ()),
+            reader(("uint256",)),
         )
 
     def domain_separator(self) -> Call[bytes]:
@@ -265,12 +631,30 @@ class UtilityToken(Roles, Erc20):
             reader(("bytes32",)),
         )
 
+    def guardian_role(self) -> Call[bytes]:
+        """`GUARDIAN_ROLE()` (reads)."""
+        return Call(
+            self.address,
+            "GUARDIAN_ROLE()",
+            encode("24ea54f4", (), ()),
+            reader(("bytes32",)),
+        )
+
     def max_hold(self) -> Call[int]:
         """`MAX_HOLD()` (reads)."""
         return Call(
             self.address,
             "MAX_HOLD()",
             encode("d40a9c4f", (), ()),
+            reader(("uint256",)),
+        )
+
+    def max_reason_bytes(self) -> Call[int]:
+        """`MAX_REASON_BYTES()` (reads)."""
+        return Call(
+            self.address,
+            "MAX_REASON_BYTES()",
+            encode("3cefc404", (), ()),
             reader(("uint256",)),
         )
 
@@ -292,13 +676,100 @@ class UtilityToken(Roles, Erc20):
             reader(("bytes32",)),
         )
 
-    def payer_role(self) -> Call[bytes]:
-        """`PAYER_ROLE()` (reads)."""
+    def treasury_role(self) -> Call[bytes]:
+        """`TREASURY_ROLE()` (reads)."""
         return Call(
             self.address,
-            "PAYER_ROLE()",
-            encode("77f050b0", (), ()),
+            "TREASURY_ROLE()",
+            encode("d11a57ec", (), ()),
             reader(("bytes32",)),
+        )
+
+    def abandon(self, account: str, batch_id: bytes) -> Call[None]:
+        """`abandon(address,bytes32)`."""
+        return Call(
+            self.address,
+            "abandon(address,bytes32)",
+            encode(
+                "5a3ba76e",
+                (
+                    "address",
+                    "bytes32",
+                ),
+                (
+                    account,
+                    batch_id,
+                ),
+            ),
+            reader(()),
+        )
+
+    def accept_account(self) -> Call[None]:
+        """`acceptAccount()`."""
+        return Call(
+            self.address,
+            "acceptAccount()",
+            encode("c7d11c57", (), ()),
+            reader(()),
+        )
+
+    def announce_account(self, account: str, collector: str, predecessor: str) -> Call[None]:
+        """`announceAccount(address,address,address)`."""
+        return Call(
+            self.address,
+            "announceAccount(address,address,address)",
+            encode(
+                "51e9cf07",
+                (
+                    "address",
+                    "address",
+                    "address",
+                ),
+                (
+                    account,
+                    collector,
+                    predecessor,
+                ),
+            ),
+            reader(()),
+        )
+
+    def announce_burn(self, amount: int, reason: str) -> Call[None]:
+        """`announceBurn(uint256,string)`."""
+        return Call(
+            self.address,
+            "announceBurn(uint256,string)",
+            encode(
+                "9445c5a3",
+                (
+                    "uint256",
+                    "string",
+                ),
+                (
+                    amount,
+                    reason,
+                ),
+            ),
+            reader(()),
+        )
+
+    def announce_role(self, role: bytes, account: str) -> Call[None]:
+        """`announceRole(bytes32,address)`."""
+        return Call(
+            self.address,
+            "announceRole(bytes32,address)",
+            encode(
+                "206bb7f0",
+                (
+                    "bytes32",
+                    "address",
+                ),
+                (
+                    role,
+                    account,
+                ),
+            ),
+            reader(()),
         )
 
     def approve(self, spender: str, amount: int) -> Call[bool]:
@@ -320,26 +791,164 @@ class UtilityToken(Roles, Erc20):
             reader(("bool",)),
         )
 
-    def collect(self, batch_id: bytes, total: int, list_hash: bytes, list: bytes) -> Call[None]:
-        """`collect(bytes32,uint256,bytes32,bytes)`."""
+    def authorization_state(self, authorizer: str, nonce: bytes) -> Call[bool]:
+        """`authorizationState(address,bytes32)` (reads)."""
         return Call(
             self.address,
-            "collect(bytes32,uint256,bytes32,bytes)",
+            "authorizationState(address,bytes32)",
             encode(
-                "a67e8e67",
+                "e94a0102",
+                (
+                    "address",
+                    "bytes32",
+                ),
+                (
+                    authorizer,
+                    nonce,
+                ),
+            ),
+            reader(("bool",)),
+        )
+
+    def begin(
+        self,
+        account: str,
+        batch_id: bytes,
+        previous: bytes,
+        first_row: int,
+        last_row: int,
+        collections: int,
+        payouts: int,
+        payouts_root: bytes,
+    ) -> Call[None]:
+        """`begin(address,bytes32,bytes32,uint64,uint64,uint256,uint256,bytes32)`."""
+        return Call(
+            self.address,
+            "begin(address,bytes32,bytes32,uint64,uint64,uint256,uint256,bytes32)",
+            encode(
+                "482ef60b",
+                (
+                    "address",
+                    "bytes32",
+                    "bytes32",
+                    "uint64",
+                    "uint64",
+                    "uint256",
+                    "uint256",
+                    "bytes32",
+                ),
+                (
+                    account,
+                    batch_id,
+                    previous,
+                    first_row,
+                    last_row,
+                    collections,
+                    payouts,
+                    payouts_root,
+                ),
+            ),
+            reader(()),
+        )
+
+    def burn(self, amount: int) -> Call[None]:
+        """`burn(uint256)`."""
+        return Call(
+            self.address,
+            "burn(uint256)",
+            encode("42966c68", ("uint256",), (amount,)),
+            reader(()),
+        )
+
+    def burn_announced(self) -> Call[None]:
+        """`burnAnnounced()`."""
+        return Call(
+            self.address,
+            "burnAnnounced()",
+            encode("6331be48", (), ()),
+            reader(()),
+        )
+
+    def cancel_account(self, account: str) -> Call[None]:
+        """`cancelAccount(address)`."""
+        return Call(
+            self.address,
+            "cancelAccount(address)",
+            encode("cdbb962f", ("address",), (account,)),
+            reader(()),
+        )
+
+    def cancel_authorization(self, authorizer: str, nonce: bytes, v: int, r: bytes, s: bytes) -> Call[None]:
+        """`cancelAuthorization(address,bytes32,uint8,bytes32,bytes32)`."""
+        return Call(
+            self.address,
+            "cancelAuthorization(address,bytes32,uint8,bytes32,bytes32)",
+            encode(
+                "5a049a70",
+                (
+                    "address",
+                    "bytes32",
+                    "uint8",
+                    "bytes32",
+                    "bytes32",
+                ),
+                (
+                    authorizer,
+                    nonce,
+                    v,
+                    r,
+                    s,
+                ),
+            ),
+            reader(()),
+        )
+
+    def cancel_role(self, role: bytes, account: str) -> Call[None]:
+        """`cancelRole(bytes32,address)`."""
+        return Call(
+            self.address,
+            "cancelRole(bytes32,address)",
+            encode(
+                "aa5a2096",
                 (
                     "bytes32",
-                    "uint256",
+                    "address",
+                ),
+                (
+                    role,
+                    account,
+                ),
+            ),
+            reader(()),
+        )
+
+    def collect(self, account: str, batch_id: bytes, list: bytes) -> Call[None]:
+        """`collect(address,bytes32,bytes)`."""
+        return Call(
+            self.address,
+            "collect(address,bytes32,bytes)",
+            encode(
+                "7a1934e1",
+                (
+                    "address",
                     "bytes32",
                     "bytes",
                 ),
                 (
+                    account,
                     batch_id,
-                    total,
-                    list_hash,
                     list,
                 ),
             ),
+            reader(()),
+        )
+
+    def dismiss_collector(self, account: str) -> Call[None]:
+        """`dismissCollector(address)`."""
+        return Call(
+            self.address,
+            "dismissCollector(address)",
+            encode("f9cca42f", ("address",), (account,)),
             reader(()),
         )
 
@@ -360,6 +969,15 @@ class UtilityToken(Roles, Erc20):
                     "uint256[]",
                 )
             ),
+        )
+
+    def end_setup(self) -> Call[None]:
+        """`endSetup()`."""
+        return Call(
+            self.address,
+            "endSetup()",
+            encode("6e98b0ff", (), ()),
+            reader(()),
         )
 
     def mint(self, to: str, amount: int) -> Call[None]:
@@ -408,36 +1026,40 @@ class UtilityToken(Roles, Erc20):
             reader(("bool",)),
         )
 
-    def pay(self, batch_id: bytes, total: int, list_hash: bytes, list: bytes) -> Call[None]:
-        """`pay(bytes32,uint256,bytes32,bytes)`."""
+    def pay(self, batch_id: bytes, list: bytes, proof: Sequence[bytes]) -> Call[None]:
+        """`pay(bytes32,bytes,bytes32[])`."""
         return Call(
             self.address,
-            "pay(bytes32,uint256,bytes32,bytes)",
+            "pay(bytes32,bytes,bytes32[])",
             encode(
-                "c9a417d7",
+                "1f14c65d",
                 (
                     "bytes32",
-                    "uint256",
-                    "bytes32",
                     "bytes",
+                    "bytes32[]",
                 ),
                 (
                     batch_id,
-                    total,
-                    list_hash,
                     list,
+                    proof,
                 ),
             ),
             reader(()),
         )
 
-    def payouts_account(self) -> Call[str]:
-        """`payoutsAccount()` (reads)."""
+    def payouts_account(self, account: str) -> Call[tuple[str, int, bool]]:
+        """`payoutsAccount(address)` (reads): collector, effectiveAt, isOpen."""
         return Call(
             self.address,
-            "payoutsAccount()",
-            encode("0a40dd2a", (), ()),
-            reader(("address",)),
+            "payoutsAccount(address)",
+            encode("900ccd4e", ("address",), (account,)),
+            reader(
+                (
+                    "address",
+                    "uint256",
+                    "bool",
+                )
+            ),
         )
 
     def permit(self, owner: str, spender: str, value: int, deadline: int, v: int, r: bytes, s: bytes) -> Call[None]:
@@ -469,51 +1091,196 @@ class UtilityToken(Roles, Erc20):
             reader(()),
         )
 
-    def release(self, reservation_id: bytes) -> Call[None]:
-        """`release(bytes32)`."""
+    def receive_with_authorization(
+        self,
+        from_: str,
+        to: str,
+        value: int,
+        valid_after: int,
+        valid_before: int,
+        nonce: bytes,
+        v: int,
+        r: bytes,
+        s: bytes,
+    ) -> Call[None]:
+        """`receiveWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)`."""
         return Call(
             self.address,
-            "release(bytes32)",
-            encode("67d42a8b", ("bytes32",), (reservation_id,)),
+            "receiveWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)",
+            encode(
+                "ef55bec6",
+                (
+                    "address",
+                    "address",
+                    "uint256",
+                    "uint256",
+                    "uint256",
+                    "bytes32",
+                    "uint8",
+                    "bytes32",
+                    "bytes32",
+                ),
+                (
+                    from_,
+                    to,
+                    value,
+                    valid_after,
+                    valid_before,
+                    nonce,
+                    v,
+                    r,
+                    s,
+                ),
+            ),
             reader(()),
         )
 
-    def reservation(self, reservation_id: bytes) -> Call[tuple[str, int, int]]:
-        """`reservation(bytes32)` (reads): owner, amount, expiresAt."""
+    def release(self, account: str, owner: str, entity: bytes, role: int) -> Call[None]:
+        """`release(address,address,bytes32,uint8)`."""
         return Call(
             self.address,
-            "reservation(bytes32)",
-            encode("5e8cb02c", ("bytes32",), (reservation_id,)),
-            reader(
+            "release(address,address,bytes32,uint8)",
+            encode(
+                "6d490682",
                 (
                     "address",
+                    "address",
+                    "bytes32",
+                    "uint8",
+                ),
+                (
+                    account,
+                    owner,
+                    entity,
+                    role,
+                ),
+            ),
+            reader(()),
+        )
+
+    def reservation(self, account: str, owner: str, entity: bytes, role: int) -> Call[tuple[int, int, int, int, bytes]]:
+        """`reservation(address,address,bytes32,uint8)` (reads): state, own, toppedUp, expiresAt, tag."""
+        return Call(
+            self.address,
+            "reservation(address,address,bytes32,uint8)",
+            encode(
+                "0b1d882b",
+                (
+                    "address",
+                    "address",
+                    "bytes32",
+                    "uint8",
+                ),
+                (
+                    account,
+                    owner,
+                    entity,
+                    role,
+                ),
+            ),
+            reader(
+                (
+                    "uint8",
+                    "uint256",
                     "uint256",
                     "uint64",
+                    "bytes10",
                 )
             ),
         )
 
-    def reserve(self, owner: str, amount: int, reservation_id: bytes, expires_at: int) -> Call[None]:
-        """`reserve(address,uint256,bytes32,uint64)`."""
+    def reservation_id(self, account: str, owner: str, entity: bytes, role: int) -> Call[bytes]:
+        """`reservationId(address,address,bytes32,uint8)` (reads)."""
         return Call(
             self.address,
-            "reserve(address,uint256,bytes32,uint64)",
+            "reservationId(address,address,bytes32,uint8)",
             encode(
-                "d9de2ec8",
+                "a9526f6d",
                 (
                     "address",
+                    "address",
+                    "bytes32",
+                    "uint8",
+                ),
+                (
+                    account,
+                    owner,
+                    entity,
+                    role,
+                ),
+            ),
+            reader(("bytes32",)),
+        )
+
+    def reserve(
+        self, account: str, owner: str, entity: bytes, role: int, amount: int, batch_id: bytes, expires_at: int
+    ) -> Call[None]:
+        """`reserve(address,address,bytes32,uint8,uint256,bytes32,uint64)`."""
+        return Call(
+            self.address,
+            "reserve(address,address,bytes32,uint8,uint256,bytes32,uint64)",
+            encode(
+                "86636f09",
+                (
+                    "address",
+                    "address",
+                    "bytes32",
+                    "uint8",
                     "uint256",
                     "bytes32",
                     "uint64",
                 ),
                 (
+                    account,
                     owner,
+                    entity,
+                    role,
                     amount,
-                    reservation_id,
+                    batch_id,
                     expires_at,
                 ),
             ),
             reader(()),
+        )
+
+    def return_to_payer(self, owner: str, entity: bytes, role: int) -> Call[None]:
+        """`returnToPayer(address,bytes32,uint8)`."""
+        return Call(
+            self.address,
+            "returnToPayer(address,bytes32,uint8)",
+            encode(
+                "6772349e",
+                (
+                    "address",
+                    "bytes32",
+                    "uint8",
+                ),
+                (
+                    owner,
+                    entity,
+                    role,
+                ),
+            ),
+            reader(()),
+        )
+
+    def role_announced(self, role: bytes, account: str) -> Call[int]:
+        """`roleAnnounced(bytes32,address)` (reads): effectiveAt."""
+        return Call(
+            self.address,
+            "roleAnnounced(bytes32,address)",
+            encode(
+                "6c848173",
+                (
+                    "bytes32",
+                    "address",
+                ),
+                (
+                    role,
+                    account,
+                ),
+            ),
+            reader(("uint256",)),
         )
 
     def seal_minters(self) -> Call[None]:
@@ -525,18 +1292,80 @@ class UtilityToken(Roles, Erc20):
             reader(()),
         )
 
-    def settled_up_to(self, batch_id: bytes) -> Call[tuple[int, int]]:
-        """`settledUpTo(bytes32)` (reads): collected, paid."""
+    def settled_up_to(self, account: str) -> Call[tuple[int, int]]:
+        """`settledUpTo(address)` (reads): collected, paid."""
         return Call(
             self.address,
-            "settledUpTo(bytes32)",
-            encode("1cd6964b", ("bytes32",), (batch_id,)),
+            "settledUpTo(address)",
+            encode("d34e11e7", ("address",), (account,)),
             reader(
                 (
                     "uint128",
                     "uint128",
                 )
             ),
+        )
+
+    def settlement_of(self, account: str) -> Call[tuple[bytes, bytes, int, int, int]]:
+        """`settlementOf(address)` (reads): batchId, payoutsRoot, lastRow, uncollected, unpaid."""
+        return Call(
+            self.address,
+            "settlementOf(address)",
+            encode("13938cbd", ("address",), (account,)),
+            reader(
+                (
+                    "bytes32",
+                    "bytes32",
+                    "uint64",
+                    "uint256",
+                    "uint256",
+                )
+            ),
+        )
+
+    def setup_ended(self) -> Call[bool]:
+        """`setupEnded()` (reads)."""
+        return Call(
+            self.address,
+            "setupEnded()",
+            encode("c4edcca3", (), ()),
+            reader(("bool",)),
+        )
+
+    def top_up(self, account: str, owner: str, entity: bytes, role: int, amount: int, batch_id: bytes) -> Call[None]:
+        """`topUp(address,address,bytes32,uint8,uint256,bytes32)`."""
+        return Call(
+            self.address,
+            "topUp(address,address,bytes32,uint8,uint256,bytes32)",
+            encode(
+                "a8072a3d",
+                (
+                    "address",
+                    "address",
+                    "bytes32",
+                    "uint8",
+                    "uint256",
+                    "bytes32",
+                ),
+                (
+                    account,
+                    owner,
+                    entity,
+                    role,
+                    amount,
+                    batch_id,
+                ),
+            ),
+            reader(()),
+        )
+
+    def total_minted(self) -> Call[int]:
+        """`totalMinted()` (reads)."""
+        return Call(
+            self.address,
+            "totalMinted()",
+            encode("a2309ff8", (), ()),
+            reader(("uint256",)),
         )
 
     def transfer(self, to: str, amount: int) -> Call[bool]:
@@ -577,6 +1406,50 @@ class UtilityToken(Roles, Erc20):
                 ),
             ),
             reader(("bool",)),
+        )
+
+    def transfer_with_authorization(
+        self,
+        from_: str,
+        to: str,
+        value: int,
+        valid_after: int,
+        valid_before: int,
+        nonce: bytes,
+        v: int,
+        r: bytes,
+        s: bytes,
+    ) -> Call[None]:
+        """`transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)`."""
+        return Call(
+            self.address,
+            "transferWithAuthorization(address,address,uint256,uint256,uint256,bytes32,uint8,bytes32,bytes32)",
+            encode(
+                "e3ee160e",
+                (
+                    "address",
+                    "address",
+                    "uint256",
+                    "uint256",
+                    "uint256",
+                    "bytes32",
+                    "uint8",
+                    "bytes32",
+                    "bytes32",
+                ),
+                (
+                    from_,
+                    to,
+                    value,
+                    valid_after,
+                    valid_before,
+                    nonce,
+                    v,
+                    r,
+                    s,
+                ),
+            ),
+            reader(()),
         )
 
     def unpause(self) -> Call[None]:

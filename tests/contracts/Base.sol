@@ -34,9 +34,12 @@ abstract contract Base {
 
     address internal constant ADMIN = address(0xAD);
     address internal constant COLLECTOR = address(0xC0);
+    /// @dev The payouts account.
     address internal constant PAYER = address(0xDA);
     address internal constant PAUSER = address(0xFA);
+    address internal constant GUARDIAN = address(0x6A);
     address internal constant MINTER = address(0x31);
+    address internal constant RESERVE_TREASURY = address(0x7E);
     address internal constant ALICE = address(0xA11CE);
     address internal constant BOB = address(0xB0B);
     uint256 internal constant CPU = 1e9;
@@ -50,11 +53,14 @@ abstract contract Base {
     function makeToken() internal {
         token = UtilityToken(vm.deployCode("UtilityToken.sol:UtilityToken", abi.encode(ADMIN, 1 days)));
         vm.startPrank(ADMIN);
-        token.grantRole(token.COLLECTOR_ROLE(), COLLECTOR);
-        token.grantRole(token.PAYER_ROLE(), PAYER);
         token.grantRole(token.PAUSER_ROLE(), PAUSER);
         token.grantRole(token.MINTER_ROLE(), MINTER);
+        token.grantRole(token.GUARDIAN_ROLE(), GUARDIAN);
+        token.grantRole(token.TREASURY_ROLE(), RESERVE_TREASURY);
+        token.announceAccount(PAYER, COLLECTOR, address(0));
         vm.stopPrank();
+        vm.prank(PAYER);
+        token.acceptAccount();
     }
 
     function give(address to, uint256 amount) internal {
@@ -88,7 +94,8 @@ abstract contract Base {
         return bytes16(uint128((n + 1) << 64));
     }
 
-    function payout(bytes16 entity, uint8 role, address account, uint256 amount) internal pure returns (bytes memory) {
+    /// @dev An item of a list, for money in and for money out.
+    function item(bytes16 entity, uint8 role, address account, uint256 amount) internal pure returns (bytes memory) {
         return abi.encodePacked(
             uint64(uint128(entity) >> 64),
             keccak256(abi.encode("xor", entity)),
@@ -100,44 +107,49 @@ abstract contract Base {
         );
     }
 
-    function collection(bytes16 entity, uint8 role, bytes32 reservationId, uint256 amount)
-        internal
-        pure
-        returns (bytes memory)
-    {
-        return abi.encodePacked(
-            uint64(uint128(entity) >> 64),
-            keccak256(abi.encode("xor", entity)),
-            keccak256(abi.encode("root", entity)),
-            reservationId,
-            uint96(amount),
-            entity,
-            role
-        );
+    function place(address owner, uint256 entity, uint8 role) internal view returns (bytes32) {
+        return token.reservationId(PAYER, owner, bytes32(entityOf(entity)), role);
     }
 
-    function reserve(address owner, uint256 amount, bytes32 id) internal {
+    /// @dev For an hour, in the name of entity `entity` as an enterprise.
+    function reserve(address owner, uint256 entity, uint256 amount, bytes32 batch) internal {
         vm.prank(owner);
         token.approve(address(token), amount);
         vm.prank(COLLECTOR);
-        token.reserve(owner, amount, id, uint64(block.timestamp + 1 hours));
+        token.reserve(
+            PAYER, owner, bytes32(entityOf(entity)), 0, amount, batch, uint64(block.timestamp + 1 hours)
+        );
     }
 
-    function collect(bytes32 batch, bytes memory list, uint256 total) internal {
+    /// @dev The next settlement of the payouts account, over ten more rows.
+    function begin(bytes32 batch, uint256 collections, uint256 payouts, bytes32 root) internal {
+        (bytes32 previous,, uint64 lastRow,,) = token.settlementOf(PAYER);
         vm.prank(COLLECTOR);
-        token.collect(batch, total, keccak256(list), list);
+        token.begin(PAYER, batch, previous, lastRow + 1, lastRow + 10, collections, payouts, root);
     }
 
-    function pay(bytes32 batch, bytes memory list, uint256 total) internal {
+    function collect(bytes32 batch, bytes memory list) internal {
+        vm.prank(COLLECTOR);
+        token.collect(PAYER, batch, list);
+    }
+
+    function pay(bytes32 batch, bytes memory list) internal {
         vm.prank(PAYER);
-        token.pay(batch, total, keccak256(list), list);
+        token.pay(batch, list, new bytes32[](0));
     }
 
-    /// @dev Puts `amount` into the payouts account by a reservation and collection of its own.
+    /// @dev A settlement that pays this list and no more, out of what the account holds.
+    function payAlone(bytes32 batch, bytes memory list, uint256 total) internal {
+        begin(batch, 0, total, keccak256(list));
+        pay(batch, list);
+    }
+
+    /// @dev Puts `amount` into the payouts account by a settlement of its own.
     function fund(uint256 amount) internal {
         give(ALICE, amount);
-        bytes32 id = keccak256(abi.encode("fund", token.totalSupply()));
-        reserve(ALICE, amount, id);
-        collect(id, collection(entityOf(0), 0, id, amount), amount);
+        bytes32 batch = keccak256(abi.encode("fund", token.totalMinted()));
+        begin(batch, amount, 0, 0);
+        reserve(ALICE, 0, amount, batch);
+        collect(batch, item(entityOf(0), 0, ALICE, amount));
     }
 }

@@ -32,12 +32,17 @@ contract TokenActions is Base {
 
     MasterAccount public master;
     address[] public people;
-    bytes32[] public reservations;
     bytes32[2][] private _seizures; // account, evidence
 
     uint256 public minted;
+    uint256 public burnt;
     uint256 public collected;
     uint256 public paid;
+    uint256 public returned;
+    /// @dev Settlements are numbered; the one under way, whose list is `_list`.
+    uint256 private _settlement;
+    bytes private _list;
+    uint256 private _listTotal;
     mapping(bytes32 settlement => uint256) public timesSettled;
     uint256 public mostTimesSettled;
     bool public somebodyWasRobbed;
@@ -59,6 +64,9 @@ contract TokenActions is Base {
             minted += 1_000_000;
         }
         people.push(TREASURY);
+        people.push(RESERVE_TREASURY);
+        give(RESERVE_TREASURY, 5_000_000);
+        minted += 5_000_000;
     }
 
     function theToken() external view returns (UtilityToken) {
@@ -121,72 +129,189 @@ contract TokenActions is Base {
         } catch {}
         uint256 overToken = token.allowance(owner, address(token)) + 1;
         vm.prank(COLLECTOR);
-        try token.reserve(owner, overToken, keccak256(abi.encode(owner, amount)), uint64(block.timestamp + 1)) {
+        try token.reserve(PAYER, owner, bytes32(entityOf(9)), 0, overToken, BATCH, uint64(block.timestamp + 1)) {
             somebodyWasRobbed = true;
         } catch {}
     }
 
-    function reserveSome(uint256 from, uint256 amount) external watched(person(from)) {
-        address owner = person(from);
-        uint256 most = token.balanceOf(owner);
+    /// @dev The payouts account's key and the collector's, each alone, on what was collected.
+    function divert(uint256 to, uint256 amount, bool byCollector) external watched(address(0)) {
+        uint256 units = bound(amount, 1, 1e9);
+        bytes memory list = item(entityOf(0), 1, person(to), units);
+        vm.startPrank(byCollector ? COLLECTOR : PAYER);
+        try token.pay(current(), byCollector ? _list : list, new bytes32[](0)) {
+            somebodyWasRobbed = true;
+        } catch {}
+        if (!byCollector) {
+            try token.transfer(person(to), units) {
+                somebodyWasRobbed = true;
+            } catch {}
+        }
+        vm.stopPrank();
+    }
+
+    function burn(uint256 from, uint256 amount) external watched(person(from)) {
+        uint256 most = token.balanceOf(person(from));
         vm.assume(!(most == 0));
-        bytes32 id = keccak256(abi.encode("reservation", reservations.length));
-        reservations.push(id);
-        reserve(owner, bound(amount, 1, most), id);
+        uint256 units = bound(amount, 1, most);
+        vm.prank(person(from));
+        token.burn(units);
+        burnt += units;
+    }
+
+    function idOf(uint256 number) private pure returns (bytes32) {
+        return keccak256(abi.encode("settlement", number));
+    }
+
+    function current() private view returns (bytes32 batchId) {
+        (batchId,,,,) = token.settlementOf(PAYER);
+    }
+
+    /// @dev Person n's entity is n; each has a place as an enterprise and one for subsidies.
+    function held(uint256 which) private view returns (uint8 state, uint256 amount, uint256 expiresAt, bytes10 tag) {
+        uint256 own;
+        uint256 top;
+        (state, own, top, expiresAt, tag) =
+            token.reservation(PAYER, person(which), bytes32(entityOf(which % 5)), which / 5 % 2 == 0 ? 0 : 5);
+        amount = own + top;
+    }
+
+    function reserveSome(uint256 from, uint256 amount, bool subsidy, bool late) external watched(person(from)) {
+        address owner = person(from);
+        uint256 units = bound(amount, 0, token.balanceOf(owner));
+        vm.prank(owner);
+        token.approve(address(token), units);
+        bytes32 batch = idOf(late ? _settlement : _settlement + 1);
+        vm.prank(COLLECTOR);
+        try token.reserve(
+            PAYER, owner, bytes32(entityOf(from % 5)), subsidy ? 5 : 0, units, batch, uint64(block.timestamp + 1 days)
+        ) {} catch {
+            vm.assume(false);
+        }
+    }
+
+    function topUpSome(uint256 which, uint256 amount) external watched(RESERVE_TREASURY) {
+        (uint8 state,,, bytes10 tag) = held(which);
+        vm.assume(state == 1);
+        vm.prank(RESERVE_TREASURY);
+        try token.topUp(
+            PAYER,
+            person(which),
+            bytes32(entityOf(which % 5)),
+            which / 5 % 2 == 0 ? 0 : 5,
+            bound(amount, 1, 100_000),
+            bytes32(tag)
+        ) {} catch {
+            vm.assume(false);
+        }
     }
 
     function release(uint256 which, bool late) external watched(address(0)) {
-        (bytes32 id,, uint256 amount, uint256 expiresAt) = open(which);
-        vm.assume(!(amount == 0));
+        (uint8 state,, uint256 expiresAt,) = held(which);
+        vm.assume(state == 1);
         if (late && block.timestamp < expiresAt) vm.warp(expiresAt);
         vm.prank(block.timestamp >= expiresAt ? person(which) : COLLECTOR);
-        token.release(id);
+        token.release(PAYER, person(which), bytes32(entityOf(which % 5)), which / 5 % 2 == 0 ? 0 : 5);
     }
 
-    function collectSome(uint256 which, uint256 batch, uint256 who, uint256 amount, bool subsidy)
-        external
-        watched(address(0))
-    {
-        (bytes32 id,, uint256 held, uint256 expiresAt) = open(which);
-        vm.assume(!(held == 0 || block.timestamp >= expiresAt));
-        uint256 part = bound(amount, 1, held);
-        bytes32 batchId = keccak256(abi.encode(batch % 4));
-        bytes memory list = collection(entityOf(who % 6), subsidy ? 5 : 0, id, part);
+    /// @dev Collects what is reserved for it, and pays a part of that and of what is there.
+    function beginNext(uint256 seed, uint256 amount) external watched(address(0)) {
+        bytes32 batch = idOf(_settlement + 1);
+        uint256 collections = 0;
+        for (uint256 n = 0; n < 10; n++) {
+            (uint8 state, uint256 units, uint256 expiresAt, bytes10 tag) = held(n);
+            if (state == 1 && tag == bytes10(batch) && block.timestamp < expiresAt) collections += units;
+        }
+        uint256 most = token.balanceOf(PAYER) + collections;
+        vm.assume(!(most < 3));
+        delete _list;
+        _listTotal = 0;
+        for (uint256 n = 0; n < 1 + seed % 3; n++) {
+            uint256 part = bound(amount, 1, most / 3);
+            _list = bytes.concat(_list, item(entityOf(seed % 6 + n), uint8(1 + seed % 4), person(seed / 7 + n), part));
+            _listTotal += part;
+        }
+        (bytes32 previous,, uint64 lastRow,,) = token.settlementOf(PAYER);
         vm.prank(COLLECTOR);
-        try token.collect(batchId, part, keccak256(list), list) {
-            settled(batchId, who % 6, subsidy ? 5 : 0);
+        try token.begin(
+            PAYER, batch, previous, lastRow + 1, lastRow + uint64(seed % 5), collections, _listTotal, keccak256(_list)
+        ) {
+            _settlement++;
+        } catch {
+            vm.assume(false);
+        }
+    }
+
+    function collectSome(uint256 which, uint256 amount) external watched(address(0)) {
+        if (amount % 4 != 0) which = first(1, which);
+        (uint8 state, uint256 units,,) = held(which);
+        vm.assume(!(state != 1 || units == 0));
+        collectPart(which, amount % 3 == 0 ? bound(amount, 1, units) : units);
+    }
+
+    /// @dev The first place in this state for the settlement under way, in the order of a list; or `otherwise`.
+    function first(uint8 wanted, uint256 otherwise) private view returns (uint256) {
+        bytes10 ours = bytes10(current());
+        for (uint256 n = 0; n < 10; n++) {
+            uint256 which = n / 2 + n % 2 * 5;
+            (uint8 state, uint256 amount,, bytes10 tag) = held(which);
+            if (state == wanted && tag == ours && amount != 0) return which;
+        }
+        return otherwise;
+    }
+
+    function collectPart(uint256 which, uint256 part) private {
+        (bytes32 batch,,, uint256 uncollected,) = token.settlementOf(PAYER);
+        uint8 role = which / 5 % 2 == 0 ? 0 : 5;
+        bytes memory list = item(entityOf(which % 5), role, person(which), part);
+        vm.prank(COLLECTOR);
+        try token.collect(PAYER, batch, list) {
+            ok(part <= uncollected, "collected more than was committed to");
+            settled(batch, which % 5, role);
             collected += part;
         } catch {
             vm.assume(false);
         }
     }
 
-    function paySome(uint256 batch, uint256 who, uint256 seed, uint256 amount) external watched(address(0)) {
-        vm.assume(!(collected == paid));
-        (bytes memory list, uint256 total) = payouts(who % 6, seed, amount);
-        bytes32 batchId = keccak256(abi.encode(batch % 4));
+    function payAll() external watched(address(0)) {
+        bytes32 batch = current();
         vm.prank(PAYER);
-        try token.pay(batchId, total, keccak256(list), list) {
-            ok(total <= collected - paid, "paid more than was collected");
-            for (uint256 n = 0; n < 1 + seed % 3; n++) {
-                settled(batchId, who % 6 + n, uint8(1 + seed % 4));
+        try token.pay(batch, _list, new bytes32[](0)) {
+            ok(_listTotal <= collected - paid - returned, "paid more than was collected");
+            for (uint256 at = 0; at < _list.length; at += 121) {
+                settled(batch, 1000 + at, 1);
             }
-            paid += total;
+            paid += _listTotal;
         } catch {
             vm.assume(false);
         }
     }
 
-    function payouts(uint256 first, uint256 seed, uint256 amount)
-        private
-        view
-        returns (bytes memory list, uint256 total)
-    {
-        uint256 part = bound(amount, 1, collected - paid);
-        for (uint256 n = 0; n < 1 + seed % 3; n++) {
-            address account = person(seed % 5 + n);
-            list = bytes.concat(list, payout(entityOf(first + n), uint8(1 + seed % 4), account, part));
-            total += part;
+    function abandonSome(uint256 seed) external watched(address(0)) {
+        vm.assume(seed % 8 == 0);
+        bytes32 batch = current();
+        vm.prank(COLLECTOR);
+        try token.abandon(PAYER, batch) {} catch {
+            vm.assume(false);
+        }
+    }
+
+    /// @dev Out of an abandoned settlement; abandons it first, now and then.
+    function returnSome(uint256 which) external watched(address(0)) {
+        uint256 seed = which;
+        bytes32 batch = current();
+        which = first(3, which);
+        if (seed % 3 == 0) {
+            vm.prank(COLLECTOR);
+            try token.abandon(PAYER, batch) {} catch {}
+        }
+        (, uint256 units,,) = held(which);
+        vm.prank(PAYER);
+        try token.returnToPayer(person(which), bytes32(entityOf(which % 5)), which / 5 % 2 == 0 ? 0 : 5) {
+            returned += units;
+        } catch {
+            vm.assume(false);
         }
     }
 
@@ -235,21 +360,15 @@ contract TokenActions is Base {
         return (address(uint160(uint256(found[0]))), found[1]);
     }
 
-    function open(uint256 which) private view returns (bytes32 id, address owner, uint256 amount, uint256 expiresAt) {
-        if (reservations.length == 0) return (0, address(0), 0, 0);
-        id = reservations[which % reservations.length];
-        (owner, amount, expiresAt) = token.reservation(id);
-    }
-
     function settled(bytes32 batchId, uint256 who, uint8 role) private {
         uint256 times = ++timesSettled[keccak256(abi.encode(batchId, who, role))];
         if (times > mostTimesSettled) mostTimesSettled = times;
     }
 
     function sumOfHolds() external view returns (uint256 sum) {
-        for (uint256 n = 0; n < reservations.length; n++) {
-            (, uint256 amount,) = token.reservation(reservations[n]);
-            sum += amount;
+        for (uint256 n = 0; n < 10; n++) {
+            (uint8 state, uint256 amount,,) = held(n);
+            if (state == 1) sum += amount;
         }
     }
 
@@ -257,7 +376,7 @@ contract TokenActions is Base {
         for (uint256 n = 0; n < people.length; n++) {
             sum += token.balanceOf(people[n]);
         }
-        return sum + token.balanceOf(address(token)) + token.balanceOf(token.payoutsAccount());
+        return sum + token.balanceOf(address(token)) + token.balanceOf(PAYER);
     }
 }
 
@@ -280,9 +399,10 @@ contract TokenInvariants is Base, Targets {
     }
 
     function supply_is_what_was_minted_and_what_all_have() private view {
-        eq(token.totalSupply(), actions.minted(), "minted");
+        eq(token.totalMinted(), actions.minted(), "minted");
+        eq(token.totalSupply(), actions.minted() - actions.burnt(), "burnt");
         eq(token.totalSupply(), actions.sumOfBalances(), "balances");
-        ok(token.totalSupply() <= token.CAP(), "cap");
+        ok(token.totalMinted() <= token.CAP(), "cap");
     }
 
     function holds_are_the_contracts_own_balance() private view {
@@ -290,7 +410,9 @@ contract TokenInvariants is Base, Targets {
     }
 
     function pay_in_is_payouts_and_what_is_carried() private view {
-        eq(actions.collected() - actions.paid(), token.balanceOf(token.payoutsAccount()), "carried");
+        eq(actions.collected() - actions.paid() - actions.returned(), token.balanceOf(PAYER), "carried");
+        (,,, uint256 uncollected, uint256 unpaid) = token.settlementOf(PAYER);
+        ok(unpaid <= token.balanceOf(PAYER) + uncollected, "what is owed is there or still to come");
     }
 
     function settled_once() private view {

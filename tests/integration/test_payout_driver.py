@@ -41,7 +41,7 @@ def check_settled_once(world: Any) -> None:
     assert world.kept() == 0
 
 
-@pytest.mark.parametrize("skip", [0, 1, 2], ids=["reserve", "collect", "pay"])
+@pytest.mark.parametrize("skip", [0, 1, 2, 3], ids=["reserve", "begin", "collect", "pay"])
 @pytest.mark.parametrize("depth", [1, 4])
 def test_a_reorganisation_takes_the_block_away(world: Any, skip: int, depth: int) -> None:
     """The transaction is gone with its blocks; the very same bytes are mined again, once."""
@@ -55,7 +55,7 @@ def test_a_reorganisation_takes_the_block_away(world: Any, skip: int, depth: int
     report = settle(world, time, at=Once("tx.mined.after", reorganise, skip), confirmations=6)
     assert report["balances"]
     check_settled_once(world)
-    assert [(tx.state, len(tx.versions)) for tx in transactions(world)] == [("final", 1)] * 3
+    assert [(tx.state, len(tx.versions)) for tx in transactions(world)] == [("final", 1)] * 4
 
 
 def test_a_transaction_drops_out_of_the_pool(world: Any) -> None:
@@ -76,7 +76,7 @@ def test_a_transaction_drops_out_of_the_pool(world: Any) -> None:
     check_settled_once(world)
     assert len(dropped) == 1
     txs = transactions(world)
-    assert [len(tx.versions) for tx in txs] == [1, 1, 1]
+    assert [len(tx.versions) for tx in txs] == [1, 1, 1, 1]
     assert "0x" + txs[1].mined_hash.hex() == dropped[0]
 
 
@@ -104,9 +104,9 @@ def test_fees_rise_and_the_transaction_is_replaced(world: Any) -> None:
         stuck.append(True)
         spike()
 
-    settle(world, Time(tick, seconds_per_sleep=30), at=Once("tx.sent.after", begin_spike, skip=1))
+    settle(world, Time(tick, seconds_per_sleep=30), at=Once("tx.sent.after", begin_spike, skip=2))
     check_settled_once(world)
-    collect = transactions(world)[1]
+    collect = transactions(world)[2]
     assert len(collect.versions) > 1
     assert len({version.raw for version in collect.versions}) == len(collect.versions)
     fees = [version.max_fee for version in collect.versions]
@@ -114,7 +114,7 @@ def test_fees_rise_and_the_transaction_is_replaced(world: Any) -> None:
     assert all(new * 10 >= old * 11 for old, new in itertools.pairwise(fees))
 
 
-@pytest.mark.parametrize("skip", [0, 1], ids=["reserve", "collect"])
+@pytest.mark.parametrize("skip", [0, 1, 2], ids=["reserve", "begin", "collect"])
 def test_somebody_else_uses_the_nonce(world: Any, skip: int) -> None:
     """The stored bytes can never be mined: a further attempt under the next nonce, and still one settlement."""
     collector = Sender(world.rpc, kit.development_key("collector"))
@@ -127,7 +127,7 @@ def test_somebody_else_uses_the_nonce(world: Any, skip: int) -> None:
     assert report["balances"]
     check_settled_once(world)
     states = [(tx.step.split(":")[0], tx.attempt, tx.state) for tx in transactions(world)]
-    name = ["reserve", "collect"][skip]
+    name = ["reserve", "begin", "collect"][skip]
     assert (name, 1, "lost") in states
     assert (name, 2, "final") in states
 
@@ -257,7 +257,7 @@ def test_nobody_mines(world: Any) -> None:
     world.rpc("evm_mine")
     settle(world, Time())
     check_settled_once(world)
-    assert [len(tx.versions) for tx in transactions(world)] == [1, 1, 1]
+    assert [len(tx.versions) for tx in transactions(world)] == [1, 1, 1, 1]
 
 
 def test_the_token_is_paused(world: Any) -> None:
@@ -296,9 +296,8 @@ def test_a_run_lies_still_until_its_reservations_have_expired(world: Any) -> Non
     world.rpc("evm_increaseTime", 8 * 86_400)
     world.rpc("evm_mine")
     report = settle(world, Time())
-    assert [tx["step"] for tx in report["transactions"]] == ["reserve", "reserve", "collect", "pay"]
+    assert [tx["step"] for tx in report["transactions"]] == ["reserve", "begin", "reserve", "collect", "pay"]
     token = world.manifest.token
-    stale = world.rpc.ask(token.balance_of(token.address))
-    assert stale == 3 * FEE  # the expired reservation: anybody may give it back to its owner
+    assert world.rpc.ask(token.balance_of(token.address)) == 0  # what had expired went back in the same step
     assert world.balance("contributor 0") == 3 * FEE * 70 // 100
-    assert world.balance("enterprise 0") == 10**12 - 6 * FEE
+    assert world.balance("enterprise 0") == 10**12 - 3 * FEE

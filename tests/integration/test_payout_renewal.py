@@ -73,13 +73,13 @@ class LateReceipts(Layer):
 
 
 @pytest.mark.parametrize("confirmations", [1, 3])
-@pytest.mark.parametrize("hidden", [0, 1, 2], ids=["reserve", "collect", "pay"])
+@pytest.mark.parametrize("hidden", [0, 1, 2, 3], ids=["reserve", "begin", "collect", "pay"])
 def test_a_receipt_comes_late(world: Any, hidden: int, confirmations: int) -> None:
     """Twenty looks and as many blocks: it is waited for. Nobody is flagged, nothing is sent twice."""
     layer = type("Late", (LateReceipts,), {"hidden": hidden})
     report = settle(world, mining(world), chain_at=layer, confirmations=confirmations)
     assert report["flagged"] == []
-    assert steps(world) == [("reserve", 1, "final"), ("collect", 1, "final"), ("pay", 1, "final")]
+    assert steps(world) == [(name, 1, "final") for name in ("reserve", "begin", "collect", "pay")]
     check_settled_once(world)
 
 
@@ -94,14 +94,19 @@ class LateTransactions(LateReceipts):
         )
 
 
-@pytest.mark.parametrize("hidden", [0, 1, 2], ids=["reserve", "collect", "pay"])
+@pytest.mark.parametrize("hidden", [0, 1, 2, 3], ids=["reserve", "begin", "collect", "pay"])
 def test_a_transaction_that_was_given_up_turns_out_mined(world: Any, hidden: int) -> None:
     """It counts as lost only after many looks; then what it did is looked for on the chain, and found: the payer is
     not flagged, nothing is done again, and no message says that nothing moved."""
     layer = type("Late", (LateTransactions,), {"hidden": hidden})
     report = settle(world, mining(world), chain_at=layer)
     assert report["flagged"] == []
-    assert [(step, attempt) for step, attempt, _ in steps(world)] == [("reserve", 1), ("collect", 1), ("pay", 1)]
+    assert [(step, attempt) for step, attempt, _ in steps(world)] == [
+        ("reserve", 1),
+        ("begin", 1),
+        ("collect", 1),
+        ("pay", 1),
+    ]
     check_settled_once(world)
 
 
@@ -124,7 +129,7 @@ def test_the_count_of_transactions_was_too_high(world: Any, lies: int, too_many:
     settle(world, mining(world), chain_at=layer)
     check_settled_once(world)
     done = [step for step, attempt, state in steps(world) if step != "fill"]
-    assert done == ["reserve", "collect", "pay"]
+    assert done == ["reserve", "begin", "collect", "pay"]
     assert [step for step, _, _ in steps(world)].count("fill") == filled
 
 
@@ -140,7 +145,7 @@ def test_a_count_that_was_far_too_high_is_said(world: Any) -> None:
 
 @pytest.mark.parametrize("confirmations", [1, 3])
 @pytest.mark.parametrize("depth", [1, 2, 3, 6, 12])
-@pytest.mark.parametrize("skip", [0, 1, 2], ids=["reserve", "collect", "pay"])
+@pytest.mark.parametrize("skip", [0, 1, 2, 3], ids=["reserve", "begin", "collect", "pay"])
 def test_blocks_go_after_they_were_final(world: Any, skip: int, depth: int, confirmations: int) -> None:
     """A reorganisation as deep as `confirmations` and deeper, right after a transaction was final: the same bytes go
     out again, in their order, and everything is settled once."""
@@ -149,7 +154,7 @@ def test_blocks_go_after_they_were_final(world: Any, skip: int, depth: int, conf
     report = settle(world, mining(world), at=point, confirmations=confirmations)
     assert report["balances"]
     check_settled_once(world)
-    assert [(tx.attempt, tx.state, len(tx.versions)) for tx in transactions(world)] == [(1, "final", 1)] * 3
+    assert [(tx.attempt, tx.state, len(tx.versions)) for tx in transactions(world)] == [(1, "final", 1)] * 4
 
 
 @pytest.mark.parametrize("depth", [1, 4, 12])
@@ -177,7 +182,7 @@ def test_a_reservation_is_mined_without_effect(world: Any) -> None:
     check_settled_once(world)
 
 
-@pytest.mark.parametrize("skip", [1, 2], ids=["collect", "pay"])
+@pytest.mark.parametrize("skip", [1, 2, 3], ids=["begin", "collect", "pay"])
 def test_a_settlement_is_mined_without_effect(world: Any, skip: int) -> None:
     """The token was paused in the block before: the run stops and says so; the next one tries again, once."""
     rpc = world.rpc
@@ -190,10 +195,10 @@ def test_a_settlement_is_mined_without_effect(world: Any, skip: int) -> None:
     Sender(rpc, kit.development_key("admin")).send(world.manifest.token.unpause())
     settle(world, mining(world))
     check_settled_once(world)
-    assert (["collect", "pay"][skip - 1], 2, "final") in steps(world)
+    assert (["begin", "collect", "pay"][skip - 1], 2, "final") in steps(world)
 
 
-@pytest.mark.parametrize("skip", [0, 1], ids=["reserve", "collect"])
+@pytest.mark.parametrize("skip", [0, 1, 2], ids=["reserve", "begin", "collect"])
 def test_the_nonce_is_of_a_waiting_transaction(world: Any, skip: int) -> None:
     """Somebody's transaction with the same key waits in the pool, and offers more. Ours is refused there, that one is
     mined; ours is made again under the next nonce."""
@@ -203,7 +208,7 @@ def test_the_nonce_is_of_a_waiting_transaction(world: Any, skip: int) -> None:
     call = token.approve(kit.account("stranger"), 1)
     settle(world, mining(world), at=Once("tx.signed.after", lambda: send_ahead(world, "collector", call), skip))
     check_settled_once(world)
-    name = ["reserve", "collect"][skip]
+    name = ["reserve", "begin", "collect"][skip]
     assert (name, 1, "lost") in steps(world)
     assert (name, 2, "final") in steps(world)
 

@@ -57,7 +57,7 @@ def test_a_day_is_settled_to_the_unit(world: Any) -> None:
     assert gained["charity"] + gained["operator 0"] == 24 * FEE // 10
     for item in rows:
         assert {state for state, _ in world.payment_states(item.row_id).values()} == {"collected", "paid"}
-    assert [tx["step"] for tx in report["transactions"]] == ["reserve", "reserve", "collect", "pay"]
+    assert [tx["step"] for tx in report["transactions"]] == ["reserve", "reserve", "begin", "collect", "pay"]
 
 
 def test_a_second_run_takes_only_what_is_new(world: Any) -> None:
@@ -119,7 +119,7 @@ def test_the_treasury_tops_up_what_is_short(world: Any) -> None:
     world.add_rows([row(1)])
     report = world.settle(treasury_key=kit.Secret(kit.development_key("treasury").hex()))
     assert report["flagged"] == []
-    assert [tx["step"] for tx in report["transactions"]] == ["top_up", "reserve", "collect", "pay"]
+    assert [tx["step"] for tx in report["transactions"]] == ["reserve", "top_up", "begin", "collect", "pay"]
     assert world.balance("treasury") == 10**12 - FEE // 2
     assert world.balance("enterprise 0") == 0
 

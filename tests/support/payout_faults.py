@@ -42,7 +42,7 @@ def settle(
 
 
 def transactions(world: Any) -> list[Tx]:
-    account = world.rpc.ask(world.manifest.token.payouts_account())
+    account = kit.account("payer")
     with Journal(world.journal, chain_id=31337, token=world.manifest.token.address, account=account) as journal:
         return journal.txs(1)
 

@@ -102,8 +102,7 @@ class World:
 
     def kept(self) -> int:
         """What the payouts account holds."""
-        token = self.manifest.token
-        return self.rpc.ask(token.balance_of(self.rpc.ask(token.payouts_account())))
+        return self.balance("payer")
 
     def fund(self, name: str, tokens: int, approved: int | None = None) -> None:
         """Gives an account tokens and has it approve the token's reservations."""
