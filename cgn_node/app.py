@@ -244,7 +244,8 @@ async def start_node(
     supervisor = Supervisor(give_up)
 
     turns = Turns()
-    driver = Driver(broker.Broker(broker.Settings(acknowledge_ms=chosen.miner.acknowledge_ms)), report=_report)
+    patience = broker.Settings(chosen.miner.acknowledge_ms, chosen.miner.silence_ms)
+    driver = Driver(broker.Broker(patience), report=_report)
     sessions, session_file, guard = await _restored(chosen, driver.clock_ms())
     latencies = Latencies()
     policy = _PolicyInForce(driver)

@@ -145,6 +145,11 @@ class ResponseBody:
         elif status != self.status or body_bytes != self.body_bytes:
             raise ResumeFailed(f"status {status}, length {body_bytes} instead of {self.status}, {self.body_bytes}")
 
+    def left(self) -> tuple[str, int]:
+        """(SHA-256, bytes) of what has left."""
+        digest = self._left_digest.hex() if self._prefix_missing else self._hash.hexdigest()
+        return digest, self.passed
+
     def data(self, data: bytes) -> list[bytes]:
         """The pieces that may leave now. Raises ResumeFailed when the prefix is not what has left."""
         if self._prefix_missing:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cgn_chassis.settings import Secret, section, setting
 from cgn_node import client_address, limits
+from cgn_node.core import limits as broker_limits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,13 @@ class MinerSettings:
     port: int = setting(8080, unit="port", minimum=0, maximum=65_535, about="WSS for miners; 0 takes any free port")
     acknowledge_ms: int = setting(
         2_000, unit="ms", minimum=10, maximum=60_000, about="a miner acknowledges an attempt within this (N-10)"
+    )
+    silence_ms: int = setting(
+        broker_limits.SILENCE_MS,
+        unit="ms",
+        minimum=100,
+        maximum=600_000,
+        about="a miner that says nothing about a request it works on for this long is disconnected (N-10)",
     )
 
 

@@ -23,7 +23,7 @@ LATE_MS = 50
 SETTLE_S = 0.02
 """After such a pause: time for what miners said meanwhile to be read before anything is called late."""
 
-_ONLY_LATER = frozenset({events.Acknowledged, events.ResponseStarted, events.ResponsePassedOn, events.RowStored})
+_ONLY_LATER = frozenset({events.Acknowledged, events.Progressed, events.ResponsePassedOn, events.RowStored})
 """Events that bring no deadline nearer when no command follows: the timer stays as it is."""
 
 _log = logs.get("driver")
@@ -39,8 +39,8 @@ class Request(Protocol):
 
     id: str
 
-    def assign(self, attempt: int, tunnel: Any, resume: bool) -> None: ...
-    def cancel_attempt(self, attempt: int, code: str) -> None: ...
+    def assign(self, command: commands.Assign, tunnel: Any) -> None: ...
+    def cancel_attempt(self, command: commands.CancelAttempt) -> None: ...
     def record(self, command: commands.RecordRow) -> None: ...
     def release(self) -> None: ...
     def refuse(self, command: commands.Refuse) -> None: ...
@@ -163,12 +163,12 @@ class Driver:
 
     def _assign(self, command: commands.Assign) -> None:
         tunnel = self.tunnels[command.miner]
-        self.requests[command.request].assign(command.attempt, tunnel, command.resume)
+        self.requests[command.request].assign(command, tunnel)
 
     def _cancel_attempt(self, command: commands.CancelAttempt) -> None:
         request = self.requests.get(command.request)
         if request is not None:
-            request.cancel_attempt(command.attempt, command.code)
+            request.cancel_attempt(command)
 
     def _close_miner(self, command: commands.CloseMiner) -> None:
         tunnel = self.by_number.get(command.tunnel)

@@ -131,6 +131,15 @@ RESPONSE_HELD_BYTES = 1 * MIB
 """A response up to this length is held until its row is durable and leaves with its cost in the headers; a longer one
 streams. A setting."""
 
+RESULTS_KEPT_BYTES = 64 * MIB
+RESULTS_KEPT_MS = 60_000
+RESULT_OVERHEAD_BYTES = 4 * KIB
+"""Held answers to requests that brought their id, for `GET /requests/<id>/result`: long enough to dial again and ask,
+and all together no more than 64 long ones. Each counts with its headers and objects."""
+
+ENDINGS_KEPT = 10_000
+"""Requests that ended without a row, so that `GET /requests/<id>` says why; 300 bytes each."""
+
 RESPONSE_TAIL_BYTES = 1
 """The end of a streamed response that waits for the row: without it no client takes the response for complete."""
 

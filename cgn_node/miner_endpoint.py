@@ -24,8 +24,8 @@ from cgn_sdk.protocol.errors import (
     CLOSE_REFUSED,
     ProblemError,
 )
-from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS, MESSAGE_MAX_BYTES
-from cgn_sdk.protocol.messages import PROTOCOL, Cancel, GoAway, Hello, Open, Welcome
+from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS, MESSAGE_INTEGER_MAX, MESSAGE_MAX_BYTES
+from cgn_sdk.protocol.messages import PROTOCOL, Cancel, Fail, GoAway, Hello, Open, Welcome
 from cgn_sdk.tunnel_connection import WRITE_LIMIT_BYTES, ListeningConnection
 from cgn_sdk.tunnel_io import TunnelLink
 from cgn_sdk.turns import Turns
@@ -37,6 +37,7 @@ from cgn_node import limits, websocket_server
 from cgn_node.central_endpoint import CentralUnreachable, refuse_upgrade
 from cgn_node.client_address import HEADERS, Proxies
 from cgn_node.core import events
+from cgn_node.core.commands import Assign
 from cgn_node.core.pricing import Fitness
 from cgn_node.driver import Driver
 from cgn_node.gate import Gate
@@ -236,7 +237,7 @@ class MinerTunnel:
 
     # --- what requests ask --------------------------------------------------------------------------------------------
 
-    def open(self, request: "WorkRequest", number: int, now_ns: int) -> "Attempt | None":
+    def open(self, request: "WorkRequest", command: Assign, now_ns: int) -> "Attempt | None":
         """Opens a stream for an attempt; None when the tunnel takes none."""
         from cgn_node.work_request import Attempt
 
@@ -246,17 +247,18 @@ class MinerTunnel:
         head, body = request.exchange.head, request.body
         message = Open(
             request_id=request.id,
-            attempt=number,
+            attempt=command.attempt,
             dservice=request.dservice.name,
             method=head.method,
             target=head.target,
             headers=tuple(request.headers),
             deadline_ms=left_ms,
             body_bytes=body.length if body.ended else head.body_bytes,
+            cpu_budget_ns=_shortened(command.cpu_budget_ns),
         )
         is_empty = body.ended and not body.length
         stream = self.tunnel.open(message, end=is_empty)
-        attempt = Attempt(request, number, self, stream, now_ns, end_sent=is_empty)
+        attempt = Attempt(request, command.attempt, self, stream, now_ns, end_sent=is_empty)
         self._streams[stream] = attempt
         self.link.flush(at_once=is_empty and len(self._streams) == 1)
         return attempt
@@ -325,7 +327,7 @@ class MinerTunnel:
         if problem:
             self._endpoint.counters["bad statements"] += 1
             _log.warning("miner.bad_statement", miner=self.miner_id, request_id=attempt.request.id, problem=problem)
-            attempt.request.on_failed(attempt, "bad_gateway")
+            attempt.request.on_failed(attempt, Fail("bad_gateway"))
         else:
             self._unsealed[event.digest] = attempt
 
@@ -348,10 +350,13 @@ class MinerTunnel:
     def _on_failed(self, event: wire.Failed) -> None:
         attempt = self._streams.pop(event.stream, None)
         if attempt is not None:
-            attempt.request.on_failed(attempt, event.message.code)
+            attempt.request.on_failed(attempt, event.message)
 
     def _on_progressed(self, event: wire.Progressed) -> None:
-        """Progress reaches the DApp with N-16; until then it only shows that the miner lives."""
+        """A sign of life, and what has been used so far. What the work says on its way reaches the DApp with N-16."""
+        attempt = self._streams.get(event.stream)
+        if attempt is not None:
+            attempt.request.on_progress(attempt, event.message)
 
     def _on_slots(self, event: wire.Slots) -> None:
         if self.joined:
@@ -462,3 +467,8 @@ def _address_of(connection: ServerConnection, proxies: Proxies) -> str:
     headers = connection.request.headers if connection.request is not None else None
     fields = {name: ", ".join(headers.get_all(name)) for name in HEADERS} if headers is not None else {}
     return proxies.client(peer, fields)
+
+
+def _shortened(budget_ns: int | None) -> int | None:
+    """As a JSON integer: what is longer than a hundred days is no bound of anything."""
+    return None if budget_ns is None or budget_ns > MESSAGE_INTEGER_MAX else budget_ns

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import link, merkle
 from cgn_sdk.protocol.canonical import CanonicalText
+from cgn_sdk.protocol.errors import CODES
+from cgn_sdk.protocol.messages import Statement
 from cgn_sdk.protocol.receipt import ROW, Inclusion, Receipt
 from cgn_sdk.protocol.row import SALT_BYTES, PayIn, Row, build_row, part_salt
 from cgn_sdk.signing import Signer
@@ -22,10 +24,11 @@ from cgn_sdk.signing import Signer
 from cgn_chassis import logs
 from cgn_node import limits
 from cgn_node.core import events, row_parts
+from cgn_node.core.commands import RecordRow
 from cgn_node.core.pricing import Measured
 from cgn_node.driver import Driver
 from cgn_node.random_pool import RandomPool
-from cgn_node.work_request import WorkRequest
+from cgn_node.work_request import Attempt, WorkRequest
 from ledger.core.money import Beneficiary, split_fee
 from ledger.port import Store, StoredRow
 from ledger.spool import Spool, SpoolFull
@@ -145,7 +148,7 @@ class Recorder:
         if row is None or row.public["enterprise_id"] != enterprise_id:
             return None
         names = ("dservice", "dservice_version", "tier", "event_time_ns", "usage_fee_nano_eur", "usage_fee_nano_cpu")
-        return {name: row.public[name] for name in names}
+        return {name: row.public[name] for name in names} | {"ended": row.parts["metrics"].get("ended", "whole")}
 
     async def receipt(self, request_id: str, enterprise_id: str) -> tuple[bool, bytes] | None:
         """(whether it is anchored, the receipt) of a recorded request of this enterprise, with its place in its batch
@@ -197,10 +200,9 @@ def _row_id(data: bytes) -> str | None:
 
 def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
     """The microtransaction of a finished request: who, what, how much, split to whom (L-1)."""
-    command, attempt, welcome = request.record_command, request.attempt, identity.welcome
+    command, attempt, welcome = request.record_command, request.latest, identity.welcome
     assert command is not None
     assert attempt is not None
-    assert attempt.done is not None
     assert welcome is not None
     assert attempt.tunnel.grant is not None
     session, dservice, policy = request.session, request.dservice, request.view.policy
@@ -239,11 +241,11 @@ def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
                 request.headers,
                 body.length,
                 body.sha256(),
-                attempt.done.statement,
+                _answered(request, attempt),
                 session.grant.redact,
             ),
-            "metrics": _metrics_part(request),
-            "service": row_parts.service_part(attempt.done.metadata),
+            "metrics": _metrics_part(command, attempt, request),
+            "service": row_parts.service_part(attempt.done.metadata if attempt.done is not None else {}),
             "accounts": row_parts.accounts_part(
                 (session.public_id, session.address),
                 (contributor.public_id, contributor.address),
@@ -257,12 +259,16 @@ def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
     )
 
 
-def _metrics_part(request: WorkRequest) -> CanonicalText:
-    command, attempt, times = request.record_command, request.attempt, request.times
-    assert command is not None
-    assert attempt is not None
-    assert attempt.done is not None
-    assert attempt.seal is not None
+def _answered(request: WorkRequest, attempt: Attempt) -> Statement | row_parts.Answered:
+    """The miner's word for a whole response; else what has left of it."""
+    if attempt.done is not None:
+        return attempt.done.statement
+    digest, size = request.response.left()
+    return row_parts.Answered(request.response.status if size else CODES["price_cap"].status, size, digest)
+
+
+def _metrics_part(command: RecordRow, attempt: Attempt, request: WorkRequest) -> CanonicalText:
+    times = request.times
     return row_parts.metrics_part(
         attempts=request.attempts,
         billed=command.usage,
@@ -274,7 +280,8 @@ def _metrics_part(request: WorkRequest) -> CanonicalText:
         ),
         match_ns=times.assigned - times.first_assigned,
         queue_ns=times.first_assigned - times.arrived,
-        policy_version=request.view.policy.version,
+        policy_version=command.terms_version,
         seal=attempt.seal,
-        statement=attempt.done.statement,
+        statement=attempt.done.statement if attempt.done is not None else None,
+        ended=command.ended,
     )

@@ -7,7 +7,7 @@ Order of refusals, all before the body is read: 401, 404, 400 (CGN- headers), 40
 import asyncio
 import json
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -31,6 +31,7 @@ from cgn_node.key_guard import pair_of
 from cgn_node.policy import PolicyView
 from cgn_node.random_pool import RandomPool
 from cgn_node.refusals import TooMany
+from cgn_node.results import Results
 from cgn_node.sessions import Session, Sessions
 from cgn_node.work_request import WorkRequest
 from ledger.port import StoreError
@@ -66,7 +67,7 @@ class Recorder(Protocol):
 
 
 class WorkEndpoint:
-    """Serves `POST /session`, `GET /receipts/<id>`, `GET /requests/<id>` and every DService's route."""
+    """Serves `POST /session`, `GET /receipts/<id>`, `GET /requests/<id>` and its result, and every DService's route."""
 
     def __init__(
         self,
@@ -93,6 +94,8 @@ class WorkEndpoint:
         self._held_bytes = held_bytes
         self._latencies = latencies
         self._by_address: Counter[str] = Counter()
+        self._results = Results()
+        self._endings: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()
         self._reserved: set[str] = set()  # ids brought by DApps, while the store is asked about them
         self._random = RandomPool()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,6 +116,8 @@ class WorkEndpoint:
             session = self._authenticate(exchange)
             if path.startswith("/receipts/"):
                 self._serve_later(exchange, self._serve_receipt(exchange, session, path.removeprefix("/receipts/")))
+            elif path.startswith("/requests/") and path.endswith("/result"):
+                self._serve_result(exchange, session, path.removeprefix("/requests/").removesuffix("/result"))
             elif path.startswith("/requests/"):
                 self._serve_later(exchange, self._serve_state(exchange, session, path.removeprefix("/requests/")))
             else:
@@ -256,6 +261,8 @@ class WorkEndpoint:
             headers=[pair for pair in end_to_end(head, _OURS) if not pair[0].lower().startswith("cgn-")],
             custom=options.meta,
             deadline_ms=driver.clock_ms() + deadline_ms,
+            max_fee_nano_eur=options.max_fee_nano_eur,
+            is_named=options.request_id is not None,
             body=body,
             held_bytes=self._held_bytes,
             driver=driver,
@@ -274,7 +281,6 @@ class WorkEndpoint:
             level=_level(options),
             max_fee_nano_eur=options.max_fee_nano_eur,
             resumable=True,
-            body_complete=body.ended,
         )
         if not driver.arrive(request, arrived):
             self._give_back(request)
@@ -290,6 +296,7 @@ class WorkEndpoint:
         """Once per request, whatever became of it: what it held is given back, and one line says everything about
         it."""
         self._give_back(request)
+        self._remember(request)
         command, times = request.record_command, request.times
         status = request.response.status if request.state == "done" else 0
         self.counters[(request.outcome and f"refused {request.outcome}") or request.state] += 1
@@ -310,10 +317,23 @@ class WorkEndpoint:
             miner=command.miner if command else "",
             attempts=request.attempts,
             fee_nano_eur=command.fee_nano_eur if command else 0,
+            ended=command.ended if command else "",
             bytes_in=request.body.length,
             bytes_out=request.exchange.bytes_out,
             total_us=total_us,
         )
+
+    def _remember(self, request: WorkRequest) -> None:
+        """What `GET /requests/<id>` may be asked about it."""
+        if request.result is not None:
+            self._results.put(request.id, request.session.account_id, *request.result, self._driver.clock_ms())
+        elif request.record_command is None:
+            state = {"request_id": request.id, "state": request.state, "attempts": request.attempts}
+            if request.refusal is not None:
+                state |= {"problem": request.refusal.as_dict()}
+            self._endings[request.id] = (request.session.account_id, state)
+            if len(self._endings) > limits.ENDINGS_KEPT:
+                self._endings.popitem(last=False)
 
     def _give_back(self, request: WorkRequest) -> None:
         """What the request was counted under."""
@@ -343,8 +363,21 @@ class WorkEndpoint:
             return
         found = await self._recorder.cost(request_id, session.public_id) if _is_id(request_id) else None
         if found is None:
-            raise ProblemError(Problem("not_found", "This account has no request with this id here."))
+            account, ending = self._endings.get(request_id, ("", None))
+            if ending is None or account != session.account_id:
+                raise ProblemError(Problem("not_found", "This account has no request with this id here."))
+            exchange.answer(200, [_JSON, _NO_STORE], json_body(ending))
+            return
         exchange.answer(200, [_JSON, _NO_STORE], json_body({"request_id": request_id, "state": "done", **found}))
+
+    def _serve_result(self, exchange: Exchange, session: Session, request_id: str) -> None:
+        _only_get(exchange)
+        result = self._results.get(request_id, session.account_id, self._driver.clock_ms())
+        if result is None:
+            seconds = limits.RESULTS_KEPT_MS // 1_000
+            detail = f"No result of this account is kept under this id; named ones are, up to 1 MiB, for {seconds} s."
+            raise ProblemError(Problem("not_found", detail))
+        exchange.answer(result.status, list(result.headers), result.pieces)
 
     def _serve_later(self, exchange: Exchange, coroutine: Coroutine[Any, Any, None]) -> None:
         """For what has to ask somebody: a task, watched, whose failures become refusals."""
@@ -378,7 +411,8 @@ def _level(options: cgn_headers.WorkOptions) -> events.ServiceLevel | None:
 
 
 def _duplicate(request_id: str) -> ProblemError:
-    detail = f"This id was used before; GET /requests/{request_id} says what became of it."
+    where = f"/requests/{request_id}"
+    detail = f"This id was used before; GET {where} says what became of it, {where}/result what it was."
     return ProblemError(Problem("duplicate_request", detail, extra={"request_id": request_id}))
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cgn_sdk.protocol.canonical import CanonicalText
-from cgn_sdk.protocol.errors import Problem
+from cgn_sdk.protocol.errors import ANSWER_RULES, Problem
 from cgn_sdk.protocol.http_fields import HOP_BY_HOP
 from cgn_sdk.protocol.link import DServicePolicy
-from cgn_sdk.protocol.messages import Done, Head, Statement
+from cgn_sdk.protocol.messages import Done, Fail, Head, Progress, Statement
 from cgn_sdk.protocol.row import fee_nano_cpu
 
 from cgn_node import limits
@@ -48,6 +48,8 @@ class Attempt:
     owed_bytes: int = 0
     """Received and passed on to a reader that lags: credit that the miner gets back later."""
     ended_ns: int = 0
+    progress: Progress | None = None
+    """What the miner last said it had used."""
     done: Done | None = None
     seal: CanonicalText | None = None
     """Where its statement stands in what the miner signed, as the row holds it."""
@@ -81,11 +83,17 @@ class WorkRequest:
         "deadline_ms",
         "dservice",
         "exchange",
+        "fault",
         "headers",
         "id",
+        "is_named",
+        "latest",
+        "max_fee_nano_eur",
         "outcome",
         "record_command",
+        "refusal",
         "response",
+        "result",
         "session",
         "state",
         "times",
@@ -103,6 +111,8 @@ class WorkRequest:
         headers: Headers,
         custom: dict[str, str],
         deadline_ms: int,
+        max_fee_nano_eur: int | None,
+        is_named: bool,
         body: RequestBody,
         held_bytes: int,
         driver: Driver,
@@ -118,12 +128,21 @@ class WorkRequest:
         self.custom = custom
         self.deadline_ms = deadline_ms
         """When the time is up, on the driver's clock."""
+        self.max_fee_nano_eur = max_fee_nano_eur
         self.body = body
         self.response = ResponseBody(held_bytes)
         self.attempt: Attempt | None = None
+        self.latest: Attempt | None = None
+        """The attempt that was begun last, on the record or not: what is billed is always of this one."""
         self.attempts = 0
+        self.fault = ""
+        """Which of `errors.ANSWER_RULES` the DService's answer broke, as a miner said."""
         self.times = Times(time.monotonic_ns())
         self.record_command: commands.RecordRow | None = None
+        self.is_named = is_named
+        self.result: tuple[int, Headers, list[bytes]] | None = None
+        """The whole answer, once it has left, for who may ask for it again."""
+        self.refusal: Problem | None = None
         self.state = "waiting"
         """waiting, running, recording, done; refused, or gone when the DApp left."""
         self.outcome = ""
@@ -150,7 +169,6 @@ class WorkRequest:
 
     def body_ended(self) -> None:
         self.body.end()
-        self._driver.post(events.BodyEnded(self.id))
         if self.attempt is not None:
             self.pump()
 
@@ -230,6 +248,10 @@ class WorkRequest:
             return
         attempt.received_bytes += len(data)
         response = self.response
+        if self.max_fee_nano_eur is not None:
+            self._post_used(attempt)  # the price first, then what it is paid for
+            if self.attempt is not attempt:
+                return
         try:
             if attempt.received_bytes > limits.BODY_MAX_BYTES:
                 raise ResumeFailed(f"a response of more than {limits.BODY_MAX_BYTES} bytes")
@@ -251,6 +273,28 @@ class WorkRequest:
             attempt.owed_bytes = 0
         else:
             attempt.owed_bytes += len(data)
+
+    def on_progress(self, attempt: Attempt, progress: Progress) -> None:
+        if self.attempt is attempt:
+            attempt.progress = progress
+            self._post_used(attempt)
+
+    def _post_used(self, attempt: Attempt) -> None:
+        used = self._used(attempt, attempt.received_bytes)
+        self._driver.post(events.Progressed(self.id, attempt.number, attempt.tunnel.miner_id, *used))
+
+    def _used(self, attempt: Attempt, response_bytes: int) -> tuple[Usage, Measured]:
+        """What an attempt without a statement has used, as far as miner and node know."""
+        said = attempt.progress or Progress()
+        wall_ns = (attempt.ended_ns or time.monotonic_ns()) - attempt.begun_ns
+        claimed = Usage(
+            cpu_ns=said.cpu_ns,
+            memory_byte_seconds=said.memory_byte_seconds,
+            wall_ns=wall_ns,
+            request_bytes=attempt.sent_bytes,
+            response_bytes=response_bytes,
+        )
+        return claimed, Measured(wall_ns, attempt.sent_bytes, attempt.received_bytes)
 
     def on_done(self, attempt: Attempt, done: Done) -> str:
         """The response is whole; it counts when its seal has been checked. Returns what is wrong with the statement."""
@@ -303,10 +347,14 @@ class WorkRequest:
             )
         )
 
-    def on_failed(self, attempt: Attempt, code: str) -> None:
+    def on_failed(self, attempt: Attempt, fail: Fail) -> None:
         """The miner gave up, or its result is bad."""
-        if self.attempt is attempt:
-            self._driver.post(events.AttemptFailed(self.id, attempt.number, attempt.tunnel.miner_id, code))
+        if self.attempt is not attempt:
+            return
+        self.fault = fail.rule or self.fault
+        estimate = None if fail.estimate_cpu_ns is None else Usage(cpu_ns=fail.estimate_cpu_ns)
+        miner = attempt.tunnel.miner_id
+        self._driver.post(events.AttemptFailed(self.id, attempt.number, miner, fail.code, estimate))
 
     def attempt_lost(self, attempt: Attempt) -> None:
         """The tunnel is gone, and the broker hears of that as a whole."""
@@ -315,31 +363,40 @@ class WorkRequest:
 
     def _attempt_bad(self, attempt: Attempt, code: str) -> None:
         attempt.tunnel.cancel(attempt, code)
-        self.on_failed(attempt, code)
+        self.on_failed(attempt, Fail(code))
 
     # --- the broker's side (driver.Request) -------------------------------------------------------------------------
 
-    def assign(self, attempt: int, tunnel: "MinerTunnel", resume: bool) -> None:
+    def assign(self, command: commands.Assign, tunnel: "MinerTunnel") -> None:
         self.response.attempt_begins()
-        self.attempts = attempt
+        self.attempts = command.attempt
         self.state = "running"
         now = time.monotonic_ns()
         times = self.times
         times.assigned = now
         if not times.first_assigned:
             times.first_assigned = now
-        opened = tunnel.open(self, attempt, now)
+        opened = tunnel.open(self, command, now)
         self.attempt = opened
+        self.latest = opened or Attempt(self, command.attempt, tunnel, 0, now)
         if opened is None:
-            self._driver.post(events.AttemptFailed(self.id, attempt, tunnel.miner_id, "no_slot"))
+            self._driver.post(events.AttemptFailed(self.id, command.attempt, tunnel.miner_id, "no_slot"))
         elif self.body.length or not self.body.ended:
             self.pump()
 
-    def cancel_attempt(self, attempt: int, code: str) -> None:
-        current = self.attempt
-        if current is not None and current.number == attempt:
+    def cancel_attempt(self, command: commands.CancelAttempt) -> None:
+        current, latest = self.attempt, self.latest
+        if current is not None and current.number == command.attempt:
             self.attempt = None
-            current.tunnel.cancel(current, code)
+            current.tunnel.cancel(current, command.code)
+        if command.settle:
+            assert latest is not None
+            assert latest.number == command.attempt
+            latest.ended_ns = self.times.finished = time.monotonic_ns()
+            # A cap pays for what the miner has sent; who leaves, and a deadline, for what the DApp has been given.
+            passed = min(self.response.passed, latest.received_bytes)
+            used = self._used(latest, latest.received_bytes if command.code == "price_cap" else passed)
+            self._driver.post(events.AttemptCut(self.id, latest.number, command.miner, *used))
 
     def record(self, command: commands.RecordRow) -> None:
         self.state = "recording"
@@ -358,19 +415,28 @@ class WorkRequest:
         elif exchange.head.method == "HEAD":
             exchange.answer_head(response.status, [*response.headers, *self._cost_headers()], response.body_bytes)
         else:
-            exchange.answer(response.status, [*response.headers, *self._cost_headers()], response.finish())
+            headers, pieces = [*response.headers, *self._cost_headers()], response.finish()
+            exchange.answer(response.status, headers, pieces)
+            if self.is_named:
+                self.result = (response.status, headers, pieces)
         self._end()
 
     def refuse(self, command: commands.Refuse) -> None:
-        """Over without a billed result."""
+        """Over without the whole answer."""
         if self.state not in ("gone", "refused"):
             self.state, self.outcome = "refused", command.code
-            problem = refusal(command, self)
+            problem = self.refusal = refusal(command, self)
             headers = [("CGN-Request-Id", self.id)]
+            if self._is_billed(command):
+                self.times.recorded = time.monotonic_ns()
+                headers = self._cost_headers()
             if command.retry_after_ms or problem.status in (429, 503):
                 headers.append(("Retry-After", str(max(1, -(-command.retry_after_ms // 1000)))))
             self.exchange.refuse(problem.status, problem.to_json(), headers)
         self._end()
+
+    def _is_billed(self, command: commands.Refuse) -> bool:
+        return self.record_command is not None and command.code == self.record_command.ended
 
     def _end(self) -> None:
         self._over = True
@@ -409,7 +475,7 @@ def refusal(command: commands.Refuse, request: WorkRequest) -> Problem:
     name = request.dservice.name
     details = {
         "unknown_dservice": f"{name} is not served any more.",
-        "price_cap": "The work would cost more than CGN-Max-Fee-Nano-Eur allows.",
+        "price_cap": _over_the_cap(command, request),
         "overloaded": "Too many requests wait at this node; come back later or use another node.",
         "draining": "This node is about to stop; use another node.",
         "ledger_full": "Work cannot be recorded now, so it was not charged; send it again later.",
@@ -421,9 +487,24 @@ def refusal(command: commands.Refuse, request: WorkRequest) -> Problem:
     if command.code == "no_miner":
         detail = _NO_MINER.get(command.constraint, "No miner fits this request now.").format(name=name)
     extra: dict[str, Any] = {"request_id": request.id}
+    if command.price_nano_eur:
+        extra["price_nano_eur"] = str(command.price_nano_eur)
+    if command.constraint == "dservice" and command.code == "bad_gateway" and request.fault:
+        detail = f"{name}'s answer is not passed on. {ANSWER_RULES[request.fault]}"
+        extra["rule"] = request.fault
     if command.constraint:
         extra["constraint"] = command.constraint
     return Problem(command.code, detail, extra=extra)
+
+
+def _over_the_cap(command: commands.Refuse, request: WorkRequest) -> str:
+    allowed = f"CGN-Max-Fee-Nano-Eur allows {request.max_fee_nano_eur}"
+    if request.record_command is not None:
+        charged = f"{request.record_command.fee_nano_eur} were charged for what it had used"
+        return f"The work was stopped: it came to {command.price_nano_eur} nano-EUR, {allowed}; {charged}."
+    if command.constraint == "estimate":
+        return f"The work is estimated at {command.price_nano_eur} nano-EUR, {allowed}; nothing was done or charged."
+    return f"The least fee is {command.price_nano_eur} nano-EUR, {allowed}."
 
 
 _NO_MINER = {

@@ -40,6 +40,8 @@ class DService:
         self._keys = 0
         self._memory_bytes = 0
         self._memory_at_ns = 0
+        self.has_estimator = True
+        """Whether it may be asked what a request will take; it says itself when it cannot (404)."""
         self.restarts = 0
         self.last_problem = ""
 
@@ -113,6 +115,7 @@ class DService:
     def _begin(self, runner: Runner) -> None:
         self._runner = runner
         self._hop = Hop(runner.socket_path)
+        self.has_estimator = True
         self._doubt.clear()
         self._ready.set()
         self._seen_healthy.set()
@@ -169,6 +172,9 @@ class DService:
     def _end_use(self, key: int) -> Use:
         return self._meter.end(key, *self._look())
 
+    def _use_so_far(self, key: int) -> Use:
+        return self._meter.so_far(key, *self._look())
+
     def look(self) -> None:
         """Called by the sweep while requests are in flight."""
         if self._meter.in_flight:
@@ -199,3 +205,7 @@ class Using:
         if self._use is None:
             self._use = self._dservice._end_use(self._key)
         return self._use
+
+    def so_far(self) -> Use:
+        """What has been used until now."""
+        return self._use if self._use is not None else self._dservice._use_so_far(self._key)

@@ -14,6 +14,9 @@ the messages. What it is for, finding a miner that is down, has two seconds (N-1
 READY_WAIT_MS = 10_000
 """An attempt waits this long for a DService that is being restarted; then another miner is better."""
 
+ESTIMATE_WAIT_MS = 2_000
+"""An estimator reads heads of files and answers in milliseconds; one that takes longer is not waited for."""
+
 OFFER_WAIT_MS = 5_000
 """Once one DService is healthy, the others have this long to be offered in the same greeting; a later one is offered by
 greeting anew."""

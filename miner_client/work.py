@@ -6,14 +6,19 @@ given back.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
 
-from cgn_sdk.protocol.limits import BODY_MAX_BYTES
-from cgn_sdk.protocol.messages import Done, Fail, Head, Open, Statement, one_line
+from cgn_sdk.dservice.estimates import ASK_MAX_BYTES, Estimate, estimate_of
+from cgn_sdk.dservice.estimates import PATH as ESTIMATE_PATH
+from cgn_sdk.dservice.estimates import Work as EstimatedWork
+from cgn_sdk.dservice.problems import Problem as EstimateProblem
+from cgn_sdk.protocol.limits import BODY_MAX_BYTES, MESSAGE_INTEGER_MAX, PROGRESS_MS
+from cgn_sdk.protocol.messages import Done, Fail, Head, Open, Progress, Statement, one_line
 from cgn_sdk.protocol.tunnel import Cancelled, DataReceived, Event, Opened
 from cgn_sdk.tunnel_io import BodyReader, StreamGone, TunnelLink
 
@@ -25,6 +30,7 @@ from miner_client.dservice import DService, Using
 from miner_client.hop import Hop, HopFailed, HopResponse
 
 _log = logs.get("miner.work")
+_ESTIMATE_HEADERS = [(b"content-type", b"application/json")]
 _NO_CONTENT = frozenset(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"])
 
 
@@ -32,7 +38,10 @@ _NO_CONTENT = frozenset(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"])
 class _Attempt:
     task: asyncio.Task[None]
     body: BodyReader | None
+    using: Using
     deadline_ns: int
+    progress_ns: int
+    """When its next sign of life is due."""
     is_overdue: bool = False
     has_slot: bool = True
 
@@ -84,11 +93,20 @@ class Work:
             self._slots.give_back()
 
     def sweep(self, now_ns: int) -> None:
-        """Ends attempts whose deadline has passed."""
-        for attempt in self._attempts.values():
+        """Ends attempts whose deadline has passed; says of the others that they are worked on, and what they use."""
+        for stream, attempt in self._attempts.items():
             if now_ns > attempt.deadline_ns and not attempt.is_overdue:
                 attempt.is_overdue = True
                 attempt.task.cancel()
+            elif now_ns > attempt.progress_ns:
+                attempt.progress_ns = now_ns + PROGRESS_MS * 1_000_000
+                used = attempt.using.so_far()
+                self._link.tunnel.acknowledge(stream)
+                self._link.tunnel.progress(
+                    stream, Progress(cpu_ns=used.cpu_ns, memory_byte_seconds=used.memory_byte_seconds)
+                )
+        if self._link.tunnel.has_data_to_send:
+            self._link.flush()
 
     async def close(self) -> None:
         """Ends all attempts: the tunnel is gone."""
@@ -114,8 +132,10 @@ class Work:
             return
         self._acknowledge_soon(stream)
         body = None if event.end else BodyReader(self._link, stream)
-        task = asyncio.get_running_loop().create_task(self._attempt(stream, message, dservice, body))
-        self._attempts[stream] = _Attempt(task, body, time.monotonic_ns() + message.deadline_ms * 1_000_000)
+        using, now_ns = dservice.begin_use(), time.monotonic_ns()
+        task = asyncio.get_running_loop().create_task(self._attempt(stream, message, dservice, body, using))
+        deadline_ns = now_ns + message.deadline_ms * 1_000_000
+        self._attempts[stream] = _Attempt(task, body, using, deadline_ns, now_ns + PROGRESS_MS * 1_000_000)
 
     def _acknowledge_soon(self, stream: int) -> None:
         if not self._unacknowledged:
@@ -131,9 +151,10 @@ class Work:
         if self._link.tunnel.has_data_to_send:
             self._link.flush()
 
-    async def _attempt(self, stream: int, message: Open, dservice: DService, body: BodyReader | None) -> None:
+    async def _attempt(
+        self, stream: int, message: Open, dservice: DService, body: BodyReader | None, using: Using
+    ) -> None:
         failure: Fail | None = None
-        using = dservice.begin_use()
         try:
             failure = await self._carry(stream, message, dservice, body, using)
         except asyncio.CancelledError:
@@ -168,6 +189,11 @@ class Work:
             content = None if message.method in _NO_CONTENT else b""
         elif body.is_whole:
             content = await body.read()
+        if message.cpu_budget_ns is not None and dservice.has_estimator:
+            estimate = await self._estimate(message, dservice)
+            if estimate is not None and estimate.least_cpu_ns > message.cpu_budget_ns:
+                detail = f"estimated at {estimate.cpu_ns} ns of CPU time, {message.cpu_budget_ns} are paid for"
+                return Fail("price_cap", detail, estimate_cpu_ns=min(estimate.cpu_ns, MESSAGE_INTEGER_MAX))
         answered = await self._answer(stream, message, dservice, content)
         if answered is None:
             return Fail("dservice_unavailable", one_line(dservice.last_problem))
@@ -214,6 +240,27 @@ class Work:
         off this answer, and would elsewhere: BadAnswer is raised for that."""
         if error.code == "closed" and await dservice.survived(hop):
             raise BadAnswer("cut_short", error.detail) from None
+
+    async def _estimate(self, message: Open, dservice: DService) -> Estimate | None:
+        """What the DService's estimator says of the work (N-22); None where it has none or cannot say in time: then the
+        work itself shows."""
+        if not (dservice.is_ready or await dservice.wait_ready(limits.READY_WAIT_MS / 1000)):
+            return None
+        work = EstimatedWork(message.method, message.target, dict(message.headers), message.body_bytes or 0)
+        asked = json.dumps(work.document()).encode()
+        try:
+            async with asyncio.timeout(limits.ESTIMATE_WAIT_MS / 1000):
+                response = await dservice.hop.request("POST", ESTIMATE_PATH, _ESTIMATE_HEADERS, asked)
+                try:
+                    answer = await response.whole(ASK_MAX_BYTES)
+                except BaseException:
+                    response.abort()
+                    raise
+            if response.status == 404:
+                dservice.has_estimator = False
+            return estimate_of(answer) if response.status == 200 else None
+        except (HopFailed, TimeoutError, EstimateProblem):
+            return None
 
     async def _request(
         self, message: Open, dservice: DService, content: bytes | AsyncIterator[bytes] | None

@@ -12,7 +12,9 @@ Rules that the tests and the simulation hold it to:
   attempt and miner are the ones on record;
 * the slot is reserved in the step that picks it, and freed in the step that takes the attempt off the record;
 * no request waits while a slot is free that it would take;
-* at most one `RecordRow` per request, for the attempt whose result is used; what is cancelled or fails is not billed;
+* at most one `RecordRow` per request, for the attempt whose result is used, or for what has left of a response that
+  its DApp, its price cap or its deadline cut; other work that is cancelled or fails is not billed;
+* no fee is above the request's cap, and nothing is passed on that the cap does not pay for;
 * every accepted request ends in exactly one `Release` or `Refuse`.
 """
 
@@ -37,13 +39,14 @@ from cgn_node.core.commands import (
     ReportError,
 )
 from cgn_node.core.events import Event
-from cgn_node.core.lanes import ASSIGNED, OVER, RECORDING, RUNNING, WAITING, Account, Lane, Request
+from cgn_node.core.lanes import ASSIGNED, OVER, RECORDING, RUNNING, SETTLING, WAITING, Account, Lane, Request
 from cgn_node.core.pools import Miner, Offer, Pool, fitness_fault
-from cgn_node.core.pricing import Terms, clip, fee_nano_eur
+from cgn_node.core.pricing import Terms, Usage, clip, cpu_budget_ns, fee_nano_eur
 
 _DEADLINE_SLACK = 1_024
 _OWNED_TIER = "1"
-_NO_ANSWER = "no_answer"
+_DSERVICE_FAULT = "dservice_protocol"
+"""The code of an attempt whose answer breaks HTTP: the DService's own fault, wherever it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,7 @@ class Settings:
     """What one node may tune; reasons are in `limits`."""
 
     acknowledge_ms: int = limits.ACKNOWLEDGE_MS
-    attempt_ms: int = limits.ATTEMPT_MS
-    stalls: int = limits.STALLS
+    silence_ms: int = limits.SILENCE_MS
     quarantine_miners: int = limits.QUARANTINE_MINERS
     tier_queue_depth: int = limits.TIER_QUEUE_DEPTH
     account_queue_depth: int = limits.ACCOUNT_QUEUE_DEPTH
@@ -121,13 +123,12 @@ class Broker:
             events.MinerLeft: self._on_left,
             events.SlotsChanged: self._on_slots,
             events.RequestArrived: self._on_arrived,
-            events.BodyEnded: self._on_body_ended,
-            events.BodySpent: self._on_body_spent,
             events.Acknowledged: self._on_acknowledged,
-            events.ResponseStarted: self._on_started,
+            events.Progressed: self._on_progressed,
             events.ResponsePassedOn: self._on_passed_on,
             events.AttemptFinished: self._on_finished,
             events.AttemptFailed: self._on_failed,
+            events.AttemptCut: self._on_cut,
             events.RowStored: self._on_stored,
             events.RowRefused: self._on_row_refused,
             events.ClientGone: self._on_client_gone,
@@ -237,7 +238,7 @@ class Broker:
     def _lose(self, miner: Miner, code: str, out: list[Command]) -> None:
         """The miner is gone: its requests are tried elsewhere, in their old order (N-10)."""
         del self._miners[miner.id]
-        miner.leave()
+        miner.leave(self._now, self._now - self._settings.grace_ms)
         for dservice in miner.offers:
             self._offered[dservice, miner.tier] -= 1
         for request in sorted(miner.running, key=_key):
@@ -266,7 +267,8 @@ class Broker:
             out.append(Refuse(event.request, "unknown_dservice", "dservice"))
             return
         if event.max_fee_nano_eur is not None and event.max_fee_nano_eur < terms.prices.minimum_nano_eur:
-            out.append(Refuse(event.request, "price_cap", "max_fee"))
+            least = terms.prices.minimum_nano_eur
+            out.append(Refuse(event.request, "price_cap", "max_fee", price_nano_eur=least))
             return
         owner = event.account if _OWNED_TIER in event.tiers else ""
         lane = self._lanes.get((event.dservice, event.tiers, owner, event.level, event.match))
@@ -292,7 +294,7 @@ class Broker:
         deadlines = self._deadlines
         heappush(deadlines, (request.deadline_ms, self._arrivals, request))
         if len(deadlines) > 2 * len(self._requests) + _DEADLINE_SLACK:
-            self._deadlines = [entry for entry in deadlines if entry[2].state < RECORDING]
+            self._deadlines = [entry for entry in deadlines if entry[2].state < SETTLING]
             heapify(self._deadlines)
         if offer is None:
             self._enqueue(request)
@@ -412,15 +414,18 @@ class Broker:
         request.offer = offer
         request.attempt += 1
         request.state = ASSIGNED
-        request.assigned_ms = self._now
-        request.started = False
+        request.assigned_ms = request.life_ms = self._now
         tag = request.key[0]
         self._virtual = max(self._virtual, tag)
         acks = self._acks
         while acks and not _on_record(acks[0]):
             acks.popleft()
         acks.append((self._now + self._settings.acknowledge_ms, request, request.attempt))
-        out.append(Assign(request.id, request.attempt, offer.miner.id, request.passed_on))
+        budget_ns = None
+        if request.max_fee_nano_eur is not None and request.attempt == 1:
+            terms, fitness = request.terms, offer.miner.fitness
+            budget_ns = cpu_budget_ns(request.max_fee_nano_eur, fitness, terms.prices, _factor_ppm(terms, offer))
+        out.append(Assign(request.id, request.attempt, offer.miner.id, budget_ns))
 
     def _enqueue(self, request: Request) -> None:
         request.state = WAITING
@@ -494,32 +499,31 @@ class Broker:
         request = self._on_record(event)
         if request is not None:
             request.state = RUNNING
+            request.life_ms = self._now
 
-    def _on_started(self, event: events.ResponseStarted, out: list[Command]) -> None:
+    def _on_progressed(self, event: events.Progressed, out: list[Command]) -> None:
+        """A sign of life; and the moment in which a cap that cannot be kept any more ends the work (N-22)."""
         request = self._on_record(event)
-        if request is not None:
-            request.state = RUNNING
-            request.started = True
+        if request is None:
+            return
+        request.state = RUNNING
+        request.life_ms = self._now
+        if request.max_fee_nano_eur is None:
+            return
+        offer = request.offer
+        assert offer is not None
+        usage, _ = clip(event.claimed, event.measured, offer.miner.fitness)
+        price = _price(request, offer, usage)
+        if price > request.max_fee_nano_eur:
+            request.price_nano_eur = price
+            self._match(self._settle(request, "price_cap", out), out)
 
     def _on_passed_on(self, event: events.ResponsePassedOn, out: list[Command]) -> None:
         request = self._on_record(event)
         if request is not None:
             request.state = RUNNING
+            request.life_ms = self._now
             request.passed_on = True
-
-    def _on_body_ended(self, event: events.BodyEnded, out: list[Command]) -> None:
-        request = self._requests.get(event.request)
-        if request is not None:
-            request.body_complete_ms = self._now
-
-    def _on_body_spent(self, event: events.BodySpent, out: list[Command]) -> None:
-        request = self._requests.get(event.request)
-        if request is None:
-            return
-        request.replayable = False
-        if request.state == WAITING and request.attempt:
-            self._dequeue(request, OVER)
-            self._refuse(request, "bad_gateway", "not_replayable", out)
 
     def _on_finished(self, event: events.AttemptFinished, out: list[Command]) -> None:
         request = self._on_record(event)
@@ -528,47 +532,80 @@ class Broker:
         offer = request.offer
         assert offer is not None
         offer.learn(event.measured.wall_ns // 1_000)
-        offer.miner.stalls = 0
         usage, clipped = clip(event.claimed, event.measured, offer.miner.fitness)
         usage, clipped = offer.miner.bill(usage, clipped, self._now)
         miner = self._release(request)
-        terms = request.terms
-        factor_ppm = terms.tier_factor_ppm.get(miner.tier)
-        if factor_ppm is None:  # the tier was opened after the request arrived
-            factor_ppm = offer.pool.tier_factor_ppm
-        fee = fee_nano_eur(usage, miner.fitness, terms.prices, factor_ppm)
+        self._recording += 1
+        self._record(request, offer, usage, clipped, out)
+        if self._waiting:
+            self._match(miner, out)
+
+    def _on_cut(self, event: events.AttemptCut, out: list[Command]) -> None:
+        request = self._requests.get(event.request)
+        offer = request.cut if request is not None else None
+        if request is None or offer is None or (request.attempt, offer.miner.id) != (event.attempt, event.miner):
+            self._counters["reports_off_record"] += 1
+            return
+        request.cut = None
+        usage, clipped = clip(event.claimed, event.measured, offer.miner.fitness)
+        usage, clipped = offer.miner.bill(usage, clipped, self._now)
+        self._record(request, offer, usage, clipped, out)
+
+    def _record(
+        self, request: Request, offer: Offer, usage: Usage, clipped: tuple[str, ...], out: list[Command]
+    ) -> None:
+        """Prices what is billed, at most at the cap: whoever sets one that the work passes pays the cap for it."""
+        miner = offer.miner
+        fee, cap = _price(request, offer, usage), request.max_fee_nano_eur
+        if cap is not None and fee > cap:
+            request.price_nano_eur = max(fee, request.price_nano_eur)
+            request.verdict = request.verdict or "price_cap"
+            fee = cap
         if clipped:
             self._counters["claims_clipped"] += 1
             out.append(ReportError("clipped", request.id, (miner.id,), clipped))
-        if request.max_fee_nano_eur is not None and fee > request.max_fee_nano_eur:
-            self._refuse(request, "price_cap", "max_fee", out)
-        else:
-            request.state = RECORDING
-            self._recording += 1
-            out.append(
-                RecordRow(
-                    request.id,
-                    event.attempt,
-                    miner.id,
-                    miner.tier,
-                    miner.contributor,
-                    usage,
-                    clipped,
-                    fee,
-                    terms.version,
-                )
+        request.state = RECORDING
+        out.append(
+            RecordRow(
+                request.id,
+                request.attempt,
+                miner.id,
+                miner.tier,
+                miner.contributor,
+                usage,
+                clipped,
+                fee,
+                request.terms.version,
+                request.verdict or "whole",
             )
-        if self._waiting:
-            self._match(miner, out)
+        )
+
+    def _settle(self, request: Request, verdict: str, out: list[Command]) -> Miner:
+        """Stops the attempt on record, to bill what it has used and passed on; returns its miner, which has to be
+        matched."""
+        request.cut = request.offer
+        request.verdict = verdict
+        miner = self._release(request)
+        request.state = SETTLING
+        self._recording += 1
+        out.append(CancelAttempt(request.id, request.attempt, miner.id, verdict, settle=True))
+        return miner
 
     def _on_failed(self, event: events.AttemptFailed, out: list[Command]) -> None:
         request = self._on_record(event)
         if request is None:
             return
-        assert request.offer is not None
-        request.offer.failures += 1
-        miner = self._release(request)
-        self._try_again(request, miner.id, event.code, out)
+        offer = request.offer
+        assert offer is not None
+        cap, estimate = request.max_fee_nano_eur, event.estimate
+        if cap is not None and estimate is not None and (price := _price(request, offer, estimate)) > cap:
+            miner = self._release(request)
+            request.price_nano_eur = price
+            self._refuse(request, "price_cap", "estimate", out)
+        else:
+            offer.failures += 1
+            miner = self._release(request)
+            self._try_again(request, miner.id, event.code, out)
         self._match(miner, out)
 
     def _try_again(self, request: Request, miner_id: str, code: str, out: list[Command]) -> None:
@@ -580,29 +617,40 @@ class Broker:
             self._quarantine(request, out)
         elif self._now >= request.deadline_ms:
             self._refuse(request, "deadline", "", out)
-        elif not request.replayable:
-            self._refuse(request, "bad_gateway", "not_replayable", out)
         elif request.passed_on and not request.resumable:
             self._refuse(request, "bad_gateway", "not_resumable", out)
+        elif request.codes.count(_DSERVICE_FAULT) >= limits.DSERVICE_FAULTS_MAX:
+            self._unblame(request)
+            self._refuse(request, "bad_gateway", "dservice", out)
         else:
             behind = request.lane.fastest and request.lane.retries  # held back: they go first
             offer = None if behind else self._choose(request.lane, request)
             if offer is not None:
                 self._assign(request, offer, out)
-            else:
+            elif code == _DSERVICE_FAULT:
+                self._refuse(request, "bad_gateway", "dservice", out)
+            elif self._may_be_served(request):
                 self._enqueue(request)
                 self._start_grace(request)
+            else:
+                self._refuse(request, "bad_gateway", "failed", out)
 
-    def _quarantine(self, request: Request, out: list[Command]) -> None:
-        """The request is the likely cause: its miners are not blamed."""
-        for miner_id, code in zip(request.failed, request.codes, strict=True):
+    def _may_be_served(self, request: Request) -> bool:
+        """Whether there is, or may come, a miner for another try: waiting for nobody helps nobody."""
+        lane, since_ms = request.lane, self._now - self._settings.grace_ms
+        return lane.has_candidate(request.failed) or lane.expects(request.failed, since_ms)
+
+    def _unblame(self, request: Request) -> None:
+        """The request or its DService is the likely cause: its miners are not ranked lower for it."""
+        for miner_id in request.failed:
             miner = self._miners.get(miner_id)
             offer = miner.offers.get(request.lane.dservice) if miner is not None else None
             if offer is not None and offer.failures:
                 offer.failures -= 1
                 offer.place(turn=False)
-            if miner is not None and miner.stalls and code == _NO_ANSWER:
-                miner.stalls -= 1
+
+    def _quarantine(self, request: Request, out: list[Command]) -> None:
+        self._unblame(request)
         out.append(ReportError("quarantined", request.id, request.failed, request.codes))
         self._refuse(request, "quarantined", "", out)
 
@@ -620,12 +668,15 @@ class Broker:
     def _refuse(self, request: Request, code: str, constraint: str, out: list[Command]) -> None:
         self._end(request)
         self._counters["refused_" + code] += 1
-        out.append(Refuse(request.id, code, constraint))
+        out.append(Refuse(request.id, code, constraint, price_nano_eur=request.price_nano_eur))
 
     def _on_stored(self, event: events.RowStored, out: list[Command]) -> None:
         request = self._requests.get(event.request)
         if request is not None and request.state == RECORDING:
             self._recording -= 1
+            if request.verdict:
+                self._refuse(request, request.verdict, "max_fee" if request.verdict == "price_cap" else "", out)
+                return
             self._end(request)
             self._counters["answered"] += 1
             out.append(Release(request.id))
@@ -637,14 +688,22 @@ class Broker:
             self._refuse(request, "ledger_full", "", out)
 
     def _on_client_gone(self, event: events.ClientGone, out: list[Command]) -> None:
-        """Before the result: cancelled, not billed. After it: the row is on its way and the work was done (N-17)."""
+        """Nothing has left: cancelled, not billed. In the middle of the response: what has left is billed. After the
+        result: the row is on its way and the work was done (N-17)."""
         request = self._requests.get(event.request)
-        if request is None or request.state == RECORDING:
+        if request is None or request.state >= SETTLING:
             return
-        miner = self._stop(request, "cancelled", out)
-        self._refuse(request, "cancelled", "", out)
+        miner = self._cut_short(request, "cancelled", out)
         if miner is not None:
             self._match(miner, out)
+
+    def _cut_short(self, request: Request, code: str, out: list[Command]) -> Miner | None:
+        """Ends a request whose response nobody waits for any longer. The caller matches the miner."""
+        if request.passed_on and request.offer is not None:
+            return self._settle(request, code, out)
+        miner = self._stop(request, code, out)
+        self._refuse(request, code, "", out)
+        return miner
 
     def _stop(self, request: Request, code: str, out: list[Command]) -> Miner | None:
         """Takes the request out of its queue or off its miner; returns that miner."""
@@ -661,11 +720,10 @@ class Broker:
         now = self._now
         acks, deadlines, timers = self._acks, self._deadlines, self._timers
         freed: dict[str, Miner] = {}
-        while deadlines and (deadlines[0][0] <= now or deadlines[0][2].state >= RECORDING):
+        while deadlines and (deadlines[0][0] <= now or deadlines[0][2].state >= SETTLING):
             request = heappop(deadlines)[2]
-            if request.state < RECORDING:
-                miner = self._stop(request, "deadline", out)
-                self._refuse(request, "deadline", "", out)
+            if request.state < SETTLING:
+                miner = self._cut_short(request, "deadline", out)
                 if miner is not None:
                     freed[miner.id] = miner
         while acks and (acks[0][0] <= now or not _on_record(acks[0])):
@@ -682,7 +740,7 @@ class Broker:
                 if request.state == WAITING:
                     self._reconsider(request, out)
                 else:
-                    self._look_for_an_answer(request, out)
+                    self._look_for_life(request, out)
 
     def _set_timer(self, at_ms: int, request: Request, attempt: int = 0) -> None:
         self._timer_count += 1
@@ -691,43 +749,25 @@ class Broker:
     def _look_at_acknowledgement(self, request: Request, out: list[Command]) -> None:
         """Its time is up: the miner is down (N-10), or it has acknowledged and is watched from now on."""
         if request.state == RUNNING:
-            self._look_for_an_answer(request, out)
-            return
+            self._look_for_life(request, out)
+        else:
+            self._give_up(request, "not_acknowledged", "no acknowledgement", out)
+
+    def _look_for_life(self, request: Request, out: list[Command]) -> None:
+        """Work may take its whole deadline as long as its miner says that it works on it; a miner that says nothing
+        for so long is down (N-10)."""
+        due_ms = request.life_ms + self._settings.silence_ms
+        if self._now < due_ms:
+            self._set_timer(due_ms, request, request.attempt)
+        else:
+            self._give_up(request, "silent", "no sign of life for a request", out)
+
+    def _give_up(self, request: Request, code: str, reason: str, out: list[Command]) -> None:
         assert request.offer is not None
         miner = request.offer.miner
         self._counters["miners_silent"] += 1
-        out.append(CloseMiner(miner.id, miner.tunnel, CLOSE_TOO_LATE, "no acknowledgement"))
-        self._lose(miner, "not_acknowledged", out)
-
-    def _look_for_an_answer(self, request: Request, out: list[Command]) -> None:
-        """An acknowledged attempt without any sign of an answer is given to another miner while there is time for it
-        (N-11); a miner that does this again and again is down. An answer that has begun has until the deadline."""
-        offer = request.offer
-        assert offer is not None
-        if request.started or request.passed_on or not request.replayable:
-            return
-        settings, miner = self._settings, offer.miner
-        begun_ms = max(request.assigned_ms, request.body_complete_ms)
-        usual_ms = limits.ATTEMPT_FACTOR * max(offer.service_us, offer.pool.service_us) // 1_000
-        due_ms = begun_ms + max(settings.attempt_ms, usual_ms, (request.deadline_ms - begun_ms) // 2)
-        if due_ms >= request.deadline_ms:
-            return
-        if request.body_complete_ms < 0 or not request.lane.has_candidate((*request.failed, miner.id)):
-            due_ms = max(due_ms, self._now + settings.attempt_ms)
-        if self._now < due_ms:
-            self._set_timer(due_ms, request, request.attempt)
-            return
-        self._counters["attempts_stalled"] += 1
-        miner.stalls += 1
-        offer.failures += 1
-        out.append(CancelAttempt(request.id, request.attempt, miner.id, "dservice_timeout"))
-        self._release(request)
-        self._try_again(request, miner.id, _NO_ANSWER, out)
-        if miner.stalls >= settings.stalls:
-            out.append(CloseMiner(miner.id, miner.tunnel, CLOSE_TOO_LATE, "acknowledges and does not answer"))
-            self._lose(miner, _NO_ANSWER, out)
-        else:
-            self._match(miner, out)
+        out.append(CloseMiner(miner.id, miner.tunnel, CLOSE_TOO_LATE, reason))
+        self._lose(miner, code, out)
 
     def _look_after(self, lanes: list[Lane]) -> None:
         """Starts the grace of every waiting request that no connected miner can do any more."""
@@ -792,11 +832,11 @@ class Broker:
 
     def _check_requests(self) -> None:
         states = Counter(request.state for request in self._requests.values())
-        assert set(states) <= {WAITING, ASSIGNED, RUNNING, RECORDING}
+        assert set(states) <= {WAITING, ASSIGNED, RUNNING, SETTLING, RECORDING}
         assert states[WAITING] == self._waiting == sum(self._depth.values())
-        assert states[RECORDING] == self._recording
+        assert states[SETTLING] + states[RECORDING] == self._recording
         acks = {(request.id, attempt) for _, request, attempt in self._acks}
-        deadlines = {entry[2].id for entry in self._deadlines if entry[2].state < RECORDING}
+        deadlines = {entry[2].id for entry in self._deadlines if entry[2].state < SETTLING}
         timers = {timer[2].id for timer in self._timers if not timer[3]}
         for request in self._requests.values():
             on_record = request.state in (ASSIGNED, RUNNING)
@@ -807,7 +847,8 @@ class Broker:
                 assert request in miner.running
                 assert miner.id not in request.failed
             assert request.state != ASSIGNED or (request.id, request.attempt) in acks
-            assert request.state == RECORDING or request.id in deadlines
+            assert request.state >= SETTLING or request.id in deadlines
+            assert (request.state == SETTLING) == (request.cut is not None)
             assert len(set(request.failed)) == len(request.failed) == len(request.codes)
             starving = request.state == WAITING and not request.lane.has_candidate(request.failed)
             assert starving == bool(request.grace_until_ms) == (request in request.lane.starving)
@@ -843,6 +884,17 @@ class Broker:
             if not lane.fastest:
                 for request in waiting + lane.retries:
                     assert self._choose(lane, request) is None, "it waits although a slot is free"
+
+
+def _factor_ppm(terms: Terms, offer: Offer) -> int:
+    """The tier's factor in force when the request arrived; the latest known for a tier that was opened since."""
+    factor_ppm = terms.tier_factor_ppm.get(offer.miner.tier)
+    return offer.pool.tier_factor_ppm if factor_ppm is None else factor_ppm
+
+
+def _price(request: Request, offer: Offer, usage: Usage) -> int:
+    terms = request.terms
+    return fee_nano_eur(usage, offer.miner.fitness, terms.prices, _factor_ppm(terms, offer))
 
 
 def _key(request: Request) -> tuple[int, int]:

@@ -9,24 +9,27 @@ from cgn_node.core.pricing import Usage
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """Open a stream to this miner and send it the request. `resume`: the DApp already has the first bytes of an
-    earlier attempt's response; skip as
-    many of this one's after comparing them, and report `AttemptFailed` where they differ."""
+    """Open a stream to this miner and send it the request. Where the DApp already has the first bytes of an earlier
+    attempt's response, skip as many of this one's after comparing them, and report `AttemptFailed` where they differ.
+    `cpu_budget_ns`: the CPU time that the request's price cap pays for on this machine; where the DService's estimator
+    is sure of more, the work is not begun and `AttemptFailed` says so. None: no cap, or not to be asked."""
 
     request: str
     attempt: int
     miner: str
-    resume: bool = False
+    cpu_budget_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CancelAttempt:
-    """Send CANCEL and forget the stream. The attempt is off the record already. `code`: why."""
+    """Send CANCEL and forget the stream. The attempt is off the record already. `code`: why. `settle`: pass on nothing
+    more and report `AttemptCut`; what was used and has left is billed."""
 
     request: str
     attempt: int
     miner: str
     code: str
+    settle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class RecordRow:
     """Build the row and make it durable, then report `RowStored` or `RowRefused`. At most one per request, ever.
 
     `usage` is the claim after clipping; `clipped` names what was cut. The fee is by the terms (`terms_version`) in
-    force when the request arrived.
+    force when the request arrived, and never above the request's cap. `ended`: "whole"; or why less than the whole
+    response is billed: price_cap, cancelled (the DApp left in the middle of it), deadline.
     """
 
     request: str
@@ -56,6 +60,7 @@ class RecordRow:
     clipped: tuple[str, ...]
     fee_nano_eur: int
     terms_version: int
+    ended: str = "whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +72,21 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The request is over without a billed result. Answer with the problem `code` (`cgn_sdk.protocol.errors`), or
-    break the response off if its head has left.
+    """The request is over and its answer is not whole. Answer with the problem `code` (`cgn_sdk.protocol.errors`), or
+    break the response off if its head has left. Behind a `RecordRow` something was billed.
 
     `constraint`: for no_miner what excludes every miner (dservice, tier, ownership, service_level), for overloaded
-    whose bound (tier_queue, account_queue, account_kinds), for bad_gateway why it is not tried again (failed,
-    not_replayable,
-    not_resumable), for price_cap max_fee. Other codes: unknown_dservice, draining, central_unreachable, ledger_full,
-    deadline, quarantined, cancelled (the DApp has gone: there is nobody to answer).
+    whose bound (tier_queue, account_queue, account_kinds), for bad_gateway why it is not tried again (failed, dservice:
+    the fault is the DService's own, not_resumable), for price_cap max_fee, or estimate when the work was not begun;
+    `price_nano_eur` is then what it costs as far as is known. Other codes: unknown_dservice, draining,
+    central_unreachable, ledger_full, deadline, quarantined, cancelled (the DApp has gone: there is nobody to answer).
     """
 
     request: str
     code: str
     constraint: str = ""
     retry_after_ms: int = 0
+    price_nano_eur: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,9 +78,9 @@ class RequestArrived:
     """An admitted request. `account`: the paying enterprise's account id. `tiers`: acceptable tiers, the preferred
     one first.
 
-    `deadline_ms`: what is left. `match`: "immediate" or "fastest" (N-8). `replayable`: the body can be sent again.
-    `resumable`: a second attempt's response can be continued from the byte where the
-    first one's ended without the DApp noticing.
+    `deadline_ms`: what is left. `match`: "immediate" or "fastest" (N-8). `resumable`: a second attempt's response can
+    be continued from the byte where the first one's ended without the DApp noticing. The body can be sent again for
+    every attempt.
     """
 
     request: str
@@ -91,23 +91,7 @@ class RequestArrived:
     match: str = "immediate"
     level: ServiceLevel | None = None
     max_fee_nano_eur: int | None = None
-    replayable: bool = True
     resumable: bool = False
-    body_complete: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BodyEnded:
-    """The last byte of the request's body has come: from now on a silent miner has no excuse."""
-
-    request: str
-
-
-@dataclass(frozen=True, slots=True)
-class BodySpent:
-    """The request's body has grown past what the node holds: from now on it cannot be sent again."""
-
-    request: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +102,16 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseStarted:
-    """The response's head has arrived (counts as an acknowledgement); nothing has gone to the DApp yet."""
+class Progressed:
+    """A sign of life of this attempt, and what it has used so far: said by the miner while it works, and by the driver
+    before it passes on more of the response to a request with a price cap (`claimed` holds the bytes that would then
+    have left)."""
 
     request: str
     attempt: int
     miner: str
+    claimed: Usage
+    measured: Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +138,25 @@ class AttemptFinished:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """The miner said FAIL, broke off, or its result was bad. `code` is kept for the error report."""
+    """The miner said FAIL, broke off, or its result was bad. `code` is kept for the error report. `estimate` with the
+    code price_cap: what the DService's estimator says the work would take; it was not begun."""
 
     request: str
     attempt: int
     miner: str
     code: str
+    estimate: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptCut:
+    """The answer to `CancelAttempt` with `settle`, always and at once: what the attempt had used and passed on."""
+
+    request: str
+    attempt: int
+    miner: str
+    claimed: Usage
+    measured: Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,8 @@ class RowRefused:
 class ClientGone:
     """The DApp has disconnected and did not ask to collect the result later (N-17).
 
-    Before the result: `Refuse` with "cancelled" ends it. After it: the row is on its way, and `Release` ends it."""
+    Nothing passed on yet: `Refuse` with "cancelled" ends it. In the middle of the response: what has left is billed
+    first. After the result: the row is on its way, and `Release` ends it."""
 
     request: str
 
@@ -197,13 +199,12 @@ Event = (
     | MinerLeft
     | SlotsChanged
     | RequestArrived
-    | BodyEnded
-    | BodySpent
     | Acknowledged
-    | ResponseStarted
+    | Progressed
     | ResponsePassedOn
     | AttemptFinished
     | AttemptFailed
+    | AttemptCut
     | RowStored
     | RowRefused
     | ClientGone

@@ -13,8 +13,9 @@ from cgn_node.core.events import RequestArrived, ServiceLevel
 from cgn_node.core.pools import Offer, Pool
 from cgn_node.core.pricing import Terms
 
-WAITING, ASSIGNED, RUNNING, RECORDING, OVER = range(5)
-"""States of a request; ASSIGNED is not acknowledged yet. RECORDING: the result is here, its row is not durable yet."""
+WAITING, ASSIGNED, RUNNING, SETTLING, RECORDING, OVER = range(6)
+"""States of a request; ASSIGNED is not acknowledged yet. SETTLING: its attempt was cut, and how much of it is to be
+billed is being asked. RECORDING: what is billed is known, its row is not durable yet."""
 
 _HEAP_SLACK = 64
 
@@ -40,22 +41,23 @@ class Request:
         "arrived_ms",
         "assigned_ms",
         "attempt",
-        "body_complete_ms",
         "codes",
+        "cut",
         "deadline_ms",
         "failed",
         "grace_until_ms",
         "id",
         "key",
         "lane",
+        "life_ms",
         "max_fee_nano_eur",
         "offer",
         "passed_on",
-        "replayable",
+        "price_nano_eur",
         "resumable",
-        "started",
         "state",
         "terms",
+        "verdict",
     )
 
     def __init__(
@@ -76,14 +78,15 @@ class Request:
         self.arrived_ms = now_ms
         self.deadline_ms = now_ms + arrived.deadline_ms
         self.max_fee_nano_eur = arrived.max_fee_nano_eur
-        self.replayable = arrived.replayable
         self.resumable = arrived.resumable
-        self.body_complete_ms = now_ms if arrived.body_complete else -1
-        self.started = False  # the attempt on record has begun to answer
         self.passed_on = False
+        self.price_nano_eur = 0  # what it costs as far as is known, when that is above its cap
+        self.cut: Offer | None = None  # where the attempt ran that is being settled
+        self.verdict = ""  # how it ends once its row is durable; empty: with the whole response
         self.state = WAITING
         self.attempt = 0
         self.assigned_ms = 0
+        self.life_ms = 0  # latest sign of life of the attempt on record
         self.offer: Offer | None = None
         self.failed: tuple[str, ...] = ()  # miners it failed on, in order
         self.codes: tuple[str, ...] = ()  # and how
@@ -192,5 +195,13 @@ class Lane:
         for pool in self.pools:
             for miner_id, offer in pool.members.items():
                 if miner_id not in failed and self.fits(offer):
+                    return True
+        return False
+
+    def expects(self, failed: tuple[str, ...], since_ms: int) -> bool:
+        """Whether a miner that could do such a request was here at `since_ms` or later, and may dial again."""
+        for pool in self.pools:
+            for miner_id, (left_ms, offer) in pool.away.items():
+                if left_ms >= since_ms and miner_id not in failed and self.fits(offer):
                     return True
         return False

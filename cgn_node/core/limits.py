@@ -8,16 +8,10 @@ from cgn_sdk.protocol import limits as wire
 ACKNOWLEDGE_MS: Final = wire.ACKNOWLEDGE_TIMEOUT_MS
 """N-10's default, 2 s: far above a round trip round the globe (0.4 s), far below what a person waits."""
 
-ATTEMPT_MS: Final = 10_000
-"""An acknowledged attempt is left alone for at least this long (a cold container starts within it), for half of what
-was left when it was assigned, and for ATTEMPT_FACTOR times what the DService usually takes, whichever is longest;
-then, with no sign of an answer, another miner is tried while there is time."""
-
-ATTEMPT_FACTOR: Final = 16
-"""Beyond any honest spread of service times around their mean."""
-
-STALLS: Final = 3
-"""Requests in a row that a miner acknowledged and did not answer until it is down: one may be the request's fault."""
+SILENCE_MS: Final = 4 * wire.PROGRESS_MS
+"""An acknowledged attempt whose miner says nothing about it for so long is given to another miner, and the miner is
+down: it owes a sign of life every PROGRESS_MS, and three may be lost to a busy machine. How long the work itself takes
+is nobody's business but the deadline's."""
 
 QUARANTINE_MINERS: Final = 5
 """N-11's default: a request that fails on this many distinct miners is itself the likely cause."""
@@ -33,7 +27,12 @@ ACCOUNT_KINDS: Final = 32
 looks at the first request of each waiting kind, so an account must not invent them by the thousand."""
 
 GRACE_MS: Final = 10_000
-"""How long an accepted request waits when no fitting miner is left: a lost tunnel is dialled again within seconds."""
+"""How long an accepted request waits when no fitting miner is left: a lost tunnel is dialled again within seconds.
+One that has failed waits only for miners that it has not failed on and that were here so short a time ago."""
+
+DSERVICE_FAULTS_MAX: Final = 2
+"""Miners that must say alike that the DService's answer breaks HTTP until it is believed while others are free: one
+could be lying, and another is asked in milliseconds."""
 
 FASTEST_WAIT_MS: Final = 2_000
 """The "little" of N-8's `fastest`: how long a request may be held back from a free miner for a better one."""
@@ -78,7 +77,7 @@ success.
 """
 
 assert ACCOUNT_QUEUE_DEPTH <= TIER_QUEUE_DEPTH
-assert ACKNOWLEDGE_MS < ATTEMPT_MS
+assert ACKNOWLEDGE_MS < SILENCE_MS
 assert ACKNOWLEDGE_MS < GRACE_MS
 assert RETRY_AFTER_MIN_MS < RETRY_AFTER_MAX_MS
 

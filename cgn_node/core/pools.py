@@ -58,6 +58,7 @@ class Pool:
     """The miners of one DService in one tier (of one owner in tier 1), and the lanes that wait for them."""
 
     __slots__ = (
+        "away",
         "dservice",
         "free",
         "full",
@@ -75,6 +76,7 @@ class Pool:
         self.tier = tier
         self.owner = owner
         self.members: dict[str, Offer] = {}
+        self.away: dict[str, tuple[int, Offer]] = {}  # who left a short time ago, and when; the latest last
         self.free = Ranking()
         self.full = Ranking()
         self.slots = 0
@@ -152,7 +154,6 @@ class Miner:
         "owner",
         "running",
         "slots",
-        "stalls",
         "tier",
         "tunnel",
     )
@@ -172,7 +173,6 @@ class Miner:
         self.billed_cpu_ns = 0
         self.billed_gpu_ns = 0
         self.billed_memory_byte_seconds = 0
-        self.stalls = 0  # acknowledged and not answered, in a row
         self.running: dict[Request, None] = {}
         self.offers: dict[str, Offer] = {}
 
@@ -182,13 +182,21 @@ class Miner:
     def join(self, pool: Pool) -> None:
         offer = self.offers[pool.dservice] = Offer(self, pool)
         pool.members[self.id] = offer
+        pool.away.pop(self.id, None)
         pool.slots += self.slots
         offer.place(turn=False)
 
-    def leave(self) -> None:
+    def leave(self, now_ms: int, forget_ms: int) -> None:
+        """`forget_ms`: who left before is not expected back any more."""
         for offer in self.offers.values():
-            del offer.pool.members[self.id]
-            offer.pool.slots -= self.slots
+            pool = offer.pool
+            del pool.members[self.id]
+            pool.slots -= self.slots
+            away = pool.away
+            while away and next(iter(away.values()))[0] < forget_ms:
+                del away[next(iter(away))]
+            away.pop(self.id, None)
+            away[self.id] = (now_ms, offer)
             if offer.ranking is not None:
                 offer.ranking.remove(offer)
 

@@ -102,6 +102,12 @@ def fee_nano_eur(usage: Usage, fitness: Fitness, prices: Prices, tier_factor_ppm
     return fee if fee > prices.minimum_nano_eur else prices.minimum_nano_eur
 
 
+def cpu_budget_ns(cap_nano_eur: int, fitness: Fitness, prices: Prices, tier_factor_ppm: int) -> int | None:
+    """The longest CPU time on a machine of `fitness` whose fee is within the cap; None where CPU time costs nothing."""
+    per_ns = fitness.kmips_per_thread_milli * prices.kmips_hour_nano_eur * _CPU_FACTOR * tier_factor_ppm
+    return cap_nano_eur * _FEE_DENOMINATOR // per_ns if per_ns else None
+
+
 def clip(claimed: Usage, measured: Measured, fitness: Fitness) -> tuple[Usage, tuple[str, ...]]:
     """The billable part of a claim, and the names of the fields that claimed more than is possible (N-20).
 

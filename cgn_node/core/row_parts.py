@@ -8,6 +8,7 @@ hexadecimal and names whose characters JSON does not escape. `tests/property/tes
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from cgn_sdk.protocol.canonical import CanonicalText, encode, quote
 from cgn_sdk.protocol.messages import Statement
@@ -20,13 +21,21 @@ _NOTE_CHARS = 32
 """The longest "(n characters)" or "(n more fields)"."""
 
 
+class Answered(NamedTuple):
+    """What was answered, where no statement of the miner says it."""
+
+    status: int
+    response_bytes: int
+    response_sha256: str
+
+
 def request_part(
     method: str,
     url: str,
     headers: Sequence[tuple[str, str]],
     request_bytes: int,
     request_sha256: str,
-    said: Statement,
+    said: Statement | Answered,
     listed: Collection[str] = frozenset(),
 ) -> CanonicalText:
     """What was asked and answered, secrets taken out before anything is hashed (L-17; `listed`: what the account calls
@@ -71,18 +80,25 @@ def metrics_part(
     match_ns: int,
     queue_ns: int,
     policy_version: int,
-    seal: CanonicalText,
-    statement: Statement,
+    seal: CanonicalText | None,
+    statement: Statement | None,
+    ended: str,
 ) -> CanonicalText:
-    """Use as claimed (the signed statement) and as billed, times as the node saw them, all in strings of digits."""
+    """Use as claimed (the signed statement) and as billed, times as the node saw them, all in strings of digits. Where
+    less than the whole response is billed, `ended` says why; what was cut has neither statement nor seal, since its
+    miner was stopped before it could sign."""
+    cut = "" if ended == "whole" else f',"ended":"{ended}"'
+    signed = ""
+    if statement is not None and seal is not None:
+        signed = f',"seal":{seal},"statement":{statement.canonical_text()}'
     names = ",".join([quote(name) for name in clipped])
     return CanonicalText(
         f'{{"attempts":"{attempts}","billed":{{"cpu_ns":"{billed.cpu_ns}","gpu_ns":"{billed.gpu_ns}"'
         f',"memory_byte_seconds":"{billed.memory_byte_seconds}","request_bytes":"{billed.request_bytes}"'
-        f',"response_bytes":"{billed.response_bytes}","wall_ns":"{billed.wall_ns}"}},"clipped":[{names}]'
+        f',"response_bytes":"{billed.response_bytes}","wall_ns":"{billed.wall_ns}"}},"clipped":[{names}]{cut}'
         f',"measured":{{"match_ns":"{match_ns}","queue_ns":"{queue_ns}","request_bytes":"{measured.request_bytes}"'
         f',"response_bytes":"{measured.response_bytes}","wall_ns":"{measured.wall_ns}"}}'
-        f',"policy_version":"{policy_version}","seal":{seal},"statement":{statement.canonical_text()}}}'
+        f',"policy_version":"{policy_version}"{signed}}}'
     )
 
 

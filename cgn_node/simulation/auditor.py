@@ -5,7 +5,8 @@ the node promises (N-7 to N-11, N-17, N-18, N-20, N-21, N-24), in the form of re
 
 * L0 each accepted request ends, in exactly one `Release` or `Refuse`;
 * L1 nothing from nowhere: every command is about something that was told, and has a reason that the books know;
-* L2 billed at most once, and exactly once when answered; nothing is billed that was cancelled, failed or refused;
+* L2 billed at most once, and exactly once when answered; of what was cut, what had been passed on or had used up the
+  cap is billed, never more than the cap; nothing else is that was cancelled, failed or refused;
 * L3 paid is the miner whose result was used, for what it can have used, at the exact price.
 
 And the ways of the queue: slots are never exceeded, no miner twice, first come first served within an account and
@@ -44,7 +45,6 @@ class MinerBook:
     joined: events.MinerJoined
     slots: int
     running: dict[str, int] = field(default_factory=dict)  # request -> attempt
-    stalls: int = 0
     spans: list[list[int]] = field(default_factory=list)  # [from, until or -1] in which it was busy
     cpu_ns: int = 0
     gpu_ns: int = 0
@@ -89,16 +89,20 @@ class RequestBook:
     on_record: tuple[int, str] | None = None  # attempt, miner
     assigned_ms: int = 0
     acknowledged: bool = False
-    started: bool = False
-    body_complete_ms: int = -1
+    life_ms: int = 0
     passed_on: bool = False
-    spent: bool = False
     gone: bool = False
     failed: list[str] = field(default_factory=list)
     result: tuple[int, str, str, str] | None = None  # attempt, miner, tier, contributor
     claimed: Usage = field(default_factory=Usage)
     billable: Usage = field(default_factory=Usage)
     fee_nano_eur: int = 0
+    ended_as: str = ""  # what its row must say: whole, or why less is billed
+    cut: tuple[int, str] | None = None  # attempt and miner whose use is being asked for
+    cut_miner: MinerBook | None = None
+    price_nano_eur: int = 0  # the highest price above its cap that was told
+    estimated: bool = False  # refused before the work began
+    faults: int = 0  # miners that say the DService's answer breaks HTTP
     row: commands.RecordRow | None = None
     stored: bool = False
     row_refused: bool = False
@@ -118,7 +122,7 @@ class RequestBook:
 
     @property
     def waits(self) -> bool:
-        return not self.ended and self.on_record is None and self.result is None
+        return not self.ended and self.on_record is None and self.result is None and self.cut is None
 
 
 class Auditor:
@@ -128,7 +132,10 @@ class Auditor:
         self.settings = settings
         self.now_ms = 0
         self.terms: Terms | None = None
+        self.factors: dict[str, int] = {}
+        """The latest known of each tier."""
         self.miners: dict[str, MinerBook] = {}
+        self.left: dict[str, tuple[int, MinerBook]] = {}
         self.requests: dict[str, RequestBook] = {}
         self.open: dict[str, RequestBook] = {}
         self.ended: Counter[str] = Counter()
@@ -153,6 +160,7 @@ class Auditor:
     def _told_PolicyChanged(self, event: events.PolicyChanged) -> None:
         if self.terms is None or event.terms.version > self.terms.version:
             self.terms = event.terms
+            self.factors.update(event.terms.tier_factor_ppm)
 
     def _told_MinerJoined(self, event: events.MinerJoined) -> None:
         before = self.miners.get(event.miner)
@@ -172,7 +180,9 @@ class Auditor:
             self._lose(event.miner)
 
     def _lose(self, miner: str) -> None:
-        for request in self.miners.pop(miner).running:
+        book = self.miners.pop(miner)
+        self.left[miner] = (self.now_ms, book)
+        for request in book.running:
             self._failed(self.open[request], miner)
 
     def _failed(self, book: RequestBook, miner: str) -> None:
@@ -188,16 +198,7 @@ class Auditor:
         if self.terms is None:
             raise AuditError("the simulation sends the policy first")
         self._door = RequestBook(event, self.now_ms, self.terms, len(self.requests))
-        self._door.body_complete_ms = self.now_ms if event.body_complete else -1
         self.requests[event.request] = self.open[event.request] = self._door
-
-    def _told_BodyEnded(self, event: events.BodyEnded) -> None:
-        if event.request in self.open:
-            self.open[event.request].body_complete_ms = self.now_ms
-
-    def _told_BodySpent(self, event: events.BodySpent) -> None:
-        if event.request in self.open:
-            self.open[event.request].spent = True
 
     def _reported(self, event: Any) -> RequestBook | None:
         """The request, if the report is about the attempt on record."""
@@ -208,43 +209,84 @@ class Auditor:
         book = self._reported(event)
         if book is not None:
             book.acknowledged = True
-
-    def _told_ResponseStarted(self, event: events.ResponseStarted) -> None:
-        book = self._reported(event)
-        if book is not None:
-            book.acknowledged = book.started = True
+            book.life_ms = self.now_ms
 
     def _told_ResponsePassedOn(self, event: events.ResponsePassedOn) -> None:
         book = self._reported(event)
         if book is not None:
             book.acknowledged = book.passed_on = True
+            book.life_ms = self.now_ms
+
+    def _told_Progressed(self, event: events.Progressed) -> None:
+        book = self._reported(event)
+        if book is None:
+            return
+        book.acknowledged = True
+        book.life_ms = self.now_ms
+        fitness = self.miners[event.miner].joined.fitness
+        price = self._exact_fee(book, _possible(event.claimed, event.measured, fitness), event.miner)
+        cap = book.arrived.max_fee_nano_eur
+        if cap is not None and price > cap:
+            book.price_nano_eur = price
+            self._owed["cut", event.request] = "work that has passed its cap must be cut"
 
     def _told_AttemptFinished(self, event: events.AttemptFinished) -> None:
         book = self._reported(event)
         if book is not None:
-            miner, joined = self.miners[event.miner], self.miners[event.miner].joined
-            miner.stalls = 0
+            miner = self.miners[event.miner]
             book.on_record = None
-            book.result = (event.attempt, event.miner, joined.tier, joined.contributor)
-            book.claimed = event.claimed
-            book.billable = miner.share(_possible(event.claimed, event.measured, joined.fitness), self.now_ms)
-            book.fee_nano_eur = _exact_fee(book.billable, joined.fitness, book.terms, joined.tier)
+            self._used(book, event, miner)
             miner.give_back(event.request, self.now_ms)
-            self._owed["result", event.request] = "a result on record must be recorded"
-            if _cut(book.claimed, book.billable):
-                self._owed["clipped", event.request] = "an impossible claim must be reported"
+
+    def _told_AttemptCut(self, event: events.AttemptCut) -> None:
+        book = self.open.get(event.request)
+        if book is not None and book.cut == (event.attempt, event.miner):
+            assert book.cut_miner is not None
+            book.cut = None
+            self._used(book, event, book.cut_miner)
+
+    def _used(self, book: RequestBook, event: events.AttemptFinished | events.AttemptCut, miner: MinerBook) -> None:
+        """What is owed for it, by the definition; never more than the cap."""
+        joined, cap = miner.joined, book.arrived.max_fee_nano_eur
+        book.result = (event.attempt, event.miner, joined.tier, joined.contributor)
+        book.claimed = event.claimed
+        book.billable = miner.share(_possible(event.claimed, event.measured, joined.fitness), self.now_ms)
+        price = self._exact_fee(book, book.billable, event.miner, miner)
+        book.fee_nano_eur = price
+        if cap is not None and price > cap:
+            book.fee_nano_eur, book.price_nano_eur = cap, max(price, book.price_nano_eur)
+            book.ended_as = book.ended_as or "price_cap"
+        book.ended_as = book.ended_as or "whole"
+        self._owed["result", event.request] = "a result on record must be recorded"
+        if _cut(book.claimed, book.billable):
+            self._owed["clipped", event.request] = "an impossible claim must be reported"
+
+    def _exact_fee(self, book: RequestBook, usage: Usage, name: str, miner: MinerBook | None = None) -> int:
+        joined = (miner or self.miners[name]).joined
+        factor = book.terms.tier_factor_ppm.get(joined.tier, self.factors.get(joined.tier, 0))
+        return _exact_fee(usage, joined.fitness, book.terms, factor)
 
     def _told_AttemptFailed(self, event: events.AttemptFailed) -> None:
         book = self._reported(event)
-        if book is not None:
-            self.miners[event.miner].give_back(event.request, self.now_ms)
-            self._failed(book, event.miner)
+        if book is None:
+            return
+        self.miners[event.miner].give_back(event.request, self.now_ms)
+        cap = book.arrived.max_fee_nano_eur
+        if cap is not None and event.estimate is not None:
+            price = self._exact_fee(book, event.estimate, event.miner)
+            if price > cap:
+                book.on_record, book.price_nano_eur, book.estimated = None, price, True
+                self._owed["end", event.request] = "what cannot be within its cap must be refused"
+                return
+        book.faults += event.code == "dservice_protocol"
+        self._failed(book, event.miner)
 
     def _told_RowStored(self, event: events.RowStored) -> None:
         book = self.open.get(event.request)
         if book is not None and book.row is not None:
             book.stored = True
-            self._owed["release", event.request] = "a durable row must release the answer"
+            what = "release" if book.row.ended == "whole" else "end"
+            self._owed[what, event.request] = "a durable row must end the request"
 
     def _told_RowRefused(self, event: events.RowRefused) -> None:
         book = self.open.get(event.request)
@@ -256,7 +298,7 @@ class Auditor:
         book = self.open.get(event.request)
         if book is not None:
             book.gone = True
-            if book.result is None:
+            if book.result is None and book.cut is None:
                 self._owed["end", event.request] = "a departed DApp's request must end"
 
     def _told_Drain(self, event: events.Drain) -> None:
@@ -300,16 +342,24 @@ class Auditor:
         self._require(command.miner not in book.failed, command, "to a miner that has failed it before")
         self._require(self._fits(miner, book), command, f"does not fit {miner.joined}")
         self._require(len(miner.running) < miner.slots, command, f"exceeds {miner.slots} slots")
-        self._require(not book.spent or not book.attempts, command, "of a body that cannot be sent again")
-        self._require(command.resume == book.passed_on, command, "must resume what has been passed on, and only that")
         self._require(not book.passed_on or book.arrived.resumable, command, "cannot be resumed")
         self._check_turn(command, book)
         miner.take(command.request, command.attempt, self.now_ms)
         book.attempts = command.attempt
         book.on_record = (command.attempt, command.miner)
-        book.assigned_ms = self.now_ms
-        book.acknowledged = book.started = False
+        book.assigned_ms = book.life_ms = self.now_ms
+        book.acknowledged = False
+        self._check_budget(command, book, miner)
         book.gone_ms = None
+
+    def _check_budget(self, command: commands.Assign, book: RequestBook, miner: MinerBook) -> None:
+        """The first attempt of capped work is told what the cap pays for: that long, and not a nanosecond longer."""
+        cap, budget_ns = book.arrived.max_fee_nano_eur, command.cpu_budget_ns
+        if cap is None or book.attempts > 1:
+            self._require(budget_ns is None, command, "has a budget")
+        elif budget_ns is not None:
+            fees = [self._exact_fee(book, Usage(cpu_ns=ns), command.miner) for ns in (budget_ns, budget_ns + 1)]
+            self._require(fees[0] <= cap < fees[1], command, f"has another budget than {cap} pays for")
 
     def _check_turn(self, command: commands.Assign, book: RequestBook) -> None:
         """First come first served within account and kind; what has been tried goes before what has not."""
@@ -334,6 +384,7 @@ class Auditor:
             arrived.dservice in joined.dservices
             and joined.tier in arrived.tiers
             and joined.tier in self.terms.dservices.get(arrived.dservice, ())
+            and joined.tier in self.terms.tier_factor_ppm
             and (joined.tier != "1" or joined.enterprise == arrived.account)
             and (
                 level is None
@@ -352,23 +403,19 @@ class Auditor:
         book = self._book(command)
         self._require(book.on_record == (command.attempt, command.miner), command, "is not about the one on record")
         late = self.now_ms >= book.deadline_ms and isinstance(self._event, events.Tick)
+        capped = self._owed.pop(("cut", command.request), None) is not None
+        reason = {"cancelled": book.gone, "deadline": late, "price_cap": capped}
+        self._require(reason.get(command.code, False), command, "has no reason")
         miner = self.miners[command.miner]
         miner.give_back(command.request, self.now_ms)
-        if not book.gone and not late:
-            self._require(self._stalled(book), command, "has no reason")
-            self._failed(book, command.miner)
-            miner.stalls += 1
-            self._require(self._has_candidate(book), command, "although no other miner is there")
-            return
+        billed = book.passed_on or command.code == "price_cap"
+        self._require(command.settle == billed, command, "must settle what was given away, and only that")
+        if command.settle:
+            book.cut, book.cut_miner, book.ended_as = book.on_record, miner, command.code
+            self._owed.pop(("end", command.request), None)
+        else:
+            self._owed["end", command.request] = "a cancelled request must end"
         book.on_record = None
-        self._owed["end", command.request] = "a cancelled request must end"
-
-    def _stalled(self, book: RequestBook) -> bool:
-        """Acknowledged, the whole body sent, time enough, and no sign of an answer."""
-        begun_ms = max(book.assigned_ms, book.body_complete_ms)
-        patience_ms = max(self.settings.attempt_ms, (book.deadline_ms - begun_ms) // 2)
-        silent = book.acknowledged and not book.started and not book.passed_on
-        return silent and book.body_complete_ms >= 0 and self.now_ms - begun_ms >= patience_ms
 
     def _saw_CloseMiner(self, command: commands.CloseMiner) -> None:
         if self._owed.pop(("close", command.tunnel), None):
@@ -379,18 +426,20 @@ class Auditor:
         self._require(known, command, "is about a tunnel that is not there")
         assert book is not None
         if command.close_code == 4408:
-            since = [
-                request.assigned_ms for request in map(self.open.__getitem__, book.running) if not request.acknowledged
-            ]
-            late = bool(since) and min(since) + self.settings.acknowledge_ms <= self.now_ms
-            late = late or book.stalls >= self.settings.stalls
+            late = any(self._is_silent(self.open[request], slack_ms=0) for request in book.running)
             self._require(late, command, "although nothing is late")
         elif command.close_code == 4503:
-            idle = all(request.result is not None for request in self.open.values())
+            idle = all(request.result is not None or request.cut is not None for request in self.open.values())
             self._require(self.draining and idle, command, "although work is left")
         else:
             self._require(False, command, "has no reason")
         self._lose(command.miner)
+
+    def _is_silent(self, book: RequestBook, slack_ms: int) -> bool:
+        """Its miner owes an acknowledgement, or a sign of life."""
+        wait_ms = self.settings.silence_ms if book.acknowledged else self.settings.acknowledge_ms
+        since_ms = book.life_ms if book.acknowledged else book.assigned_ms
+        return self.now_ms - slack_ms >= since_ms + wait_ms
 
     def _saw_RecordRow(self, command: commands.RecordRow) -> None:
         book = self._book(command)
@@ -404,6 +453,7 @@ class Auditor:
         fee, cap = book.fee_nano_eur, book.arrived.max_fee_nano_eur
         self._require(command.fee_nano_eur == fee, command, f"has another fee than {fee}")
         self._require(cap is None or fee <= cap, command, f"costs more than {cap}")
+        self._require(command.ended == book.ended_as, command, f"must say {book.ended_as}")
         self._require(command.terms_version == book.terms.version, command, "is by other terms")
         book.row = command
         self._owed.pop(("result", command.request), None)
@@ -421,18 +471,23 @@ class Auditor:
     def _saw_Release(self, command: commands.Release) -> None:
         book = self._book(command)
         self._require(book.stored, command, "before its row is durable")
+        self._require(book.ended_as == "whole", command, f"of work that ended {book.ended_as}")
         self._end(book, "answered")
         self._owed.pop(("release", command.request), None)
 
     def _saw_Refuse(self, command: commands.Refuse) -> None:
         book = self._book(command)
         self._require(book.on_record is None, command, f"leaves {book.on_record} running")
-        self._require(not book.stored, command, "although it is billed")
-        self._require(book.row is None or book.row_refused, command, "although its row is on the way")
+        cut = book.stored and book.ended_as == command.code
+        self._require(cut or not book.stored, command, "although it is billed")
+        self._require(cut or book.row is None or book.row_refused, command, "although its row is on the way")
         if book is self._door:
+            if command.code == "price_cap":
+                book.price_nano_eur = book.terms.prices.minimum_nano_eur
             self._require(self._reason_at_the_door(command, book), command, "has no reason at the door")
         else:
             self._require(self._reason_later(command, book), command, "has no reason")
+        self._require(command.price_nano_eur == book.price_nano_eur, command, f"must name {book.price_nano_eur}")
         self._owed.pop(("end", command.request), None)
         self._owed.pop(("result", command.request), None)
         self._end(book, command.code)
@@ -455,13 +510,15 @@ class Auditor:
 
     def _reason_later(self, command: commands.Refuse, book: RequestBook) -> bool:
         code = command.code
-        if code == "price_cap":
-            cap = book.arrived.max_fee_nano_eur
-            return book.result is not None and cap is not None and book.fee_nano_eur > cap
+        if book.stored:
+            return code in ("price_cap", "cancelled", "deadline")  # as its row says, see above
         if code == "bad_gateway":
-            lost = book.spent or (book.passed_on and not book.arrived.resumable)
-            return bool(book.failed) and (lost or self._given_up(book))
+            lost = book.passed_on and not book.arrived.resumable
+            if command.constraint == "dservice":
+                return book.faults > 0
+            return bool(book.failed) and (lost or self._given_up(book) or not self._expected(book))
         return {
+            "price_cap": book.estimated,
             "ledger_full": book.row_refused,
             "cancelled": book.gone and book.result is None,
             "deadline": self.now_ms >= book.deadline_ms and book.result is None,
@@ -473,6 +530,15 @@ class Auditor:
         """Nobody is there who could do it, and its grace is over."""
         waited = book.gone_ms is not None and self.now_ms - book.gone_ms >= self.settings.grace_ms
         return waited and not self._has_candidate(book)
+
+    def _expected(self, book: RequestBook) -> bool:
+        """Somebody is there, or was here a short time ago, who could still do it."""
+        recent = [
+            miner
+            for name, (left_ms, miner) in self.left.items()
+            if self.now_ms - left_ms <= self.settings.grace_ms and name not in book.failed and name not in self.miners
+        ]
+        return self._has_candidate(book) or any(self._fits(miner, book) for miner in recent)
 
     def _saw_Drained(self, command: commands.Drained) -> None:
         self._require(self.draining and not self.drained, command, "was not asked for, or comes twice")
@@ -490,10 +556,10 @@ class Auditor:
         """Deadlines, acknowledgements and holding back are enforced, `slack_ms` after they are due."""
         late = self.now_ms - slack_ms
         for book in self.open.values():
-            if book.result is None and book.deadline_ms <= late:
+            if book.result is None and book.cut is None and book.deadline_ms <= late:
                 raise AuditError(f"{book.arrived.request} lives at {self.now_ms}, its deadline was {book.deadline_ms}")
-            if book.on_record and not book.acknowledged and book.assigned_ms + self.settings.acknowledge_ms <= late:
-                raise AuditError(f"{book.arrived.request} was never acknowledged by {book.on_record[1]}")
+            if book.on_record and self._is_silent(book, slack_ms):
+                raise AuditError(f"{book.on_record[1]} says nothing about {book.arrived.request} at {self.now_ms}")
 
     def idle(self, slack_ms: int) -> None:
         """No slot is free that a waiting request fits (N-9). `fastest` may hold one back, and those behind it, for a
@@ -518,7 +584,8 @@ class Auditor:
         for book in self.requests.values():
             if not book.ended:
                 raise AuditError(f"{book.arrived.request} never ended: {book}")
-            if (book.ended == "answered") != book.stored:
+            billed = book.ended == "answered" or (book.row is not None and book.row.ended == book.ended)
+            if billed != book.stored:
                 raise AuditError(f"{book.arrived.request} ended {book.ended} with its row stored: {book.stored}")
         for name, miner in self.miners.items():
             if miner.running:
@@ -542,7 +609,7 @@ def _cut(claimed: Usage, billed: Usage) -> set[str]:
     return {name for name in Usage.__slots__ if getattr(claimed, name) != getattr(billed, name)}
 
 
-def _exact_fee(usage: Usage, fitness: Fitness, terms: Terms, tier: str) -> int:
+def _exact_fee(usage: Usage, fitness: Fitness, terms: Terms, factor_ppm: int) -> int:
     """By the definition of the units (N-21), in fractions, rounded up once."""
     hours = Fraction(1, 3_600 * 10**9)
     prices = terms.prices
@@ -552,4 +619,4 @@ def _exact_fee(usage: Usage, fitness: Fitness, terms: Terms, tier: str) -> int:
         + Fraction(usage.memory_byte_seconds, 2**30 * 3_600) * prices.memory_gib_hour_nano_eur
         + Fraction(usage.request_bytes + usage.response_bytes, 10**9) * prices.gigabyte_nano_eur
     )
-    return max(prices.minimum_nano_eur, ceil(price * Fraction(terms.tier_factor_ppm[tier], 10**6)))
+    return max(prices.minimum_nano_eur, ceil(price * Fraction(factor_ppm, 10**6)))

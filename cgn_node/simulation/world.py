@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields
 from heapq import heappop, heappush
 from random import Random
 
+from cgn_sdk.protocol.limits import PROGRESS_MS
+
 from cgn_node.core import commands, events
 from cgn_node.core.broker import Broker, Settings
 from cgn_node.core.pricing import Fitness, Measured, Prices, Terms, Usage
@@ -38,7 +40,13 @@ class Swarm:
     silent: float = 0.0
     """An assignment is never acknowledged."""
     stall: float = 0.0
-    """It is acknowledged and never answered."""
+    """It is acknowledged, and nothing is heard of it again."""
+    long: float = 0.0
+    """The work takes minutes, and its miner says so."""
+    early: float = 0.0
+    """The DService's estimator knows beforehand that the work is dear."""
+    broken: float = 0.0
+    """The DService's answer is no HTTP."""
     fail: float = 0.0
     poison: float = 0.0
     """A request fails wherever it runs."""
@@ -59,9 +67,6 @@ class Swarm:
     hurry: float = 0.0
     """The deadline is short."""
     pass_on: float = 0.0
-    spend: float = 0.0
-    upload: float = 0.0
-    """The body comes slowly, or never whole."""
     row_late: float = 0.0
     row_refused: float = 0.0
     row_twice: float = 0.0
@@ -128,8 +133,7 @@ class World:
             account_queue_depth=random.randint(1, 4) if tight else 5_000,
             account_kinds=random.randint(2, 5) if tight else 32,
             quarantine_miners=random.choice((2, 3, 5)),
-            attempt_ms=random.choice((2_500, 10_000)),
-            stalls=random.choice((2, 3)),
+            silence_ms=random.choice((2_500, 6_000)),
         )
         self.broker = broker or Broker(self.settings)
         if broker is not None:
@@ -242,9 +246,11 @@ class World:
                 case commands.RecordRow():
                     self._on_record(command)
                 case commands.CancelAttempt():
-                    self.reached["cancelled_" + command.code] += 1
+                    self._on_cancel(command)
                 case commands.Refuse():
                     self.reached["refused_" + command.code] += 1
+                    if command.constraint:
+                        self.reached[f"refused_{command.code}_{command.constraint}"] += 1
                 case commands.ReportError():
                     self.reached["reported_" + command.kind] += 1
                 case _:
@@ -264,16 +270,18 @@ class World:
         self._version += 1
         random = self.random
         prices = Prices(
-            kmips_hour_nano_eur=263_000 + random.randint(0, 1_000),
-            tflop_hour_nano_eur=325_000_000,
-            gigabyte_nano_eur=87_700_000,
+            kmips_hour_nano_eur=random.choice((0, 263_000, 263_000 + random.randint(0, 10**9))),
+            tflop_hour_nano_eur=random.choice((0, 325_000_000, random.randint(0, 10**12))),
+            gigabyte_nano_eur=random.choice((0, 87_700_000, random.randint(0, 10**10))),
             memory_gib_hour_nano_eur=random.randint(0, 2_000_000),
             minimum_nano_eur=random.choice((1, 100)),
         )
         dservices = {"mediagen": TIERS, "noop": TIERS, "render": ("1", "2")}
         if self._chance("policy"):
             dservices["noop"] = random.choice((("1", "2"), ("3",), TIERS))
-        factors = dict(zip(TIERS, (1_000_000, 1_000_000, 700_000, 500_000, 300_001), strict=True))
+        factors = {tier: random.choice((1, 300_001, 500_000, 1_000_000, 2_500_000)) for tier in TIERS}
+        if self._chance("policy"):
+            del factors[random.choice(TIERS)]  # a tier that is not open, or no more
         self._tell(events.PolicyChanged(Terms(self._version, dservices, prices, factors)))
 
     def _on_record(self, command: commands.RecordRow) -> None:
@@ -300,7 +308,6 @@ class World:
             level = events.ServiceLevel(threads=random.choice((8, 999)))
         if self._chance("poison"):
             self._poisoned.add(request)
-        uploads = self._chance("upload")
         deadline_ms = random.randint(50, 2_500) if self._chance("hurry") else random.randint(10_000, 60_000)
         self._tell(
             events.RequestArrived(
@@ -313,11 +320,8 @@ class World:
                 level=level,
                 max_fee_nano_eur=random.choice((0, 50, 2_000)) if self._chance("cap") else None,
                 resumable=random.random() < 0.5,
-                body_complete=not uploads,
             )
         )
-        if uploads and random.random() < 0.7:
-            self._at(random.randint(1, 8_000), lambda: self._tell(events.BodyEnded(request)))
         if self._chance("leave"):
             self._at(random.randint(0, 5_000), lambda: self._tell(events.ClientGone(request)))
 
@@ -391,7 +395,7 @@ class World:
         self._assigned.append(command)
         if command.attempt > 1:
             self.reached["retried"] += 1
-        if command.resume:
+        if self.auditor.requests[command.request].passed_on:
             self.reached["resumed"] += 1
         random = self.random
         [miner] = [each for each in self.miners if each.id == command.miner]
@@ -402,24 +406,53 @@ class World:
         if self._chance("die"):
             self._at(there_ms + random.randint(0, miner.service_ms), lambda: self._break(miner))
         self._report(events.Acknowledged(*ids), there_ms)
-        if self._chance("spend"):
-            self._at(there_ms, lambda: self._tell(events.BodySpent(command.request)))
         if self._chance("stall"):
             return
         done_ms = there_ms + random.randint(1, 2 * miner.service_ms)
+        if self._chance("long"):
+            done_ms += random.randint(5_000, 90_000)
+        for at_ms in range(there_ms + PROGRESS_MS, done_ms, PROGRESS_MS):
+            self._at(at_ms, lambda at_ms=at_ms: self._tell(self._progressed(ids, miner, at_ms)))  # type: ignore[misc]
         if self._chance("foreign"):
             self._at(random.randint(0, done_ms), lambda: self._report_foreign(miner))
+        if command.cpu_budget_ns is not None and self._chance("early"):
+            estimate = Usage(cpu_ns=command.cpu_budget_ns + random.randint(-1, 10**6))
+            self._report(events.AttemptFailed(*ids, code="price_cap", estimate=estimate), there_ms)
+            return
+        if self._chance("broken"):
+            self._report(events.AttemptFailed(*ids, code="dservice_protocol"), done_ms)
+            return
         if self._chance("fail") or (command.request in self._poisoned and not self.healed):
             self._report(events.AttemptFailed(*ids, code="dservice_crashed"), done_ms)
             return
-        if random.random() < 0.3:
-            self._report(events.ResponseStarted(*ids), random.randint(there_ms, done_ms))
         if self._chance("pass_on"):
-            self._report(events.ResponsePassedOn(*ids), random.randint(there_ms, done_ms))
+            passed_ms = random.randint(there_ms, done_ms)
+            self._report(events.ResponsePassedOn(*ids), passed_ms)
+            if self._chance("leave"):
+                self._at(
+                    random.randint(passed_ms, done_ms + 20), lambda: self._tell(events.ClientGone(command.request))
+                )
             if self._chance("fail"):
                 self._report(events.AttemptFailed(*ids, code="bad_gateway"), done_ms)
                 return
         self._report(self._finished(ids, miner, done_ms), done_ms)
+
+    def _on_cancel(self, command: commands.CancelAttempt) -> None:
+        """The driver's answer, at once; but other things may have happened in the same millisecond."""
+        self.reached["cancelled_" + command.code] += 1
+        if not command.settle:
+            return
+        self.reached["settled_" + command.code] += 1
+        [miner] = [each for each in self.miners if each.id == command.miner]
+        ids = (command.request, command.attempt, command.miner)
+        used = self._progressed(ids, miner, self.random.randint(0, 5_000))
+        self._at(0, lambda: self._tell(events.AttemptCut(*ids, used.claimed, used.measured)))
+        if self._chance("duplicate"):
+            self._at(1, lambda: self._tell(events.AttemptCut(*ids, used.claimed, used.measured)))
+
+    def _progressed(self, ids: tuple[str, int, str], miner: FalseMiner, wall_ms: int) -> events.Progressed:
+        used = self._finished(ids, miner, wall_ms)
+        return events.Progressed(*ids, used.claimed, used.measured)
 
     def _finished(self, ids: tuple[str, int, str], miner: FalseMiner, wall_ms: int) -> events.AttemptFinished:
         random = self.random

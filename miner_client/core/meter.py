@@ -58,8 +58,14 @@ class Meter:
 
     def end(self, key: int, now_ns: int, cpu_ns: int, memory_bytes: int) -> Use:
         """A request ends. Raises KeyError when it is not in flight."""
+        use = self.so_far(key, now_ns, cpu_ns, memory_bytes)
+        del self._begun[key]
+        return use
+
+    def so_far(self, key: int, now_ns: int, cpu_ns: int, memory_bytes: int) -> Use:
+        """What a request has used until now. Raises KeyError when it is not in flight."""
         self.look(now_ns, cpu_ns, memory_bytes)
-        begun = self._begun.pop(key)
+        begun = self._begun[key]
         return Use(
             cpu_ns=(self._cpu_sum - begun.cpu_sum) >> _FRACTION_BITS,
             memory_byte_seconds=((self._memory_sum - begun.memory_sum) >> _FRACTION_BITS) // 1_000_000_000,

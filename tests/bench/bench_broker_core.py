@@ -1,6 +1,6 @@
 """What the Work Broker itself costs per request: `python tests/bench/bench_broker_core.py`.
 
-One request's life is five events (arrived, acknowledged, response started, finished, row stored) and their commands,
+One request's life is four events (arrived, acknowledged, finished, row stored) and their commands,
 made and handled, with `next_deadline` asked after each as the driver does; the same again with a queue that is never
 empty. No I/O, one thread; CPU time, the best and the median of several rounds.
 """
@@ -19,7 +19,6 @@ from cgn_node.core.events import (
     MinerJoined,
     PolicyChanged,
     RequestArrived,
-    ResponseStarted,
     RowStored,
 )
 from cgn_node.core.pricing import Fitness, Measured, Prices, Terms, Usage
@@ -63,7 +62,6 @@ def run(broker: Broker, requests: int, in_flight: int) -> float:
         batch, assigned = assigned, []
         for a in batch:
             handle(Acknowledged(a.request, a.attempt, a.miner), now_ms)
-            handle(ResponseStarted(a.request, a.attempt, a.miner), now_ms)
             for command in handle(AttemptFinished(a.request, a.attempt, a.miner, CLAIMED, MEASURED), now_ms):
                 if isinstance(command, Assign):
                     assigned.append(command)

@@ -192,11 +192,9 @@ async def test_a_failing_miner_is_not_noticed(tmp_path: Path, misbehave: Any, cl
     """N-10, N-11: the request goes to another miner, is billed once, to the one whose result was used."""
     async with support.world(tmp_path) as world:
         bad = await world.miner(0, serve=misbehave, slots=1).join()
-        task = asyncio.create_task(world.call("POST", "/noop", body=b"z" * 200_000))
-        while not bad.opened:
-            await asyncio.sleep(0.01)
         good = await world.miner(1, serve=support.echo).join()
-        reply = await task
+        reply = await world.call("POST", "/noop", body=b"z" * 200_000)
+        assert len(bad.opened) == 1
         assert (reply.status, reply.body) == (200, b"z" * 200_000)
         assert good.opened[0].attempt == 2
         (row,) = await world.rows()
@@ -219,11 +217,9 @@ async def test_a_wrong_seal_closes_the_miner_and_pays_nobody(tmp_path: Path) -> 
         bad = world.miner(0, slots=1)
         bad.seal_key = signing.Signer(b"\x99" * 32)
         await bad.join()
-        task = asyncio.create_task(world.call("GET", "/noop"))
-        while not bad.opened:
-            await asyncio.sleep(0.01)
         await world.miner(1, serve=support.answer_with(b"right")).join()
-        assert (await task).body == b"right"
+        assert (await world.call("GET", "/noop")).body == b"right"
+        assert len(bad.opened) == 1
         assert bad.closed is not None
         assert bad.closed.code == 4400
         assert len(await world.rows()) == 1
@@ -362,16 +358,12 @@ async def test_a_long_upload_is_sent_again_to_the_next_miner(tmp_path: Path) -> 
 
     async with support.world(tmp_path) as world:
         bad = await world.miner(0, serve=take_some_and_fail, slots=1).join()
+        good = await world.miner(1, serve=support.echo).join()
         chunked = b"".join(
             b"%x\r\n%b\r\n" % (len(p), p) for p in (sent[i : i + 99_999] for i in range(0, len(sent), 99_999))
         )
-        task = asyncio.create_task(
-            world.call("PUT", "/noop", "Transfer-Encoding: chunked", body=chunked + b"0\r\n\r\n")
-        )
-        while not bad.opened:
-            await asyncio.sleep(0.01)
-        good = await world.miner(1, serve=support.echo).join()
-        reply = await task
+        reply = await world.call("PUT", "/noop", "Transfer-Encoding: chunked", body=chunked + b"0\r\n\r\n")
+        assert len(bad.opened) == 1
         assert reply.body == sent
         assert good.opened[0].body_bytes in (None, len(sent))
 

@@ -14,6 +14,7 @@ from cgn_node.core.events import (
     PolicyChanged,
     RequestArrived,
     RowStored,
+    SlotsChanged,
 )
 from cgn_node.core.pricing import Fitness, Measured, Prices, Terms, Usage
 
@@ -96,6 +97,7 @@ def test_what_comes_back_is_at_the_head_in_its_old_order(accounts: list[int], ra
     """N-10, N-11: whatever order the failures come in, the next free miner gets them in the order they were first
     assigned, before anything that has not been tried."""
     broker = node(1, len(accounts))
+    broker.handle(MinerJoined("other", 99, "2", "con_o", None, ("noop",), 0, FITNESS), 0)
     first = [assign for n, a in enumerate(accounts) for assign in arrive(broker, f"r{n}", f"ent_{a}")]
     assert len(first) == len(accounts)
     for n in range(5):
@@ -107,7 +109,7 @@ def test_what_comes_back_is_at_the_head_in_its_old_order(accounts: list[int], ra
         event = AttemptFailed(assign.request, assign.attempt, assign.miner, "dservice_crashed")
         started += [command for command in broker.handle(event, 0) if isinstance(command, Assign)]
     broker.check()
-    joined = broker.handle(MinerJoined("other", 99, "2", "con_o", None, ("noop",), 100, FITNESS), 0)
+    joined = broker.handle(SlotsChanged("other", 99, 100), 0)
     again = [command.request for command in joined if isinstance(command, Assign) and command.attempt == 2]
     assert again == [assign.request for assign in first]
     requests = [command.request for command in joined if isinstance(command, Assign)]

@@ -110,6 +110,7 @@ def test_the_metrics_part(
             policy_version=count + 3,
             seal=seal,
             statement=statement,
+            ended="whole",
         )
     )
     names = ("cpu_ns", "gpu_ns", "memory_byte_seconds", "request_bytes", "response_bytes", "wall_ns")
@@ -128,6 +129,29 @@ def test_the_metrics_part(
         "seal": json.loads(seal),
         "statement": statement.members(),
     }
+
+
+@pytest.mark.parametrize("ended", receipt.CUT)
+@pytest.mark.parametrize("signed", [True, False])
+def test_the_metrics_part_of_less_than_a_whole_response(statement: Statement, ended: str, signed: bool) -> None:
+    """It says why; a miner that was stopped has signed nothing."""
+    seal = receipt.seal_texts(receipt.seal_tree([statement.digest()]), b"s" * 64)[0]
+    part = is_canonical(
+        row_parts.metrics_part(
+            attempts=1,
+            billed=Usage(),
+            clipped=(),
+            measured=Measured(1, 2, 3),
+            match_ns=1,
+            queue_ns=2,
+            policy_version=3,
+            seal=seal if signed else None,
+            statement=statement if signed else None,
+            ended=ended,
+        )
+    )
+    assert part["ended"] == ended
+    assert {"seal", "statement"} & part.keys() == ({"seal", "statement"} if signed else set())
 
 
 @given(st.lists(st.tuples(NAMES, LATIN), min_size=1, max_size=4))

@@ -4,14 +4,15 @@ The core's own invariants are switched off here and its crashes do not count: on
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cgn_node.core import broker as broker_module
 from cgn_node.core.broker import Broker
-from cgn_node.core.commands import Assign, CloseMiner, RecordRow, Refuse, Release, ReportError
-from cgn_node.core.lanes import RECORDING, Lane
+from cgn_node.core.commands import CloseMiner, RecordRow, Refuse, Release, ReportError
+from cgn_node.core.lanes import RECORDING, RUNNING, Lane
 from cgn_node.core.pools import Miner
 from cgn_node.simulation.auditor import AuditError
 from cgn_node.simulation.world import run
@@ -25,6 +26,10 @@ MUTATIONS: dict[str, Patch] = {}
 def mutation(function: Patch) -> Patch:
     MUTATIONS[function.__name__] = function
     return function
+
+
+def _row(command: Any) -> bool:
+    return isinstance(command, RecordRow)
 
 
 def filtered(patch: pytest.MonkeyPatch, change: Callable[[Any], list[Any]]) -> None:
@@ -80,8 +85,6 @@ def bill_cancelled_work(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def pay_another_miner(patch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     filtered(patch, lambda c: [replace(c, miner="m0", contributor="con_m0") if isinstance(c, RecordRow) else c])
 
 
@@ -303,13 +306,104 @@ def forget_to_match_when_a_slot_is_free(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutation
-def send_a_spent_body_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Broker, "_on_body_spent", lambda self, event, out: None)
+def start_over_what_cannot_be_resumed(patch: pytest.MonkeyPatch) -> None:
+    arrived = Broker._on_arrived
+
+    def hopeful(self: Broker, event: Any, out: list[Any]) -> None:
+        arrived(self, event, out)
+        if event.request in self._requests:
+            self._requests[event.request].resumable = True
+
+    patch.setattr(Broker, "_on_arrived", hopeful)
 
 
 @mutation
-def start_over_what_has_been_passed_on(patch: pytest.MonkeyPatch) -> None:
-    filtered(patch, lambda c: [Assign(c.request, c.attempt, c.miner)] if isinstance(c, Assign) and c.resume else [c])
+def give_the_cut_answer_away(patch: pytest.MonkeyPatch) -> None:
+    """What has left of an answer is not billed when its DApp or its deadline cuts it."""
+
+    def free(self: Broker, request: Any, code: str, out: list[Any]) -> Any:
+        miner = self._stop(request, code, out)
+        self._refuse(request, code, "", out)
+        return miner
+
+    patch.setattr(Broker, "_cut_short", free)
+
+
+@mutation
+def bill_what_was_never_passed_on(patch: pytest.MonkeyPatch) -> None:
+    def greedy(self: Broker, request: Any, code: str, out: list[Any]) -> Any:
+        if request.offer is not None:
+            return self._settle(request, code, out)
+        self._stop(request, code, out)
+        self._refuse(request, code, "", out)
+        return None
+
+    patch.setattr(Broker, "_cut_short", greedy)
+
+
+@mutation
+def go_on_beyond_the_cap(patch: pytest.MonkeyPatch) -> None:
+    def deaf(self: Broker, event: Any, out: list[Any]) -> None:
+        request = self._on_record(event)
+        if request is not None:
+            request.state = RUNNING
+            request.life_ms = self._now
+
+    patch.setattr(Broker, "_on_progressed", deaf)
+
+
+@mutation
+def charge_more_than_the_cap(patch: pytest.MonkeyPatch) -> None:
+    filtered(patch, lambda c: [replace(c, fee_nano_eur=c.fee_nano_eur + (c.ended == "price_cap"))] if _row(c) else [c])
+
+
+@mutation
+def call_a_cut_answer_whole(patch: pytest.MonkeyPatch) -> None:
+    filtered(patch, lambda c: [replace(c, ended="whole")] if _row(c) else [c])
+
+
+@mutation
+def release_what_was_cut(patch: pytest.MonkeyPatch) -> None:
+    stored = Broker._on_stored
+
+    def generous(self: Broker, event: Any, out: list[Any]) -> None:
+        request = self._requests.get(event.request)
+        if request is not None:
+            request.verdict = ""
+        stored(self, event, out)
+
+    patch.setattr(Broker, "_on_stored", generous)
+
+
+@mutation
+def pay_for_less_than_the_cap_does(patch: pytest.MonkeyPatch) -> None:
+    budget = broker_module.cpu_budget_ns
+    patch.setattr(broker_module, "cpu_budget_ns", lambda *a: ns - 1 if (ns := budget(*a)) else ns)
+
+
+@mutation
+def believe_every_estimate(patch: pytest.MonkeyPatch) -> None:
+    failed = Broker._on_failed
+
+    def credulous(self: Broker, event: Any, out: list[Any]) -> None:
+        request = self._on_record(event)
+        if request is not None and event.code == "price_cap":
+            self._release(request)
+            self._refuse(request, "price_cap", "estimate", out)
+        else:
+            failed(self, event, out)
+
+    patch.setattr(Broker, "_on_failed", credulous)
+
+
+@mutation
+def forget_who_will_be_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Lane, "expects", lambda self, failed, since_ms: False)
+
+
+@mutation
+def take_the_newest_factor_of_the_tier(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(broker_module, "_factor_ppm", lambda terms, offer: offer.pool.tier_factor_ppm)
 
 
 @mutation
@@ -337,28 +431,30 @@ def say_nothing_of_a_clipped_claim(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def lose_patience_with_work_under_way(patch: pytest.MonkeyPatch) -> None:
-    look = Broker._look_for_an_answer
+    """A sign of life is not believed for long."""
+    look = Broker._look_for_life
 
     def impatient(self: Broker, request: Any, out: list[Any]) -> None:
-        assigned_ms, request.assigned_ms = request.assigned_ms, request.assigned_ms - 60_000
-        if request.body_complete_ms > 0:
-            request.body_complete_ms = 1
+        request.life_ms = request.assigned_ms
         look(self, request, out)
-        request.assigned_ms = assigned_ms if request.offer else request.assigned_ms
 
-    patch.setattr(Broker, "_look_for_an_answer", impatient)
+    patch.setattr(Broker, "_look_for_life", impatient)
 
 
 @mutation
-def blame_miners_for_a_slow_upload(patch: pytest.MonkeyPatch) -> None:
-    arrived = Broker._on_arrived
+def wait_for_silent_miners(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Broker, "_look_for_life", lambda self, request, out: None)
 
-    def hasty(self: Broker, event: Any, out: list[Any]) -> None:
-        arrived(self, event, out)
-        if event.request in self._requests:
-            self._requests[event.request].body_complete_ms = self._now
 
-    patch.setattr(Broker, "_on_arrived", hasty)
+@mutation
+def doubt_every_dservice(patch: pytest.MonkeyPatch) -> None:
+    """Any failure is taken for the DService's own fault."""
+    again = Broker._try_again
+
+    def hasty(self: Broker, request: Any, miner_id: str, code: str, out: list[Any]) -> None:
+        again(self, request, miner_id, "dservice_protocol", out)
+
+    patch.setattr(Broker, "_try_again", hasty)
 
 
 @mutation

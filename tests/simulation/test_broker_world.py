@@ -23,7 +23,9 @@ REGRESSIONS = {
 MUST_REACH = [
     *(name for name in Swarm.__dataclass_fields__),
     *("retried", "resumed", "closed_4403", "closed_4408", "closed_4409", "closed_4503"),
-    *("cancelled_deadline", "cancelled_cancelled", "cancelled_dservice_timeout"),
+    *("cancelled_deadline", "cancelled_cancelled", "cancelled_price_cap"),
+    *("settled_deadline", "settled_cancelled", "settled_price_cap"),
+    *("refused_price_cap_estimate", "refused_bad_gateway_dservice", "refused_bad_gateway_failed"),
     *("reported_clipped", "reported_quarantined"),
     *("refused_no_miner", "refused_overloaded", "refused_deadline", "refused_quarantined", "refused_bad_gateway"),
     *("refused_price_cap", "refused_ledger_full", "refused_cancelled", "refused_draining", "refused_unknown_dservice"),

@@ -63,6 +63,11 @@ class Estimate:
     within_ppm: int | None = None
     """How far nine of ten are off at most, in millionths of `cpu_ns`; None where that is not known."""
 
+    @property
+    def least_cpu_ns(self) -> int:
+        """What the work takes at least, as far as the estimator is sure of; 0 where it does not say how sure it is."""
+        return 0 if self.within_ppm is None else max(0, self.cpu_ns * (1_000_000 - self.within_ppm) // 1_000_000)
+
     def document(self) -> dict[str, Any]:
         return {
             "cpu_ns": str(self.cpu_ns),

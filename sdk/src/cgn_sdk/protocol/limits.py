@@ -67,6 +67,10 @@ MESSAGE_INTEGER_MAX = 2**53 - 1
 """Integers in frame bodies stay exact in every JSON reader; statements carry theirs as strings of digits."""
 STATEMENT_INTEGER_MAX = 2**63 - 1
 
+PROGRESS_MS = 1_500
+"""So often a miner says of each request that it works on it, and what it has used: far above what costs anything, far
+below what anybody would wait for a miner that is gone."""
+
 ACKNOWLEDGE_TIMEOUT_MS = 2_000
 """A miner acknowledges an OPEN within this, or it is down (N-10)."""
 HELLO_TIMEOUT_MS = 5_000

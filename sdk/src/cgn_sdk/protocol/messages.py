@@ -98,6 +98,11 @@ def _integer(members: dict[str, Any], what: str, member: str, low: int, high: in
     return value
 
 
+def _count(members: dict[str, Any], what: str, member: str, *, default: int | None) -> int | None:
+    """A member that may be left out."""
+    return default if member not in members else _integer(members, what, member, 0, limits.MESSAGE_INTEGER_MAX)
+
+
 def _size_or_none(members: dict[str, Any], what: str) -> int | None:
     if members.get("body_bytes") is None:
         return None
@@ -349,7 +354,8 @@ class Seal:
 
 class Open(NamedTuple):
     """An attempt is assigned; the request's head. `deadline_ms` is what is left; `body_bytes` is None when the length
-    is not known.
+    is not known. `cpu_budget_ns`, where it is there: the CPU time that the request's price cap pays for; where the
+    DService's estimator is sure of more, the miner answers FAIL with price_cap and does not begin.
 
     {"request_id":"<32
     hex>","attempt":1,"dservice":"mediagen","method":"GET","target":"/a?b=c","headers":[["accept","*/*"]],"deadline_ms":30000,"body_bytes":0}
@@ -363,12 +369,14 @@ class Open(NamedTuple):
     headers: Headers
     deadline_ms: int
     body_bytes: int | None
+    cpu_budget_ns: int | None = None
 
     def encode(self) -> bytes:
+        budget = "" if self.cpu_budget_ns is None else f',"cpu_budget_ns":{self.cpu_budget_ns}'
         return (
             f'{{"request_id":{_quote(self.request_id)},"attempt":{self.attempt},"dservice":{_quote(self.dservice)}'
             f',"method":{_quote(self.method)},"target":{_quote(self.target)},"headers":{_headers_json(self.headers)}'
-            f',"deadline_ms":{self.deadline_ms},"body_bytes":{_integer_or_null(self.body_bytes)}}}'
+            f',"deadline_ms":{self.deadline_ms},"body_bytes":{_integer_or_null(self.body_bytes)}{budget}}}'
         ).encode()
 
     @classmethod
@@ -388,6 +396,7 @@ class Open(NamedTuple):
             headers=_headers(members, "OPEN"),
             deadline_ms=_integer(members, "OPEN", "deadline_ms", 0, limits.MESSAGE_INTEGER_MAX),
             body_bytes=_size_or_none(members, "OPEN"),
+            cpu_budget_ns=_count(members, "OPEN", "cpu_budget_ns", default=None),
         )
 
 
@@ -593,15 +602,19 @@ def _metadata(value: object) -> dict[str, str]:
 @dataclass(frozen=True, slots=True)
 class Fail:
     """The attempt cannot be finished here. `rule`: which of `errors.ANSWER_RULES` the DService's answer broke, when
-    the code is `dservice_protocol`; `detail` is for logs, the miner's own words.
+    the code is `dservice_protocol`; `detail` is for logs, the miner's own words. `estimate_cpu_ns`: with `price_cap`,
+    what the DService's estimator says the work would take; it was not begun.
     {"code":"dservice_crashed","detail":"exit status 1"}"""
 
     code: str
     detail: str = ""
     rule: str = ""
+    estimate_cpu_ns: int | None = None
 
     def encode(self) -> bytes:
-        members = {"code": self.code, "detail": self.detail}
+        members: dict[str, Any] = {"code": self.code, "detail": self.detail}
+        if self.estimate_cpu_ns is not None:
+            members["estimate_cpu_ns"] = self.estimate_cpu_ns
         if self.rule:
             members["rule"] = self.rule
         return _encode_json(members).encode()
@@ -615,7 +628,10 @@ class Fail:
         code = _code(members, "FAIL")
         if rule and code != "dservice_protocol":
             raise _wrong("FAIL", "rule", "absent unless the code is dservice_protocol")
-        return cls(code, _text(members, "FAIL", "detail"), rule)
+        estimate_ns = _count(members, "FAIL", "estimate_cpu_ns", default=None)
+        if (code == "price_cap") != (estimate_ns is not None):
+            raise _wrong("FAIL", "estimate_cpu_ns", "there when the code is price_cap, and only then")
+        return cls(code, _text(members, "FAIL", "detail"), rule, estimate_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -634,18 +650,31 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a long request has to say on its way (N-16). {"done_ppm":250000,"text":"page 1 of 4"}"""
+    """A sign of life of one request, due every PROGRESS_MS, and what it has used so far; what the work has to say on
+    its way (N-16). Members that are 0 may be left out. {"done_ppm":250000,"text":"page 1 of 4","cpu_ns":1500000000}"""
 
-    done_ppm: int
+    done_ppm: int = 0
     text: str = ""
+    cpu_ns: int = 0
+    memory_byte_seconds: int = 0
 
     def encode(self) -> bytes:
-        return _encode_json({"done_ppm": self.done_ppm, "text": self.text}).encode()
+        members: dict[str, Any] = {"done_ppm": self.done_ppm, "text": self.text}
+        if self.cpu_ns:
+            members["cpu_ns"] = self.cpu_ns
+        if self.memory_byte_seconds:
+            members["memory_byte_seconds"] = self.memory_byte_seconds
+        return _encode_json(members).encode()
 
     @classmethod
     def decode(cls, payload: bytes) -> "Progress":
         members = parse_object(payload, "PROGRESS")
-        return cls(_integer(members, "PROGRESS", "done_ppm", 0, 1_000_000), _text(members, "PROGRESS", "text"))
+        return cls(
+            _integer(members, "PROGRESS", "done_ppm", 0, 1_000_000),
+            _text(members, "PROGRESS", "text"),
+            _count(members, "PROGRESS", "cpu_ns", default=0) or 0,
+            _count(members, "PROGRESS", "memory_byte_seconds", default=0) or 0,
+        )
 
 
 def one_line(text: str) -> str:

@@ -30,6 +30,8 @@ RECEIPT_VERSION: Final = "1"
 ROW: Final = "row"
 """Domain of the node's signature; the data is the row hash."""
 SEAL: Final = "seal"
+CUT: Final = ("price_cap", "cancelled", "deadline")
+"""Why a row may bill less than a whole response (`metrics.ended`); absent for a whole one."""
 """Domain of the miner's signature; the data is `seal_bytes`."""
 
 MAX_RECEIPT_BYTES: Final = 256 * 1024
@@ -319,6 +321,10 @@ def _statement_findings(
 ) -> list[Finding]:
     """The miner's word: that it is about this row, under the seal, and signed."""
     statement, seal = receipt.metrics.get("statement"), receipt.metrics.get("seal")
+    if receipt.metrics.get("ended") in CUT and statement is None and seal is None:
+        if not response_sha256:  # the attempt was cut before its miner could sign: the node alone vouches for it
+            return []
+        return [Finding("response", "metrics.ended", "the response was cut: no statement names its bytes")]
     if type(statement) is not dict or type(seal) is not dict:
         return [Finding("statement_missing", "metrics", "holds no statement of the miner with its seal")]
     findings = []

@@ -484,6 +484,8 @@ class Tunnel:
             if not self._greeted_in and frame[0] not in self._greetings:
                 raise ProtocolError(f"{frames.NAMES[frame[0]]} before the greeting")
             receiver(frame, events)
+        if self._unsealed:  # whoever waited for it in a later message would wait for as long as the miner likes
+            raise ProtocolError(f"{len(self._unsealed)} DONE frames in a message without a SEAL behind them")
         return events
 
     def _state_for(self, stream: int, kind: str) -> _Stream | None:

@@ -19,26 +19,25 @@ from cgn_node.core.commands import (
 )
 from cgn_node.core.events import (
     Acknowledged,
+    AttemptCut,
     AttemptFailed,
     AttemptFinished,
-    BodyEnded,
-    BodySpent,
     ClientGone,
     Drain,
     Event,
     MinerJoined,
     MinerLeft,
     PolicyChanged,
+    Progressed,
     RequestArrived,
     ResponsePassedOn,
-    ResponseStarted,
     RowRefused,
     RowStored,
     ServiceLevel,
     SlotsChanged,
     Tick,
 )
-from cgn_node.core.pricing import Fitness, Measured, Prices, Terms, Usage
+from cgn_node.core.pricing import Fitness, Measured, Prices, Terms, Usage, fee_nano_eur
 
 FITNESS = Fitness(threads=4, kmips_per_thread_milli=9_000, memory_bytes=8 << 30)
 PRICES = Prices(263_000, 325_000_000, 87_700_000, 1_000_000)
@@ -78,6 +77,16 @@ class Bench:
 
     def fail(self, request: str, attempt: int, miner: str, code: str = "dservice_crashed") -> list[Command]:
         return self.tell(AttemptFailed(request, attempt, miner, code))
+
+    def progress(self, request: str, attempt: int, miner: str, cpu_ns: int = 0) -> list[Command]:
+        return self.tell(Progressed(request, attempt, miner, Usage(cpu_ns=cpu_ns), Measured(cpu_ns, 0, 0)))
+
+    def work(self, request: str, attempt: int, miner: str, ms: int) -> list[Command]:
+        """The miner works on it for so long, and says so every second and a half."""
+        commands: list[Command] = []
+        for _ in range(ms // 1_500):
+            commands += self.progress(request, attempt, miner) + self.pass_time(1_500)
+        return commands + self.pass_time(ms % 1_500)
 
     def acknowledge(self, request: str, attempt: int, miner: str) -> None:
         assert self.tell(Acknowledged(request, attempt, miner)) == []
@@ -159,84 +168,67 @@ def test_waiting_request_is_matched_the_moment_a_slot_is_free(bench: Bench) -> N
 def test_silent_miner_is_closed_and_its_requests_go_to_the_head_in_order(bench: Bench) -> None:
     """N-10: not acknowledged within 2 s is down."""
     bench.join("m1", slots=2)
+    bench.join("m2", slots=0)
     bench.arrive("r1")
     bench.arrive("r2")
     bench.arrive("r3")
     bench.arrive("r4")
     assert bench.pass_time(1_999) == []
     assert bench.pass_time(1) == [CloseMiner("m1", 1, 4408, "no acknowledgement")]
-    assert bench.join("m2", slots=4) == [Assign(r, a, "m2") for r, a in [("r1", 2), ("r2", 2), ("r3", 1), ("r4", 1)]]
+    assert bench.tell(SlotsChanged("m2", 2, 4)) == [
+        Assign(r, a, "m2") for r, a in [("r1", 2), ("r2", 2), ("r3", 1), ("r4", 1)]
+    ]
 
 
-def test_acknowledged_request_may_take_until_its_deadline(bench: Bench) -> None:
+@pytest.mark.parametrize(("worked_ms", "deadline_ms"), [(35_000, 60_000), (50_000, 60_000), (13_000, 24_000)])
+def test_work_may_take_its_whole_deadline(bench: Bench, worked_ms: int, deadline_ms: int) -> None:
+    """N-10, N-11: work that shows no sign of trouble is left alone, whoever else is free, and its miner stays."""
+    bench.join("m1")
+    bench.arrive("r1", deadline_ms=deadline_ms)
+    bench.join("m2")
+    bench.acknowledge("r1", 1, "m1")
+    assert bench.work("r1", 1, "m1", worked_ms) == []
+    [row] = bench.finish("r1", 1, "m1")
+    assert isinstance(row, RecordRow)
+    assert bench.tell(RowStored("r1")) == [Release("r1")]
+
+
+def test_work_ends_with_its_deadline(bench: Bench) -> None:
     bench.join("m1")
     bench.arrive("r1", deadline_ms=30_000)
     bench.acknowledge("r1", 1, "m1")
-    assert bench.pass_time(29_999) == []
+    assert bench.work("r1", 1, "m1", 29_999) == []
     assert bench.pass_time(1) == [CancelAttempt("r1", 1, "m1", "deadline"), Refuse("r1", "deadline")]
     assert bench.arrive("r2") == [Assign("r2", 1, "m1")]
 
 
-def test_a_miner_that_acknowledges_and_never_answers_is_passed_over_and_in_the_end_closed(bench: Bench) -> None:
-    """N-11, bad input: no DApp notices. Half of the time that was left, then another miner; three in a row and it is
-    down."""
+def test_a_miner_that_says_nothing_of_a_request_is_down(bench: Bench) -> None:
+    """N-10, bad input: no DApp notices. Each request has a sign of life of its own, and 6 s without one are the end."""
     bench.join("dumb", slots=4)
-    for n in range(3):
-        assert bench.arrive(f"r{n}", deadline_ms=40_000, body_complete=True) == [Assign(f"r{n}", 1, "dumb")]
+    for n in range(2):
+        assert bench.arrive(f"r{n}", deadline_ms=40_000) == [Assign(f"r{n}", 1, "dumb")]
         bench.acknowledge(f"r{n}", 1, "dumb")
-    assert bench.pass_time(15_000) == []
     bench.join("good", slots=4)
-    assert bench.pass_time(4_999) == []
-    cancelled = [command for n in range(3) for command in handed_over(f"r{n}", "dumb", "good")]
-    assert bench.pass_time(1) == [*cancelled, CloseMiner("dumb", 1, 4408, "acknowledges and does not answer")]
+    assert bench.pass_time(3_000) == []
+    assert bench.progress("r1", 1, "dumb") == []
+    assert bench.pass_time(2_999) == []
+    closed = CloseMiner("dumb", 1, 4408, "no sign of life for a request")
+    assert bench.pass_time(1) == [closed, Assign("r0", 2, "good"), Assign("r1", 2, "good")]
     bench.now_ms += 10
-    for n in range(3):
+    for n in range(2):
         bench.serve(f"r{n}", 2, "good")
 
 
-def handed_over(request: str, before: str, after: str) -> list[Command]:
-    return [CancelAttempt(request, 1, before, "dservice_timeout"), Assign(request, 2, after)]
-
-
-def test_an_answer_that_has_begun_has_until_the_deadline(bench: Bench) -> None:
+def test_a_miner_that_falls_silent_in_the_middle_of_an_answer_costs_seconds(bench: Bench) -> None:
+    """N-11: another continues it where that is possible."""
     bench.join("m1")
+    bench.arrive("r1", resumable=True)
     bench.join("m2")
-    [assign] = bench.arrive("r1", deadline_ms=40_000, body_complete=True)
-    assert isinstance(assign, Assign)
-    bench.tell(ResponseStarted("r1", 1, assign.miner))
-    assert bench.pass_time(39_999) == []
-
-
-def test_a_slow_upload_is_nobodys_silence(bench: Bench) -> None:
-    """The time for an answer runs from the body's last byte."""
-    bench.join("m1")
-    bench.join("m2")
-    [assign] = bench.arrive("r1", deadline_ms=100_000)
-    assert isinstance(assign, Assign)
-    other = {"m1": "m2", "m2": "m1"}[assign.miner]
-    bench.acknowledge("r1", 1, assign.miner)
-    assert bench.pass_time(60_000) == []
-    bench.tell(BodyEnded("r1"))
-    assert bench.pass_time(19_999) == []
-    assert bench.pass_time(10_000)[:2] == handed_over("r1", assign.miner, other)
-
-
-def test_a_short_deadline_and_long_work_are_left_alone(bench: Bench) -> None:
-    bench.join("m1", slots=4)
-    bench.join("m2", slots=4)
-    [short] = bench.arrive("r1", deadline_ms=9_000, body_complete=True)
-    assert isinstance(short, Assign)
-    bench.acknowledge("r1", 1, short.miner)
-    assert bench.pass_time(9_000) == [CancelAttempt("r1", 1, short.miner, "deadline"), Refuse("r1", "deadline")]
-    for n in range(2):  # the DService usually takes 5 s, so 80 s are nothing unusual
-        [assign] = bench.arrive(f"w{n}")
-        assert isinstance(assign, Assign)
-        bench.tell(AttemptFinished(f"w{n}", 1, assign.miner, CLAIMED, Measured(5 * 10**9, 10, 100)))
-    [long] = bench.arrive("r2", deadline_ms=100_000, body_complete=True)
-    assert isinstance(long, Assign)
-    bench.acknowledge("r2", 1, long.miner)
-    assert bench.pass_time(79_999) == []
-    assert bench.pass_time(1)[0] == CancelAttempt("r2", 1, long.miner, "dservice_timeout")
+    bench.tell(ResponsePassedOn("r1", 1, "m1"))
+    assert bench.pass_time(5_999) == []
+    [closed, again] = bench.pass_time(1)
+    assert isinstance(closed, CloseMiner)
+    assert again == Assign("r1", 2, "m2")
 
 
 def test_deadline_in_the_queue(bench: Bench) -> None:
@@ -259,12 +251,13 @@ def test_result_before_the_deadline_stands_after_it(bench: Bench) -> None:
 def test_never_twice_on_the_same_miner_even_when_it_connects_again(bench: Bench) -> None:
     """N-11."""
     bench.join("m1")
+    bench.join("m2", slots=0)
     bench.arrive("r1")
-    bench.fail("r1", 1, "m1")
+    assert bench.fail("r1", 1, "m1") == []
     assert bench.tell(MinerLeft("m1", 1)) == []
     assert bench.join("m1") == []
     assert bench.arrive("r2") == [Assign("r2", 1, "m1")], "a request that this miner cannot take blocks nobody"
-    assert bench.join("m2") == [Assign("r1", 2, "m2")]
+    assert bench.tell(SlotsChanged("m2", 2, 1)) == [Assign("r1", 2, "m2")]
 
 
 def test_quarantine_after_five_miners_blames_nobody(bench: Bench) -> None:
@@ -290,16 +283,31 @@ def test_a_miner_that_fails_is_ranked_behind_equals_until_it_succeeds(bench: Ben
     assert bench.arrive("r3") == [Assign("r3", 1, "bad")], "but it is still better than none"
 
 
-def test_lost_miner_only_one_there_waits_for_its_return_then_gives_up(bench: Bench) -> None:
+def test_waiting_requests_outlive_their_only_miner_for_a_while(bench: Bench) -> None:
+    """A lost tunnel is dialled again within seconds. What it was working on has nobody to wait for."""
     bench.join("m1", slots=1)
     bench.arrive("r1")
     bench.arrive("r2")
-    assert bench.tell(MinerLeft("m1", 1)) == []
+    assert bench.tell(MinerLeft("m1", 1)) == [Refuse("r1", "bad_gateway", "failed")]
     assert bench.arrive("r3") == [Refuse("r3", "no_miner", "dservice", 1_000)]
     bench.pass_time(5_000)
     assert bench.join("m1") == [Assign("r2", 1, "m1")]
-    assert bench.tell(MinerLeft("m1", 2)) == []
-    assert bench.pass_time(20_000) == [Refuse("r1", "bad_gateway", "failed"), Refuse("r2", "bad_gateway", "failed")]
+    assert bench.tell(MinerLeft("m1", 2)) == [Refuse("r2", "bad_gateway", "failed")]
+
+
+def test_a_failed_request_waits_only_for_whom_it_can_expect(bench: Bench) -> None:
+    """N-11: another miner that was here within the last 10 s; nobody new, and not the one it failed on."""
+    bench.join("m1")
+    bench.join("m2")
+    bench.arrive("r1")
+    assert bench.tell(MinerLeft("m2", 2)) == []
+    bench.acknowledge("r1", 1, "m1")
+    bench.pass_time(1_000)
+    assert bench.fail("r1", 1, "m1") == []
+    assert bench.pass_time(9_999) == []
+    assert bench.pass_time(1) == [Refuse("r1", "bad_gateway", "failed")]
+    bench.arrive("r3")
+    assert bench.fail("r3", 1, "m1") == [Refuse("r3", "bad_gateway", "failed")]
 
 
 def test_end_of_an_old_tunnel_is_not_the_end_of_the_new_one(bench: Bench) -> None:
@@ -466,31 +474,26 @@ def test_what_has_been_passed_on_is_resumed_or_broken_off(bench: Bench) -> None:
     assert isinstance(first, Assign)
     other = "m2" if first.miner == "m1" else "m1"
     bench.tell(ResponsePassedOn("r1", 1, first.miner))
-    assert bench.fail("r1", 1, first.miner) == [Assign("r1", 2, other, resume=True)]
+    assert bench.fail("r1", 1, first.miner) == [Assign("r1", 2, other)]
     [second] = bench.arrive("r2")
     assert isinstance(second, Assign)
     bench.tell(ResponsePassedOn("r2", 1, second.miner))
     assert bench.fail("r2", 1, second.miner) == [Refuse("r2", "bad_gateway", "not_resumable")]
 
 
-def test_a_spent_body_is_not_tried_again(bench: Bench) -> None:
-    bench.join("m1")
-    bench.join("m2")
-    [assign] = bench.arrive("r1")
-    assert isinstance(assign, Assign)
-    bench.tell(BodySpent("r1"))
-    assert bench.fail("r1", 1, assign.miner) == [Refuse("r1", "bad_gateway", "not_replayable")]
-
-
-def test_a_body_spent_between_two_attempts_ends_the_request(bench: Bench) -> None:
-    """Found by simulation: it would have been sent again, without its beginning."""
-    bench.join("m1")
-    bench.join("m2")
-    bench.arrive("r0")
-    [assign] = bench.arrive("r1")
-    assert isinstance(assign, Assign)
-    assert bench.fail("r1", 1, assign.miner) == []
-    assert bench.tell(BodySpent("r1")) == [Refuse("r1", "bad_gateway", "not_replayable")]
+def test_an_answer_that_breaks_http_is_the_dservice_s_fault(bench: Bench) -> None:
+    """N-11, clear refusals: 502 when a second miner says the same, or at once where no other is free; no wait, and
+    nobody is ranked lower for it."""
+    for n in range(3):
+        bench.join(f"m{n}")
+    bench.arrive("r1")
+    assert bench.fail("r1", 1, "m0", "dservice_protocol") == [Assign("r1", 2, "m1")]
+    assert bench.fail("r1", 2, "m1", "dservice_protocol") == [Refuse("r1", "bad_gateway", "dservice")]
+    assert [offer.failures for miner in bench.broker._miners.values() for offer in miner.offers.values()] == [0, 0, 0]
+    assert [bench.arrive(f"b{n}")[0].miner for n in range(3)] == ["m2", "m0", "m1"]  # type: ignore[union-attr]
+    assert bench.fail("b0", 1, "m2", "dservice_protocol") == [Refuse("b0", "bad_gateway", "dservice")]
+    assert bench.arrive("r2") == [Assign("r2", 1, "m2")]
+    assert bench.fail("b1", 1, "m0", "dservice_crashed") == [], "a crash may be the machine's: it waits for another"
 
 
 def test_grace_starts_anew_when_a_miner_has_come_and_gone(bench: Bench) -> None:
@@ -499,12 +502,12 @@ def test_grace_starts_anew_when_a_miner_has_come_and_gone(bench: Bench) -> None:
     bench.arrive("r0")
     bench.acknowledge("r0", 1, "m1")
     bench.arrive("r1")
-    bench.tell(MinerLeft("m1", 1))
+    assert bench.tell(MinerLeft("m1", 1)) == [Refuse("r0", "bad_gateway", "failed")]
     assert bench.pass_time(9_999) == []
     assert bench.join("m2", slots=0) == []
     assert bench.tell(MinerLeft("m2", 2)) == []
     assert bench.pass_time(9_999) == []
-    assert bench.pass_time(1) == [Refuse("r0", "bad_gateway", "failed"), Refuse("r1", "no_miner", "dservice")]
+    assert bench.pass_time(1) == [Refuse("r1", "no_miner", "dservice")]
 
 
 def test_who_was_behind_a_request_that_was_held_back_is_looked_at_again(bench: Bench) -> None:
@@ -563,14 +566,149 @@ def test_requests_that_overlap_share_the_machine(bench: Bench) -> None:
     assert isinstance(row, RecordRow), "idle time is not saved up, busy time is there in full"
 
 
-def test_price_cap(bench: Bench) -> None:
-    """A result dearer than the cap is withheld and costs nothing."""
+def priced(cpu_ns: int, **more: int) -> int:
+    return fee_nano_eur(Usage(cpu_ns=cpu_ns, **more), FITNESS, PRICES, 1_000_000)
+
+
+def test_a_cap_below_the_least_fee_is_refused_at_the_door(bench: Bench) -> None:
     bench.join("m1")
-    assert bench.arrive("r1", max_fee_nano_eur=0) == [Refuse("r1", "price_cap", "max_fee")]
+    assert bench.arrive("r1", max_fee_nano_eur=0) == [Refuse("r1", "price_cap", "max_fee", price_nano_eur=1)]
+
+
+def test_a_result_dearer_than_the_cap_is_withheld_and_the_cap_is_paid_for_it(bench: Bench) -> None:
+    """N-22: whoever sets a cap that the work passes pays the cap, and never more."""
+    bench.join("m1")
     bench.arrive("r2", max_fee_nano_eur=1)
-    assert bench.finish("r2", 1, "m1") == [Refuse("r2", "price_cap", "max_fee")]
+    [row] = bench.finish("r2", 1, "m1")
+    assert isinstance(row, RecordRow)
+    assert (row.fee_nano_eur, row.ended, row.usage) == (1, "price_cap", CLAIMED)
+    price = fee_nano_eur(CLAIMED, FITNESS, PRICES, 1_000_000)
+    assert price > 1
+    assert bench.tell(RowStored("r2")) == [Refuse("r2", "price_cap", "max_fee", price_nano_eur=price)]
     bench.arrive("r3", max_fee_nano_eur=10**9)
     assert bench.serve("r3", 1, "m1") == []
+
+
+def test_work_is_stopped_in_the_moment_in_which_it_passes_its_cap(bench: Bench) -> None:
+    """N-22: by what the miner says it uses, as far as the machine can have used it; the slot is free at once."""
+    bench.join("m1")
+    cap = priced(10**9)
+    [assign] = bench.arrive("r1", max_fee_nano_eur=cap)
+    assert isinstance(assign, Assign)
+    assert assign.cpu_budget_ns is not None
+    assert priced(assign.cpu_budget_ns) == cap < priced(assign.cpu_budget_ns + 1)
+    bench.arrive("r2")
+    bench.now_ms += 3_000
+    assert bench.progress("r1", 1, "m1", assign.cpu_budget_ns) == []
+    lie = Progressed("r1", 1, "m1", Usage(cpu_ns=10**18), Measured(1, 0, 0))
+    assert bench.tell(lie) == [], "a thousand million seconds in a nanosecond are not believed"
+    stopped = bench.progress("r1", 1, "m1", assign.cpu_budget_ns + 1)
+    assert stopped == [CancelAttempt("r1", 1, "m1", "price_cap", settle=True), Assign("r2", 1, "m1")]
+    used = Usage(cpu_ns=2 * 10**9)
+    [row] = bench.tell(AttemptCut("r1", 1, "m1", used, Measured(3 * 10**9, 0, 0)))
+    assert isinstance(row, RecordRow)
+    assert (row.fee_nano_eur, row.ended, row.usage, row.miner) == (cap, "price_cap", used, "m1")
+    assert bench.tell(AttemptCut("r1", 1, "m1", used, Measured(3 * 10**9, 0, 0))) == []
+    assert bench.tell(ClientGone("r1")) == []
+    assert bench.tell(RowStored("r1")) == [Refuse("r1", "price_cap", "max_fee", price_nano_eur=priced(2 * 10**9))]
+
+
+def test_an_estimate_above_the_cap_ends_it_before_the_work(bench: Bench) -> None:
+    """N-22: 402 with the amount, nothing billed, nobody blamed; a miner whose estimate fits the cap has lied."""
+    bench.join("m1")
+    bench.join("m2")
+    [assign] = bench.arrive("r1", max_fee_nano_eur=1_000)
+    assert isinstance(assign, Assign)
+    assert assign.cpu_budget_ns is not None
+    dear = Usage(cpu_ns=assign.cpu_budget_ns + 10**9)
+    refused = Refuse("r1", "price_cap", "estimate", price_nano_eur=priced(dear.cpu_ns))
+    assert bench.tell(AttemptFailed("r1", 1, "m1", "price_cap", dear)) == [refused]
+    assert not bench.broker._miners["m1"].offers["noop"].failures
+    [assign] = bench.arrive("r2", max_fee_nano_eur=1_000)
+    assert isinstance(assign, Assign)
+    cheap = AttemptFailed("r2", 1, assign.miner, "price_cap", Usage(cpu_ns=assign.cpu_budget_ns))
+    [again] = bench.tell(cheap)
+    assert isinstance(again, Assign)
+    assert again.cpu_budget_ns is None
+    assert [assign.cpu_budget_ns for assign in bench.arrive("r3")] == [None]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("code", "event"), [("cancelled", ClientGone("r1")), ("deadline", None)])
+def test_what_has_left_of_an_answer_is_billed(bench: Bench, code: str, event: Event | None) -> None:
+    """N-22, N-39: the DApp leaves in the middle of the response, or its deadline comes there."""
+    bench.join("m1")
+    bench.arrive("r1", deadline_ms=5_000)
+    bench.tell(ResponsePassedOn("r1", 1, "m1"))
+    cut = bench.tell(event) if event is not None else bench.pass_time(5_000)
+    assert cut == [CancelAttempt("r1", 1, "m1", code, settle=True)]
+    bench.now_ms += 1
+    [row] = bench.tell(AttemptCut("r1", 1, "m1", CLAIMED, MEASURED))
+    assert isinstance(row, RecordRow)
+    assert (row.fee_nano_eur, row.ended) == (fee_nano_eur(CLAIMED, FITNESS, PRICES, 1_000_000), code)
+    assert bench.tell(RowStored("r1")) == [Refuse("r1", code)]
+    assert bench.broker.statistics().recording == 0
+
+
+def test_what_was_given_away_by_an_attempt_that_failed_is_not_billed(bench: Bench) -> None:
+    """N-39: a failed run costs nothing, also when the DApp leaves before the next one begins."""
+    bench.join("m1")
+    bench.join("m2", slots=0)
+    bench.arrive("r1", resumable=True)
+    bench.tell(ResponsePassedOn("r1", 1, "m1"))
+    assert bench.fail("r1", 1, "m1") == []
+    assert bench.tell(ClientGone("r1")) == [Refuse("r1", "cancelled")]
+
+
+def test_a_cut_request_that_finds_no_room_for_its_row_is_over(bench: Bench) -> None:
+    bench.join("m1")
+    bench.arrive("r1")
+    bench.tell(ResponsePassedOn("r1", 1, "m1"))
+    bench.tell(ClientGone("r1"))
+    assert bench.tell(RowStored("r1")) == [], "there is no row yet"
+    bench.tell(AttemptCut("r1", 1, "m1", CLAIMED, MEASURED))
+    assert bench.tell(RowRefused("r1")) == [Refuse("r1", "ledger_full")]
+
+
+def test_the_tier_s_factor_is_the_one_in_force_when_the_request_arrived(bench: Bench) -> None:
+    """N-21: a price never changes under a request; a tier opened since has the latest."""
+    bench.join("m1")
+    bench.join("m3", tier="3")
+
+    def bill(request: str, tier: str, arrive_again: bool = True) -> tuple[int, int]:
+        if arrive_again:
+            bench.arrive(request, tiers=(tier,))
+        bench.now_ms += 1_000
+        [row] = [c for c in bench.finish(request, 1, "m1" if tier == "2" else "m3") if isinstance(c, RecordRow)]
+        bench.tell(RowStored(request))
+        return row.fee_nano_eur, row.terms_version
+
+    def factors(version: int, **tiers: int) -> Terms:
+        return Terms(version, TERMS.dservices, PRICES, {name[1:]: factor for name, factor in tiers.items()})
+
+    once = fee_nano_eur(CLAIMED, FITNESS, PRICES, 1_000_000)
+    thrice = fee_nano_eur(CLAIMED, FITNESS, PRICES, 3_000_000)
+    bench.arrive("r1", tiers=("2",))
+    bench.tell(PolicyChanged(factors(2, t2=3_000_000)))
+    assert bill("r1", "2", arrive_again=False) == (once, 1)
+    assert bill("r2", "2") == (thrice, 2)
+    bench.arrive("r0", tiers=("2",))
+    bench.arrive("r3", tiers=("2", "3"))
+    bench.tell(PolicyChanged(factors(3, t2=1_000_000, t3=3_000_000)))
+    assert bill("r3", "3", arrive_again=False) == (thrice, 2)
+
+
+def test_service_times_are_averages_of_what_was_measured(bench: Bench) -> None:
+    """N-8: of a miner the newest counts an eighth, of a pool a sixteenth, in the right direction."""
+    bench.join("m1")
+    for n, wall_ms in enumerate((800, 1_600, 400)):
+        bench.arrive(f"r{n}")
+        bench.now_ms += wall_ms
+        bench.tell(AttemptFinished(f"r{n}", 1, "m1", CLAIMED, Measured(wall_ms * 10**6, 10, 100)))
+        bench.tell(RowStored(f"r{n}"))
+    of_pool = ((800_000 * 15 + 1_600_000) // 16 * 15 + 400_000) // 16
+    of_miner = ((800_000 * 7 + 1_600_000) // 8 * 7 + 400_000) // 8
+    assert [pool.service_us for pool in bench.broker.statistics().pools if pool.miners] == [of_pool]
+    assert bench.broker._miners["m1"].offers["noop"].service_us == of_miner
 
 
 def test_process_runner_outside_tier_one_is_refused(bench: Bench) -> None:
