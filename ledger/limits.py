@@ -77,5 +77,14 @@ PROCESS_CLOSE_S: Final = 5.0
 """How long a store in a process of its own may take to finish what is under way when it is closed: half of what a node
 has for its end. What it does not finish is in the spool."""
 
+AUDIT_RANGE_ROWS: Final = 5_000
+"""Rows that one process of an audit judges at once: about 15 MB read, 1 MB sent back."""
+
+AUDIT_PROCESSES_MAX: Final = 8
+"""Processes of an audit at most, however many processors there are: one process gathers what they find."""
+
+AUDIT_SHELVED_BYTES: Final = 16 * 1024 * 1024
+"""What an audit gathers in memory before it goes to the temporary file: of about 100,000 rows."""
+
 assert PORTION_ROWS <= APPEND_MAX_ROWS
 assert SPOOL_RECORD_MAX_BYTES < SPOOL_GROUP_BYTES < SPOOL_SEGMENT_BYTES < SPOOL_MAX_BYTES

@@ -1,16 +1,19 @@
 """`cgn verify`: do rows, hashes, batches and chain fit together? Needs a ledger and a chain endpoint (L-12).
 
     cgn verify --ledger sqlite:///ledger.sqlite --rpc http://127.0.0.1:8545 --token 0x…
+    cgn verify … --trust trust.json --state seen.json     also what no batch holds yet; and that nothing was rolled back
     cgn verify … --anchor BATCH_ID --out anchor.json     what a DApp needs to check a receipt offline
 
 Exit code 0: everything fits. 1: something does not; each line names a row or a batch. 2: it could not be checked.
 
 The chain is the anchor: events are read from the endpoint given, at least `--confirmations` blocks deep, and what the
-ledger says of itself is believed nowhere (`ledger.core.verify` judges).
+ledger says of itself is believed nowhere (`ledger.core.verify` judges). Rows that are not settled yet are bound by
+their node's signature and its signed heads: `--trust` (the file receipts are checked with) or `--node-key` brings its
+key. What could not be checked for want of a key is said, beside the verdict. A malformed row is named and the check
+goes on; the ledger is opened for reading only.
 """
 
 import argparse
-import asyncio
 import json
 import sys
 import time
@@ -18,21 +21,25 @@ from pathlib import Path
 from typing import Any, Final
 
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol.receipt import Anchor
+from cgn_sdk.protocol import canonical
+from cgn_sdk.protocol.receipt import Anchor, ReceiptError
+from cgn_sdk.protocol.receipt import Trust as TrustFile
+from cgn_sdk.signing import KEY_BYTES
+from cgn_sdk.signing import verify as verify_signature
 
-from ledger import open_store
+from ledger.audit import audit
 from ledger.core.batch import SettledEvent
-from ledger.core.verify import Auditor, Report
-from ledger.port import Store, StoreError
+from ledger.core.row_audit import Keys
+from ledger.core.verify import Report, Seen
+from ledger.port import StoreError
 from payouts.chain import Chain, ChainError, Web3Chain
 from payouts.token import SettledLog, Token
 
 EXIT_SOUND: Final = 0
 EXIT_UNSOUND: Final = 1
 EXIT_NOT_CHECKED: Final = 2
-PAGE_ROWS: Final = 5_000
-"""Rows read at once: about 15 MB."""
-PAGE_BATCHES: Final = 1_000
+MAX_STATE_BYTES: Final = 1_000
+"""Of a state file: a number and a hash."""
 SHOWN_FINDINGS: Final = 50
 """Findings printed for people; `--json` has all that were kept."""
 
@@ -44,7 +51,7 @@ def main(argv: list[str]) -> int:
         chain = Web3Chain(options.rpc)
         if options.anchor:
             return _write_anchor(chain, options)
-        return asyncio.run(_verify(chain, options))
+        return _verify(chain, options)
     except (ChainError, StoreError, OSError, ValueError) as error:
         print(f"cgn verify: not checked: {error}", file=sys.stderr)
         return EXIT_NOT_CHECKED
@@ -57,6 +64,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token", required=True, type=_address, metavar="ADDRESS", help="the contract that settles")
     parser.add_argument("--first-block", type=int, default=0, help="no event is older (default 0)")
     parser.add_argument("--confirmations", type=int, default=1, help="how deep an event must be to count (default 1)")
+    parser.add_argument(
+        "--trust", type=Path, metavar="FILE", help="nodes' keys: a trust file, as receipts are checked with"
+    )
+    parser.add_argument(
+        "--node-key", type=_node_key, action="append", default=[], metavar="ID=KEY", help="one node's public id and key"
+    )
+    parser.add_argument(
+        "--state", type=Path, metavar="FILE", help="remembers what was seen, so that a rolled-back ledger is found"
+    )
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.add_argument("--anchor", type=_batch_id, metavar="BATCH_ID", help="write the anchor of this batch and stop")
     parser.add_argument("--out", type=Path, default=Path("anchor.json"), help="where the anchor goes")
@@ -68,6 +84,17 @@ def _address(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is not an address: 0x and 40 hexadecimal digits")
     int(text, 16)
     return text.lower()
+
+
+def _node_key(text: str) -> tuple[str, bytes]:
+    name, _, key = text.partition("=")
+    try:
+        found = bytes.fromhex(key)
+    except ValueError:
+        found = b""
+    if not name or len(found) != KEY_BYTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is not PUBLIC_ID=KEY, the key {2 * KEY_BYTES} hexadecimal digits")
+    return name, found
 
 
 def _batch_id(text: str) -> bytes:
@@ -106,43 +133,73 @@ def _event(chain_id: int, token: str, log: SettledLog) -> SettledEvent:
     )
 
 
-async def audit(store: Store, chain: Chain, token: str, first_block: int = 0, confirmations: int = 1) -> Report:
-    """Reads everything and lets the auditor judge."""
-    auditor = Auditor(keccak_256, chain_id=chain.chain_id(), token=token)
-    after = 0
-    while rows := await store.read(after, PAGE_ROWS):
-        for row in rows:
-            auditor.add_row(row)
-        after = rows[-1].ingest
-    last = b""
-    while records := await store.get_batches(after=last, limit=PAGE_BATCHES):
-        for record in records:
-            auditor.add_batch(record, [row.row_id async for row in store.batch_rows(record.batch_id)])
-        last = records[-1].batch_id
-    for event in events_of(chain, token, first_block, confirmations):
-        auditor.add_event(event)
-    return auditor.finish()
-
-
-async def _verify(chain: Chain, options: argparse.Namespace) -> int:
+def _verify(chain: Chain, options: argparse.Namespace) -> int:
     if not options.ledger:
         raise ValueError("--ledger says which ledger to check")
-    path = options.ledger.removeprefix("sqlite:///")
-    if path != options.ledger and not Path(path).is_file():
-        raise ValueError(
-            f"there is no ledger {path}"
-        )  # opening would make an empty one, and find nothing wrong with it
     began = time.monotonic()
-    store = await open_store(options.ledger)
-    try:
-        report = await audit(store, chain, options.token, options.first_block, options.confirmations)
-    finally:
-        await store.close()
+    report = audit(
+        options.ledger,
+        events_of(chain, options.token, options.first_block, options.confirmations),
+        chain_id=chain.chain_id(),
+        token=options.token,
+        keys=_keys(options),
+        seen=_seen(options.state) if options.state else None,
+    )
     if options.json:
         print(json.dumps(as_json(report)))
     else:
         print(as_text(report, time.monotonic() - began))
+    if options.state and report.sound:
+        _remember(options.state, report.seen)
     return EXIT_SOUND if report.sound else EXIT_UNSOUND
+
+
+def _keys(options: argparse.Namespace) -> Keys | None:
+    nodes = dict(options.node_key)
+    if options.trust:
+        try:
+            nodes |= TrustFile.decode(options.trust.read_bytes()).nodes
+        except ReceiptError as error:
+            raise ValueError(f"{options.trust}: {error}") from error
+    return Keys(nodes, verify_signature) if nodes else None
+
+
+def _seen(path: Path) -> Seen | None:
+    """What an earlier audit of this ledger came to, where there was one."""
+    if not path.exists():
+        return None
+    try:
+        match canonical.parse(path.read_bytes()[:MAX_STATE_BYTES]):
+            case {"rows": str(rows), "commitment": str(commitment)} if rows.isdecimal() and len(commitment) == 64:
+                return Seen(int(rows), bytes.fromhex(commitment))
+    except ValueError:
+        pass
+    raise ValueError(f"{path} is not what an earlier check remembered")
+
+
+def _remember(path: Path, seen: Seen) -> None:
+    """All of it or, when the disk is full, what was there before."""
+    new = path.with_name(path.name + ".new")
+    new.write_bytes(canonical.encode({"rows": str(seen.rows), "commitment": seen.commitment.hex()}) + b"\n")
+    new.replace(path)
+
+
+def not_checked(report: Report) -> list[str]:
+    """What nothing was at hand for. Empty: everything was checked."""
+    gaps = []
+    if report.unbound_rows:
+        gaps.append(
+            f"{report.unbound_rows} rows that are not settled yet: who wrote them, and whether they were exchanged "
+            "(--trust or --node-key brings their node's key)"
+        )
+    if report.heads and not report.keys:
+        gaps.append(f"{report.heads} heads: whether their node signed them (--trust or --node-key)")
+    elif report.covered < report.rows:
+        gaps.append(
+            f"rows {report.covered + 1} to {report.rows}: whether further ones were cut off after them, since no "
+            "trusted head is over them (--state finds it the next time)"
+        )
+    return gaps
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -155,6 +212,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "collected_nano_cpu": str(report.collected_nano_cpu),
         "paid_nano_cpu": str(report.paid_nano_cpu),
         "open_entries": report.open_entries,
+        "not_checked": not_checked(report),
         "findings": [finding._asdict() for finding in report.findings],
         "more_findings": report.more_findings,
     }
@@ -163,13 +221,18 @@ def as_json(report: Report) -> dict[str, Any]:
 def as_text(report: Report, seconds: float) -> str:
     """What a person reads: what was looked at, then either that it fits or what does not."""
     lines = [
-        f"{report.rows} rows: columns, sums and hashes, numbered without gaps",
+        f"{report.rows} rows: bytes, sums, hashes and private parts, numbered without gaps",
         f"{report.batches} batches against {report.events} events on the chain: rows, count, amount, XOR, Merkle root",
         f"collected {_cpu(report.collected_nano_cpu)}, paid {_cpu(report.paid_nano_cpu)}; "
         f"{report.open_entries} parts of rows are not settled yet",
     ]
+    if report.newest_head is not None:
+        lines.append(f"rows 1 to {report.covered} are those that node {report.newest_head.node_id} signed a head over")
+    gaps = not_checked(report)
+    lines += [f"NOT CHECKED: {gap}" for gap in gaps]
     if report.sound:
-        return "\n".join([*lines, f"SOUND: everything fits ({seconds:.2f} s)"])
+        verdict = "SOUND, but for what was not checked" if gaps else "SOUND: everything fits"
+        return "\n".join([*lines, f"{verdict} ({seconds:.2f} s)"])
     lines.append(f"NOT SOUND: {len(report.findings) + report.more_findings} findings ({seconds:.2f} s)")
     lines += [f"  {finding.where}: {finding.detail} [{finding.code}]" for finding in report.findings[:SHOWN_FINDINGS]]
     hidden = len(report.findings) + report.more_findings - SHOWN_FINDINGS

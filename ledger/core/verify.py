@@ -1,70 +1,102 @@
 """The auditor: do rows, batches and chain fit together? Pure: facts in, findings out (L-12, P-10).
 
 It believes nothing that the ledger says about itself. The chain's events are the anchor; whoever calls must read them
-from a chain endpoint he trusts, deep enough below its head.
+from a chain endpoint he trusts, deep enough below its head. Rows that no batch holds yet are bound by their node's
+signature and by signed heads, for who brings the node's key; else they are counted as unbound.
 
-    auditor = Auditor(keccak_256, chain_id=…, token=…)
-    for row in rows:                auditor.add_row(row)            # by ingestion number
-    for batch, row_ids in batches:  auditor.add_batch(batch, row_ids)
-    for event in events:            auditor.add_event(event)
+    auditor = Auditor(keccak_256, stored, events, chain_id=…, token=…, keys=…)
+    for rows in ledger:      auditor.add(auditor.rules.audit(rows))     # the right side may run in other processes
+    for group in leaves:     auditor.add_roots(roots(group, keccak_256))
+    for ids in sorted_ids:   auditor.add_ids(ids)
     report = auditor.finish()
 
 What it finds:
-- a row whose columns, forms, sums or hash do not hold, or that stands under another id; rows missing in the numbering;
-  a row, an id or a hash twice;
+- a row whose bytes, forms, sums, hash or private parts do not hold, or that stands under another id; rows missing in
+  the numbering; a row twice; entries, as the store keeps them for sums, that are not those of the row;
 - a batch whose rows do not give count, amount, XOR and Merkle root of the event; whose event is missing, or says
   something else; an event without batch; a batch id that does not follow from what the batch says;
-- a row in a batch that it has no part in, twice in one or in two of one party, or from after the run;
-- a beneficiary paid for a row whose payers were not all collected from;
-- runs that do not follow each other, or that counted rows which are not there.
+- a payment state that is none, or of another party's batch, or names another transaction than the chain; a row from
+  after the run that settled it;
+- a beneficiary paid or carried for a row whose payers were not all collected from, and one that is neither though they
+  were;
+- runs that do not follow each other, or that counted rows which are not there;
+- a row that no batch on the chain holds and that its node has not signed; rows exchanged, moved, left out or cut off
+  since a head was signed.
 
 A row altered with its hash left alone is named itself. One altered with its hash made anew is named by its batches,
-since XOR, root and (if amounts changed) amount no longer fit. Rows that no batch holds yet are bound to nothing on the
-chain: they are counted as open.
+since XOR, root and (if amounts changed) amount no longer fit.
 
-Memory: about 300 bytes per row. Findings are bounded; the report says when there were more.
+Memory does not grow with the rows: a `Slice` holds some thousands, and what must be sorted over all of them (leaves of
+batches, row ids) leaves it as packed bytes on `shelves`, for the caller to keep on disk.
 """
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from struct import Struct
-from struct import error as StructError
-from typing import Any, Final, NamedTuple, Protocol
+from typing import NamedTuple
 
-from cgn_sdk.protocol.canonical import CanonicalError
-from cgn_sdk.protocol.row import Finding, Keccak, row_hash, verify_row
-from cgn_sdk.protocol.settlement import Commitment, batch_id_of, commit, entity_on_chain
+from cgn_sdk.protocol import merkle
+from cgn_sdk.protocol.head import NO_ROWS, Head, extend, head_findings
+from cgn_sdk.protocol.row import Finding, Keccak
+from cgn_sdk.protocol.settlement import NO_SETTLEMENT, Scope, batch_id_of, entity_on_chain, settlement_id
 
-from ledger.core.batch import BatchRecord, SettledEvent
-from ledger.core.entries import PAYERS, entries_of
-
-MAX_FINDINGS: Final = 10_000
-"""A ledger that is wrong throughout need not be told row by row."""
-
-_ENTRY: Final = Struct(">IQ?")
-"""Party number, amount, whether a batch holds it."""
+from ledger.core.batch import BatchRecord, SettledEvent, SettlementRecord
+from ledger.core.entries import PAYERS
+from ledger.core.row_audit import ID_BYTES, LEAF_BYTES, SHELVES, Findings, Keys, KnownBatch, Rules, Slice, Sum, jump
 
 
-class AuditRow(Protocol):
-    """What is looked at of a row; `ledger.port.StoredRow` has it, and so has a row of the public API."""
+class Seen(NamedTuple):
+    """What a ledger came to, for who wants to see at the next audit that it still begins with that."""
 
-    @property
-    def ingest(self) -> int: ...
-    @property
-    def row_id(self) -> str: ...
-    @property
-    def row_hash(self) -> bytes: ...
-    @property
-    def public(self) -> Mapping[str, Any]: ...
+    rows: int
+    commitment: bytes
+    """As of a head over so many rows (`cgn_sdk.protocol.head`)."""
 
 
-class _Seen(NamedTuple):
-    """One sound row, in little memory."""
+class Stored(NamedTuple):
+    """What a ledger holds beside its rows. Kept in memory: some hundred bytes per batch, run and head."""
 
-    ingest: int
-    row_hash: bytes
-    entries: bytearray
-    """Packed `_ENTRY`s."""
+    batches: list[BatchRecord]
+    settlements: list[SettlementRecord]
+    heads: list[Head]
+
+
+class Root(NamedTuple):
+    """What the sorted leaves of a batch come to."""
+
+    root: bytes
+    repeats: tuple[bytes, ...]
+    """Row hashes that stand in it more than once (the first few)."""
+
+
+def roots(shelves: Iterable[bytes], keccak: Keccak) -> dict[int, Root]:
+    """Returns the Merkle roots of all batches that have leaves on these shelves, which come in the order of their rows'
+    hashes' first bytes."""
+    trees: dict[int, merkle.Growing] = {}
+    repeats: dict[int, list[bytes]] = {}
+    for shelf in shelves:
+        records = sorted([shelf[at : at + LEAF_BYTES] for at in range(0, len(shelf), LEAF_BYTES)])
+        for number, leaves in _by_batch(records):
+            kept = leaves
+            if len(set(leaves)) != len(leaves):
+                kept = list(dict.fromkeys(leaves))
+                twice = [leaf for leaf, count in Counter(leaves).items() if count > 1]
+                repeats.setdefault(number, []).extend(twice[:8])
+            trees.setdefault(number, merkle.Growing(keccak)).extend(kept)
+    return {number: Root(tree.root(), tuple(repeats.get(number, ()))) for number, tree in trees.items()}
+
+
+def _by_batch(records: list[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """The leaves of sorted records, by the number of their batch."""
+    start = 0
+    while start < len(records):
+        prefix = records[start][:4]
+        end = start
+        while end < len(records) and records[end].startswith(prefix):
+            end += 1
+        yield int.from_bytes(prefix, "big"), [record[4:] for record in records[start:end]]
+        start = end
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +112,17 @@ class Report:
     paid_nano_cpu: int
     open_entries: int
     """Parts of rows that no batch holds yet: pending or carried."""
+    unbound_rows: int
+    """Rows that nothing outside the ledger binds: no batch on the chain, no signature that was checked."""
+    heads: int
+    covered: int
+    """Number of the last row that a trusted head is over: none before it was left out, moved or exchanged."""
+    newest_head: Head | None
+    """The trusted head over the most rows."""
+    keys: int
+    """Of nodes, that were trusted."""
+    seen: Seen
+    """All rows, for the next audit."""
 
     @property
     def sound(self) -> bool:
@@ -87,169 +130,197 @@ class Report:
 
 
 class Auditor:
-    """See the module. Rows are added first, then batches and events in any order, then `finish`, once."""
+    """See the module. Slices come by their numbers; then roots and ids; then `finish`."""
 
-    def __init__(self, keccak: Keccak, *, chain_id: int, token: str) -> None:
+    def __init__(
+        self,
+        keccak: Keccak,
+        stored: Stored,
+        events: Iterable[SettledEvent],
+        *,
+        chain_id: int,
+        token: str,
+        keys: Keys | None = None,
+        seen: Seen | None = None,
+        groups: int = 1,
+    ) -> None:
+        """`keys`: None when no node's key is at hand. `seen`: what an audit before came to. `groups`: in how many parts
+        leaves are sorted, side by side."""
         self._keccak = keccak
         self._chain_id = chain_id
         self._token = token
-        self._findings: list[Finding] = []
-        self._more = 0
-        self._rows: dict[bytes, _Seen] = {}
-        self._bad_rows: set[bytes] = set()
-        self._hashes: set[bytes] = set()
-        self._parties: dict[tuple[str, str], int] = {}
-        self._payers: set[int] = set()
-        self._batches: dict[bytes, tuple[BatchRecord, Commitment | None]] = {}
+        self._keys = keys
+        self._findings = Findings()
+        self._repeated: dict[tuple[str, str, str], list[object]] = {}
         self._events: dict[bytes, SettledEvent] = {}
-        self._last_ingest = 0
-        self._count = 0
-        self._collected = self._paid = 0
+        self._batches: dict[bytes, BatchRecord] = {}
+        self._settlements = stored.settlements
+        self._heads = sorted(stored.heads, key=lambda head: head.last_ingest)
+        self._posts = [(head.last_ingest, head.commitment, _of_head(head)) for head in self._heads]
+        if seen is not None:
+            self._posts.append((seen.rows, seen.commitment, f"head {seen.rows}, seen by an earlier audit,"))
+        self._posts.sort()
+        self._sums: dict[int, Sum] = {}
+        self._roots: dict[int, Root] = {}
+        self._last = 0
+        self._rows = self._open = self._unbound = 0
+        self._walked, self._commitment = 0, NO_ROWS
+        for event in events:
+            self._add_event(event)
+        for batch in stored.batches:
+            self._add_batch(batch)
+        self._known = {
+            batch_id: self._know(number, batch, groups)
+            for number, (batch_id, batch) in enumerate(self._batches.items())
+        }
+        self._covered = self._check_heads()
+        self.rules = Rules(keccak, self._known, groups, keys, self._covered)
 
-    def add_row(self, row: AuditRow) -> None:
-        """Judges one row by itself, and remembers what its batches need. Rows come by ingestion number."""
-        where = f"row {row.row_id}"
-        self._count += 1
-        if row.ingest != self._last_ingest + 1:
-            missing = f"{self._last_ingest + 1} to {row.ingest - 1}"
-            problem = f"rows {missing} are missing" if row.ingest > self._last_ingest else "comes out of order or again"
-            self._find("ingest", where, f"number {row.ingest}: {problem}")
-        self._last_ingest = max(self._last_ingest, row.ingest)
-        key = _row_key(row.row_id)
-        if key in self._rows or key in self._bad_rows:
-            self._find("row_twice", where, "stands in the ledger twice")
-            return
-        computed = self._computed_hash(row)
-        findings = self._row_findings(row, computed)
-        for code, column, detail in findings:
-            self._find(code, f"{where}, {column}", detail)
-        packed = bytearray()
-        if not computed:  # no canonical form: no batch can hold it
-            self._bad_rows.add(key)
-            return
-        try:
-            for role, public_id, amount, _ in entries_of(row.public):
-                packed += _ENTRY.pack(self._party(role, public_id), amount, False)
-        except (KeyError, TypeError, ValueError, StructError):  # its form was found wrong above
-            self._bad_rows.add(key)
-            return
-        self._rows[key] = _Seen(row.ingest, computed, packed)
+    def _know(self, number: int, batch: BatchRecord, groups: int) -> KnownBatch:
+        event = self._events.get(batch.batch_id)
+        return KnownBatch(
+            number=number,
+            batch_id=batch.batch_id,
+            role=batch.role,
+            public_id=batch.public_id,
+            last_ingest=batch.last_ingest,
+            tx_id=event.tx_id if event else "",
+            shelf=number % groups * SHELVES,
+        )
 
-    def add_batch(self, batch: BatchRecord, row_ids: Iterable[str]) -> None:
-        """Judges a batch and the rows that are marked as settled by it."""
-        where = f"batch {batch.batch_id.hex()}"
-        if batch.batch_id in self._batches:
-            self._find("batch_twice", where, "stands in the ledger twice")
-            return
-        if (batch.chain_id, batch.token) != (self._chain_id, self._token):
-            self._find("batch_chain", where, f"is of contract {batch.token} on chain {batch.chain_id}")
-        try:
-            wanted = batch_id_of(batch.settlement_id(self._keccak), batch.public_id, batch.role, self._keccak)
-        except ValueError as error:
-            self._find("batch_malformed", where, str(error))
-        else:
-            if wanted != batch.batch_id:
-                self._find(
-                    "batch_id", where, f"does not follow from what it says of its run: that gives {wanted.hex()}"
-                )
-        hashes, amount = self._members(batch, where, row_ids)
-        commitment = commit(hashes, amount, self._keccak) if hashes else None
-        self._batches[batch.batch_id] = (batch, commitment)
-        if batch.role in PAYERS:
-            self._collected += batch.amount_nano_cpu
-        else:
-            self._paid += batch.amount_nano_cpu
+    def add(self, part: Slice) -> None:
+        """Takes what a run of rows came to. Slices come in the order of their numbers."""
+        if part.rows:
+            if part.first != self._last + 1 and part.first >= 1:
+                self.find("ingest", f"row number {part.first}", jump(self._last, part.first))
+            self._last = max(self._last, part.last)
+        self._rows += part.rows
+        self._open += part.open_parts
+        self._unbound += part.unbound
+        self._findings.extend(part.findings)
+        self._walk(part.hashes)
+        for key, (count, first) in part.repeated.items():
+            seen = self._repeated.setdefault(key, [0, first])
+            seen[0] += count  # type: ignore[operator]
+        for number, more in part.sums.items():
+            total = self._sums.setdefault(number, Sum())
+            total.rows += more.rows
+            total.amount += more.amount
+            total.xor ^= more.xor
 
-    def add_event(self, event: SettledEvent) -> None:
-        """Takes one event of the contract."""
-        if (event.chain_id, event.token) != (self._chain_id, self._token):
-            self._find("event_chain", f"transaction {event.tx_id}", f"is of {event.token} on chain {event.chain_id}")
-            return
-        batch_id = event.batch_id(self._keccak)
-        if batch_id in self._events:
-            self._find("event_twice", f"batch {batch_id.hex()}", f"was settled again in transaction {event.tx_id}")
-            return
-        self._events[batch_id] = event
+    def add_roots(self, found: Mapping[int, Root]) -> None:
+        """Takes the roots of some batches."""
+        self._roots.update(found)
+
+    def add_ids(self, shelf: bytes) -> None:
+        """Looks for a row id that stands on the shelf twice."""
+        before = b""
+        for record in sorted([shelf[at : at + ID_BYTES] for at in range(0, len(shelf), ID_BYTES)]):
+            if record[:16] == before[:16]:
+                numbers = f"{int.from_bytes(before[16:], 'big')} and {int.from_bytes(record[16:], 'big')}"
+                self.find("row_twice", f"row {record[:16].hex()}", f"stands in the ledger twice, as number {numbers}")
+            before = record
+
+    def find(self, code: str, where: str, detail: str) -> None:
+        """Adds what the caller found: where the store itself is not what it should be."""
+        self._findings.add(code, where, detail)
 
     def finish(self) -> Report:
         """Compares batches with events, looks at the runs as a whole, and returns the verdict."""
+        for (code, subject, detail), (count, first) in sorted(self._repeated.items()):
+            where = subject or str(first)
+            self.find(code, where, f"{detail} ({count} rows; {first})" if subject else f"{detail} ({count} rows so)")
         for batch_id in sorted(self._batches.keys() | self._events.keys()):
             self._compare(batch_id)
         self._check_runs()
-        open_entries = self._check_payments()
+        self._check_ends()
+        amounts = Counter[bool]()
+        for batch in self._batches.values():
+            amounts[batch.role in PAYERS] += batch.amount_nano_cpu
         return Report(
-            findings=tuple(self._findings),
-            more_findings=self._more,
-            rows=self._count,
+            findings=tuple(self._findings.kept),
+            more_findings=self._findings.more,
+            rows=self._rows,
             batches=len(self._batches),
             events=len(self._events),
-            collected_nano_cpu=self._collected,
-            paid_nano_cpu=self._paid,
-            open_entries=open_entries,
+            collected_nano_cpu=amounts[True],
+            paid_nano_cpu=amounts[False],
+            open_entries=self._open,
+            unbound_rows=self._unbound,
+            heads=len(self._heads),
+            covered=self._covered,
+            newest_head=self._newest,
+            seen=Seen(self._walked, self._commitment),
+            keys=0 if self._keys is None else len(self._keys.nodes),
         )
 
-    # --- one row ---
+    # --- heads ---
 
-    def _row_findings(self, row: AuditRow, computed: bytes) -> list[Finding]:
-        public = dict(row.public)
-        findings = verify_row(public)
-        if public.get("row_id") != row.row_id:
-            findings.append(Finding("row_id", "row_id", f"stands under the id {row.row_id}"))
-        if computed != row.row_hash:
-            detail = f"says {row.row_hash.hex()}, the columns hash to {computed.hex() or 'nothing'}"
-            findings.append(Finding("row_hash", "row_hash", detail))
-        if computed and computed in self._hashes:
-            findings.append(Finding("row_twice", "row_hash", "another row has the same hash"))
-        self._hashes.add(computed)
-        return findings
+    def _check_heads(self) -> int:
+        """Looks at the heads' signatures. Returns the last row that a trusted one is over."""
+        self._newest: Head | None = None
+        if self._keys is None:
+            return 0
+        for head in self._heads:
+            findings = head_findings(head, self._keys.nodes, self._keys.verify_signature)
+            for code, where, detail in findings:
+                if code != "head_unknown":  # anybody may add one; it counts for nothing
+                    self.find(code, where, detail)
+            if not findings:
+                self._newest = head
+        return self._newest.last_ingest if self._newest else 0
 
-    def _computed_hash(self, row: AuditRow) -> bytes:
+    def _walk(self, hashes: bytes | bytearray) -> None:
+        """Goes on over these rows' hashes, and compares with every head on the way."""
+        at = 0
+        while at < len(hashes):
+            place = bisect_right(self._posts, self._walked, key=lambda post: post[0])
+            stop = self._posts[place][0] if place < len(self._posts) else self._walked + len(hashes)
+            until = min(len(hashes), at + 32 * (stop - self._walked))
+            piece = bytes(hashes[at:until])
+            each = (piece[i : i + 32] for i in range(0, len(piece), 32))
+            self._commitment = extend(self._commitment, each, self._keccak)
+            self._walked += len(piece) // 32
+            at = until
+            for number, commitment, where in self._posts[place:]:
+                if number != self._walked:
+                    break
+                if commitment != self._commitment:
+                    detail = f"is over {commitment.hex()}; the rows give {self._commitment.hex()}"
+                    self.find("head_rows", where, detail)
+
+    def _check_ends(self) -> None:
+        for number, _, where in self._posts:
+            if number > self._walked:
+                self.find("head_rows", where, f"is over {number} rows; the ledger holds {self._walked}")
+
+    # --- batches and events ---
+
+    def _add_batch(self, batch: BatchRecord) -> None:
+        where = f"batch {batch.batch_id.hex()}"
+        if batch.batch_id in self._batches:
+            self.find("batch_twice", where, "stands in the ledger twice")
+            return
+        if (batch.chain_id, batch.token) != (self._chain_id, self._token):
+            self.find("batch_chain", where, f"is of contract {batch.token} on chain {batch.chain_id}")
         try:
-            return row_hash(row.public, self._keccak)
-        except CanonicalError:
-            return b""
+            wanted = batch_id_of(batch.settlement_id(self._keccak), batch.public_id, batch.role, self._keccak)
+        except ValueError as error:
+            self.find("batch_malformed", where, str(error))
+        else:
+            if wanted != batch.batch_id:
+                self.find("batch_id", where, f"does not follow from what it says of its run: that gives {wanted.hex()}")
+        self._batches[batch.batch_id] = batch
 
-    def _party(self, role: str, public_id: str) -> int:
-        number = self._parties.setdefault((role, public_id), len(self._parties))
-        if role in PAYERS:
-            self._payers.add(number)
-        return number
-
-    # --- one batch ---
-
-    def _members(self, batch: BatchRecord, where: str, row_ids: Iterable[str]) -> tuple[list[bytes], int]:
-        """Returns the hashes of the batch's rows, each once, and what the entity's parts of them sum to."""
-        party = self._parties.get((batch.role, batch.public_id), -1)
-        hashes: dict[bytes, None] = {}
-        total = 0
-        for row_id in row_ids:
-            seen = self._rows.get(_row_key(row_id))
-            if seen is None:
-                self._find("row_missing", f"row {row_id}", f"is in {where} and not in the ledger, or not readable")
-                continue
-            if seen.ingest > batch.last_ingest:
-                detail = f"has number {seen.ingest}; the run of {where} ends with {batch.last_ingest}"
-                self._find("row_late", f"row {row_id}", detail)
-            amount = self._take(seen, party)
-            if amount is None:
-                self._find("row_foreign", f"row {row_id}", f"is in {where}, whose entity has no part in it")
-            elif amount < 0:
-                self._find("row_settled_twice", f"row {row_id}", f"is settled for the {batch.role} more than once")
-            else:
-                total += amount
-                hashes[seen.row_hash] = None
-        return list(hashes), total
-
-    @staticmethod
-    def _take(seen: _Seen, party: int) -> int | None:
-        """Marks the party's part of the row as held by a batch. Returns its amount, -1 if it was held already, None if
-        there is no such part."""
-        for offset in range(0, len(seen.entries), _ENTRY.size):
-            number, amount, held = _ENTRY.unpack_from(seen.entries, offset)
-            if number == party:
-                _ENTRY.pack_into(seen.entries, offset, number, amount, True)
-                return -1 if held else int(amount)
-        return None
+    def _add_event(self, event: SettledEvent) -> None:
+        if (event.chain_id, event.token) != (self._chain_id, self._token):
+            self.find("event_chain", f"transaction {event.tx_id}", f"is of {event.token} on chain {event.chain_id}")
+            return
+        batch_id = event.batch_id(self._keccak)
+        if batch_id in self._events:
+            self.find("event_twice", f"batch {batch_id.hex()}", f"was settled again in transaction {event.tx_id}")
+            return
+        self._events[batch_id] = event
 
     def _compare(self, batch_id: bytes) -> None:
         where = f"batch {batch_id.hex()}"
@@ -257,12 +328,13 @@ class Auditor:
         if batch_id not in self._batches:
             assert event is not None
             detail = f"was settled for a {event.role_name} in transaction {event.tx_id} and is not in the ledger"
-            self._find("batch_missing", where, detail)
+            self.find("batch_missing", where, detail)
             return
-        batch, commitment = self._batches[batch_id]
+        batch, number = self._batches[batch_id], self._known[batch_id].number
+        total, root = self._sums.get(number), self._roots.get(number)
         if event is None:
-            if commitment is not None:  # without marked rows it is a run that is still under way
-                self._find("event_missing", where, "its rows are marked as settled, and the chain knows nothing of it")
+            if total is not None:  # without marked rows it is a run that is still under way
+                self.find("event_missing", where, "its rows are marked as settled, and the chain knows nothing of it")
             return
         stated = {
             "entity": (_entity(batch.public_id), event.entity),
@@ -275,72 +347,62 @@ class Auditor:
         }
         for name, (ours, chains) in stated.items():
             if ours != chains:
-                self._find(f"batch_{name}", where, f"{name} is {_shown(ours)}, the chain says {_shown(chains)}")
-        if commitment is None:
-            self._find("rows_of_batch", where, f"no rows are marked as settled by it; the chain says {event.row_count}")
+                self.find(f"batch_{name}", where, f"{name} is {_shown(ours)}, the chain says {_shown(chains)}")
+        if total is None or root is None:
+            self.find("rows_of_batch", where, f"no rows are marked as settled by it; the chain says {event.row_count}")
             return
+        if root.repeats:
+            self.find("row_settled_twice", where, f"holds row hash {root.repeats[0].hex()} more than once")
         computed = {
-            "row_count": (commitment.row_count, event.row_count),
-            "amount": (commitment.amount_nano_cpu, event.amount_nano_cpu),
-            "xor": (commitment.xor, event.xor),
-            "merkle_root": (commitment.merkle_root, event.merkle_root),
+            "row_count": (total.rows, event.row_count),
+            "amount": (total.amount, event.amount_nano_cpu),
+            "xor": (total.xor.to_bytes(32, "big"), event.xor),
+            "merkle_root": (root.root, event.merkle_root),
         }
         for name, (rows_give, chains) in computed.items():
             if rows_give != chains:
                 detail = f"its rows give the {name} {_shown(rows_give)}, the chain says {_shown(chains)}"
-                self._find(f"rows_{name}", where, detail)
-
-    # --- the whole ---
+                self.find(f"rows_{name}", where, detail)
 
     def _check_runs(self) -> None:
         """Each run takes the rows after those of the run before, and they are all there."""
-        runs: dict[bytes, BatchRecord] = {}
-        for batch_id in sorted(self._batches):
-            batch = self._batches[batch_id][0]
-            runs.setdefault(batch.settlement_id(self._keccak), batch)
-        followers: dict[bytes, bytes] = {}
-        for settlement, batch in sorted(runs.items()):
-            where = f"settlement {settlement.hex()}"
-            if batch.last_ingest > self._last_ingest:
-                detail = f"counted rows up to {batch.last_ingest}; the ledger ends with {self._last_ingest}"
-                self._find("rows_missing", where, detail)
-            if followers.setdefault(batch.previous, settlement) != settlement:
-                self._find("run_order", where, f"follows {batch.previous.hex()}, and so does another one")
-            before = runs.get(batch.previous)
-            if before is not None and batch.first_ingest != before.last_ingest + 1:
-                detail = f"begins with row {batch.first_ingest}; the one before ended with {before.last_ingest}"
-                self._find("run_order", where, detail)
-            # A run may settle nothing, and then has no batch: a `previous` that no batch tells of is no finding.
+        runs: dict[bytes, SettlementRecord] = {}
+        for record in self._settlements:
+            where = f"settlement {record.settlement_id.hex()}"
+            scope = Scope(record.chain_id, record.token, record.period)
+            wanted = settlement_id(scope, record.first_ingest, record.last_ingest, record.previous, self._keccak)
+            if wanted != record.settlement_id:
+                self.find("settlement_id", where, f"does not follow from what it says: that gives {wanted.hex()}")
+            runs[record.settlement_id] = record
+        for batch_id, batch in sorted(self._batches.items()):
+            of = batch.settlement(self._keccak)
+            if of.settlement_id not in runs:
+                detail = f"is of settlement {of.settlement_id.hex()}, which the ledger does not know"
+                self.find("settlement_missing", f"batch {batch_id.hex()}", detail)
+                runs[of.settlement_id] = of
+        followers: dict[tuple[int, str, bytes], bytes] = {}
+        for settlement, record in sorted(runs.items()):
+            self._check_run(f"settlement {settlement.hex()}", record, runs)
+            if followers.setdefault(record.place, settlement) != settlement:
+                detail = f"follows {record.previous.hex()}, and so does another one"
+                self.find("run_order", f"settlement {settlement.hex()}", detail)
 
-    def _check_payments(self) -> int:
-        """Nobody is paid for a row before all its payers were collected from. Returns how many parts are open."""
-        open_entries = 0
-        for key, seen in self._rows.items():
-            owed = paid = 0
-            for number, amount, held in _ENTRY.iter_unpack(seen.entries):
-                open_entries += not held
-                if number in self._payers:
-                    owed += amount and not held
-                else:
-                    paid += amount and held
-            if owed and paid:
-                self._find(
-                    "paid_uncollected", f"row {key.hex()}", "is paid out of, and not all its payers have paid in"
-                )
-        return open_entries
-
-    def _find(self, code: str, where: str, detail: str) -> None:
-        if len(self._findings) < MAX_FINDINGS:
-            self._findings.append(Finding(code, where, detail))
-        else:
-            self._more += 1
+    def _check_run(self, where: str, record: SettlementRecord, runs: Mapping[bytes, SettlementRecord]) -> None:
+        if record.last_ingest > self._last:
+            detail = f"counted rows up to {record.last_ingest}; the ledger ends with {self._last}"
+            self.find("rows_missing", where, detail)
+        if record.previous == NO_SETTLEMENT:
+            wanted = 1
+        elif record.previous in runs:
+            wanted = runs[record.previous].last_ingest + 1
+        else:  # an older program kept no trace of a run that settled nothing
+            return
+        if record.first_ingest != wanted:
+            self.find("run_order", where, f"begins with row {record.first_ingest}; {wanted} is next")
 
 
-def _row_key(row_id: str) -> bytes:
-    try:
-        return bytes.fromhex(row_id)
-    except ValueError:
-        return row_id.encode(errors="replace")
+def _of_head(head: Head) -> str:
+    return f"head {head.last_ingest} of {head.node_id}"
 
 
 def _entity(public_id: str) -> bytes:

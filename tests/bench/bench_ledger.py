@@ -27,11 +27,12 @@ from typing import Any
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import row as protocol
-from cgn_sdk.protocol.settlement import NO_SETTLEMENT
 
 from ledger import open_store
+from ledger.core.entries import entries_of
+from ledger.core.row_audit import AuditRow, Part
 from ledger.core.spool_format import encode_group
-from ledger.core.verify import Auditor
+from ledger.core.verify import Auditor, Stored
 from ledger.spool import Spool
 
 IDS = ["p" + base64.b32encode(hashlib.md5(b"%d" % n).digest())[:26].decode().lower() for n in range(64)]
@@ -249,14 +250,13 @@ async def row_rates(table: Table, given: list[dict[str, Any]], rows: list[protoc
     ]
     records = [row.to_bytes() for row in rows]
 
-    class Shown:
-        __slots__ = ("ingest", "public", "row_hash", "row_id")
-
-        def __init__(self, ingest: int, row: protocol.Row) -> None:
-            self.ingest, self.row_id, self.row_hash, self.public = ingest, row.row_id, row.row_hash, dict(row.public)
-
-    shown = [Shown(n, row) for n, row in enumerate(rows, 1)]
-    auditor = Auditor(keccak_256, chain_id=1, token="0x")
+    shown = [
+        AuditRow(
+            n, row.row_id, row.row_hash, row.public_json, row.private_json, [Part(*e) for e in entries_of(row.public)]
+        )
+        for n, row in enumerate(rows, 1)
+    ]
+    rules = Auditor(keccak_256, Stored([], [], []), [], chain_id=1, token="0x").rules
     await table.measure(
         "Keccak of a row's bytes", len(rows), lambda: [[keccak_256(piece) for piece in row] for row in pieces] and None
     )
@@ -264,8 +264,8 @@ async def row_rates(table: Table, given: list[dict[str, Any]], rows: list[protoc
     await table.measure(
         "decode_row", len(rows), lambda: [protocol.decode_row(one, keccak_256) for one in records] and None
     )
-    await table.measure("audit a row", len(rows), lambda: [auditor.add_row(one) for one in shown] and None)
-    assert auditor.finish().sound, NO_SETTLEMENT
+    await table.measure("audit a row", len(rows), lambda: rules.audit(shown))
+    assert not rules.audit(shown).findings.kept
 
 
 async def main(options: argparse.Namespace) -> None:

@@ -1,5 +1,11 @@
-"""`cgn verify` on a real ledger that was settled on a real chain, then attacked (L-12)."""
+"""`cgn verify` on a real ledger that was settled on a real chain, then attacked (L-12, P-10).
 
+Rows 1 to 9 are settled, rows 10 to 12 wait; heads are signed over 9 and 12 of them. What an attack on the columns is
+found by stands in tests/unit/ledger/core/test_verify.py; here the file itself is attacked, as its owner could.
+"""
+
+import asyncio
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -9,27 +15,56 @@ from typing import Any
 
 import payout_world as kit
 import pytest
-from cgn_sdk.protocol.receipt import Anchor
-from cgn_sdk.protocol.row import ROLES
+from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.head import NO_ROWS, extend, sign_head
+from cgn_sdk.protocol.receipt import ROW, Anchor, Trust
+from cgn_sdk.protocol.row import ROLES, Row
+from cgn_sdk.signing import Signer
 
+from ledger import open_store
 from payouts import verify_app
 
 pytestmark = pytest.mark.engine("anvil")
 ROWS = 9
 
 
+NODE = Signer(b"n" * 32)
+OPEN = 3
+
+
+async def finish_ledger(url: str) -> None:
+    """The node's heads, over the settled rows and over all."""
+    store = await open_store(url)
+    rows = await store.row_hashes(0, 100)
+    for count in (ROWS, ROWS + OPEN):
+        commitment = extend(NO_ROWS, (row.row_hash for row in rows[:count]), keccak_256)
+        await store.put_head(sign_head(kit.public_id("node"), count, commitment, 1, NODE.sign))
+    await store.close()
+
+
+def signed(row: Row) -> Row:
+    return row.signed(NODE.sign(ROW, row.row_hash))
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A settled day."""
+    """A settled day, and rows of the next."""
     with kit.anvil() as url:
         world = kit.make_world(url, tmp_path_factory.mktemp("settled"))
         world.fund("enterprise 0", 10**12, approved=10**12)
-        world.add_rows([kit.make_row(n, contributor=f"contributor {n % 2}") for n in range(ROWS)])
+        world.add_rows([signed(kit.make_row(n, contributor=f"contributor {n % 2}")) for n in range(ROWS)])
         assert world.settle()["balances"]
+        world.add_rows([signed(kit.make_row(n)) for n in range(ROWS, ROWS + OPEN)])
+        asyncio.run(finish_ledger(world.ledger_url))
         yield world
 
 
 def words(world: Any, ledger: str) -> list[str]:
+    return ["--node-key", f"{kit.public_id('node')}={NODE.public_key.hex()}", *wordless(world, ledger)]
+
+
+def wordless(world: Any, ledger: str) -> list[str]:
+    """Without a key."""
     return ["--ledger", ledger, "--rpc", world.url, "--token", world.manifest.token.address]
 
 
@@ -46,15 +81,55 @@ def copy(world: Any, tmp_path: Path) -> sqlite3.Connection:
 
 
 def verify(world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    code = verify_app.main(words(world, f"sqlite:///{tmp_path}/ledger.sqlite"))
-    return code, capsys.readouterr().out
+    code = verify_app.main([*words(world, f"sqlite:///{tmp_path}/ledger.sqlite"), "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["sound"] == (not report["findings"])
+    return code, "\n".join(f"{of['where']}: {of['detail']} [{of['code']}]" for of in report["findings"])
 
 
-def test_an_honest_ledger_is_sound(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_honest_ledger_is_sound(world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = hashlib.sha256((world.folder / "ledger.sqlite").read_bytes()).digest()
     assert verify_app.main([*words(world, world.ledger_url), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["sound"], report["rows"], report["batches"], report["events"]) == (True, ROWS, 5, 5)
+    assert (report["sound"], report["rows"], report["batches"], report["events"]) == (True, ROWS + OPEN, 5, 5)
     assert report["collected_nano_cpu"] == report["paid_nano_cpu"]
+    assert report["not_checked"] == []
+    assert hashlib.sha256((world.folder / "ledger.sqlite").read_bytes()).digest() == before, "opened for reading only"
+
+
+def test_what_was_not_checked_is_said(world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the node's key, rows that wait and heads cannot be judged: no bare SOUND. A trust file brings it too."""
+    assert verify_app.main(wordless(world, world.ledger_url)) == 0
+    output = capsys.readouterr().out
+    assert "NOT CHECKED: 3 rows that are not settled yet" in output
+    assert "NOT CHECKED: 2 heads" in output
+    assert "SOUND, but for what was not checked" in output
+    trust = tmp_path / "trust.json"
+    trust.write_bytes(Trust(nodes={kit.public_id("node"): NODE.public_key}).encode())
+    assert verify_app.main([*wordless(world, world.ledger_url), "--trust", str(trust)]) == 0
+    output = capsys.readouterr().out
+    assert "NOT CHECKED" not in output
+    assert "SOUND: everything fits" in output
+    trust.write_bytes(b"{}")
+    assert verify_app.main([*wordless(world, world.ledger_url), "--trust", str(trust)]) == 2
+
+
+def test_a_ledger_that_was_rolled_back_is_found_the_next_time(
+    world: Any, copy: sqlite3.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows, heads and all: what an earlier check remembered is missing."""
+    state, ledger = tmp_path / "seen.json", f"sqlite:///{tmp_path}/ledger.sqlite"
+    for _ in range(2):
+        assert verify_app.main([*words(world, ledger), "--state", str(state)]) == 0
+    copy.execute(f"DELETE FROM rows WHERE ingest > {ROWS}")
+    copy.execute(f"DELETE FROM entries WHERE ingest > {ROWS}")
+    copy.execute(f"DELETE FROM heads WHERE last_ingest > {ROWS}")
+    assert verify_app.main(words(world, ledger)) == 0, "nothing in the ledger says so"
+    capsys.readouterr()
+    assert verify_app.main([*words(world, ledger), "--state", str(state)]) == 1
+    assert "head 12, seen by an earlier audit," in capsys.readouterr().out
+    state.write_bytes(b"[]")
+    assert verify_app.main([*words(world, ledger), "--state", str(state)]) == 2
 
 
 def altered(value: Any) -> Any:
@@ -89,18 +164,83 @@ def test_every_public_column_is_guarded(
     assert row_id in output
 
 
-ATTACKS = {
-    "a row dropped": ["DELETE FROM rows WHERE ingest = 4"],
-    "the last row dropped": [f"DELETE FROM rows WHERE ingest = {ROWS}"],
-    "a row stored twice": ["INSERT INTO rows SELECT 10, randomblob(16), row_hash, public_json, private_json FROM rows WHERE ingest = 2"],
-    "two rows exchanged": ["UPDATE rows SET ingest = -1 WHERE ingest = 2", "UPDATE rows SET ingest = 2 WHERE ingest = 3",
-                           "UPDATE rows SET ingest = 3 WHERE ingest = -1"],
-    "a batch dropped": ["DELETE FROM batches WHERE role = 'developer'"],
-    "all batches dropped": ["DELETE FROM batches", "DELETE FROM payments"],
-    "a batch's amount changed": ["UPDATE batches SET amount_nano_cpu = amount_nano_cpu + 1 WHERE role = 'operator'"],
-    "a batch's root changed": ["UPDATE batches SET merkle_root = randomblob(32) WHERE role = 'enterprise'"],
-    "a batch's payee changed": ["UPDATE batches SET account = '0x000000000000000000000000000000000000dead' WHERE role = 'developer'"],
-    "a row taken out of a batch": ["DELETE FROM payments WHERE ingest = 3"],
+STEAL = (
+    "UPDATE rows SET public_json = {sql} WHERE ingest = 11",
+    "UPDATE rows SET row_hash = keccak(public_json) WHERE ingest = 11",
+)
+DROP_AND_RENUMBER = [
+    f"{verb} WHERE ingest {which} 11"
+    for table in ("rows", "entries")
+    for verb, which in ((f"DELETE FROM {table}", "="), (f"UPDATE {table} SET ingest = ingest - 1", ">"))
+]
+SWAP = [
+    f"UPDATE {table} SET ingest = {new} WHERE ingest = {old}"
+    for table in ("rows", "entries", "payments")
+    for old, new in ((2, -1), (4, 2), (-1, 4))
+]
+TWO = "WHERE ingest = 2"
+SPELLINGS = {
+    "a name twice": """replace(public_json, '"tier":"2"', '"tier":"4b","tier":"2"')""",
+    "an amount twice": """replace(public_json, '"amount_nano_eur":', '"amount_nano_eur":"1","amount_nano_eur":')""",
+    "white space": """replace(public_json, '"tier":"2"', '"tier": "2"')""",
+    "a blank behind": "public_json || ' '",
+    "an escape": r"""replace(public_json, '"mediagen"', '"\u006dediagen"')""",
+}
+MALFORMED = {
+    "a list": "'[]'",
+    "a text": """'"x"'""",
+    "a number": "'7'",
+    "null": "'null'",
+    "100,000 brackets": "replace(hex(zeroblob(50000)), '0', '[')",
+    "5,000 digits": "replace(hex(zeroblob(2500)), '0', '9')",
+    "a float": """replace(public_json, '"2"', '1.5')""",
+    "not JSON": "'{'",
+    "nothing": "''",
+    "no UTF-8": "CAST(x'7bfffe7d' AS TEXT)",
+}
+ATTACKS: dict[str, tuple[list[str], str]] = {
+    "a row dropped": (["DELETE FROM rows WHERE ingest = 4"], "[ingest]"),
+    "the last row dropped": (["DELETE FROM rows WHERE ingest = 12"], "[head_rows]"),
+    "a row stored twice": (["INSERT INTO rows SELECT 13, randomblob(16), row_hash, public_json, private_json, node_signature FROM rows WHERE ingest = 2"], "[row_twice]"),
+    "two rows exchanged": (["UPDATE rows SET ingest = -1 WHERE ingest = 2", "UPDATE rows SET ingest = 2 WHERE ingest = 3",
+                            "UPDATE rows SET ingest = 3 WHERE ingest = -1"], "[entries]"),
+    "two rows of one run swap numbers": (SWAP, "[head_rows]"),
+    "a row with number 0": (["INSERT INTO rows SELECT 0, randomblob(16), row_hash, public_json, private_json, node_signature FROM rows WHERE ingest = 2"], "has the number 0"),
+    "a row with a number far away": ([f"UPDATE rows SET ingest = {2**62} WHERE ingest = 12"], "are missing"),
+    "a batch dropped": (["DELETE FROM batches WHERE role = 'developer'"], "[batch_missing]"),
+    "all batches dropped": (["DELETE FROM batches", "DELETE FROM payments"], "[batch_missing]"),
+    "a batch's amount changed": (["UPDATE batches SET amount_nano_cpu = amount_nano_cpu + 1 WHERE role = 'operator'"], "[batch_amount]"),
+    "a batch's amount no number": (["UPDATE batches SET amount_nano_cpu = 'x' WHERE role = 'operator'"], "[batch_malformed]"),
+    "a batch's root changed": (["UPDATE batches SET merkle_root = randomblob(32) WHERE role = 'enterprise'"], "[batch_merkle_root]"),
+    "a batch's payee changed": (["UPDATE batches SET account = '0x000000000000000000000000000000000000dead' WHERE role = 'developer'"], "[batch_account]"),
+    "a batch's token no UTF-8": (["UPDATE batches SET token = CAST(x'ff' AS TEXT) WHERE role = 'developer'"], "[batch_malformed]"),
+    "a settlement dropped": (["DELETE FROM settlements"], "[settlement_missing]"),
+    "a settlement changed": (["UPDATE settlements SET last_ingest = 8"], "[settlement_id]"),
+    "a row taken out of a batch": (["DELETE FROM payments WHERE ingest = 3"], "[rows_row_count]"),
+    "a transaction of a batch": (["UPDATE marks SET tx_id = '0x1' WHERE state = 'collected'"], "[payment_tx]"),
+    "collected said to be paid": (["UPDATE marks SET state = 'paid' WHERE state = 'collected'"], "[payment_state]"),
+    "paid said to be carried": (["UPDATE marks SET state = 'carried', batch_id = x'', tx_id = '' WHERE mark = (SELECT max(mark) FROM marks)"], "[rows_of_batch]"),
+    "a mark that is not there": (["UPDATE payments SET mark = 99 WHERE ingest = 3"], "[payment_state]"),
+    "pending said to be carried": (["INSERT INTO marks VALUES (99, 'carried', x'', '')", "INSERT INTO payments SELECT entity, 11, 99 FROM entities WHERE role = 'operator'"], "[paid_uncollected]"),
+    "a payment state of no row": (["INSERT INTO payments SELECT entity, 500, 1 FROM entities LIMIT 1", "UPDATE payments SET ingest = 10 WHERE ingest = 500", "DELETE FROM entries WHERE ingest = 10"], "[left_over]"),
+    "an amount of no row": (["INSERT INTO entries VALUES (-5, 1, 1, 1)"], "[left_over]"),
+    "an amount that sums count": (["UPDATE entries SET amount_nano_cpu = amount_nano_cpu + 1 WHERE ingest = 11"], "[entries]"),
+    "a party that sums count": (["UPDATE entities SET public_id = 'pq6iqjjtj3mj2fexompwoq7rzoi' WHERE role = 'operator'"], "[entries]"),
+    "private parts": (["UPDATE rows SET private_json = replace(private_json, '\"custom\":{}', '\"custom\":{\"a\":1}') WHERE ingest = 2"], "[part_hash]"),
+    "the salt": (["UPDATE rows SET private_json = replace(private_json, '\"salt\":\"', '\"salt\":\"0') WHERE ingest = 2"], "[salt]"),
+    "a signature of a row that waits": (["UPDATE rows SET node_signature = zeroblob(64) WHERE ingest = 11", "DELETE FROM heads"], "[node_signature]"),
+    "a row that waits, exchanged": ([s.format(sql="replace(public_json, '\"tier\":\"2\"', '\"tier\":\"3\"')") for s in STEAL], "[head_rows]"),
+    "a row that waits, exchanged, heads gone": ([s.format(sql="replace(public_json, '\"tier\":\"2\"', '\"tier\":\"3\"')") for s in STEAL] + ["DELETE FROM heads"], "[node_signature]"),
+    "a row that waits, dropped and renumbered": (DROP_AND_RENUMBER, "[head_rows]"),
+    "a head changed": (["UPDATE heads SET time_ns = 2"], "[head_signature]"),
+    "a head over other rows": (["UPDATE heads SET commitment = zeroblob(32)"], "[head_rows]"),
+    "a head no head": (["PRAGMA ignore_check_constraints = ON", "UPDATE heads SET node_id = CAST(x'ff' AS TEXT) WHERE last_ingest = 9"], "[head_malformed]"),
+    **{f"spelling: {name}": ([f"UPDATE rows SET public_json = {sql} {TWO}"], "[row_hash]") for name, sql in SPELLINGS.items()},
+    **{f"spelling, hash anew: {name}": ([f"UPDATE rows SET public_json = {sql} {TWO}", f"UPDATE rows SET row_hash = keccak(public_json) {TWO}"], "[rows_xor]") for name, sql in SPELLINGS.items()},
+    **{f"columns: {name}": ([f"UPDATE rows SET public_json = {sql} {TWO}"], "[row_hash]") for name, sql in MALFORMED.items()},
+    **{f"private: {name}": ([f"UPDATE rows SET private_json = {sql} {TWO}"], ", private: ") for name, sql in MALFORMED.items() if "float" not in name},
+    "row hash of one byte": ([f"UPDATE rows SET row_hash = x'00' {TWO}"], "[row_hash]"),
+    "row id of one byte": ([f"UPDATE rows SET row_id = x'00' {TWO}"], "[row_id]"),
 }  # fmt: skip
 
 
@@ -108,12 +248,40 @@ ATTACKS = {
 def test_every_attack_on_the_ledger_is_found(
     world: Any, copy: sqlite3.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str], attack: str
 ) -> None:
+    """Each is named by row, batch, settlement or head; and row 6, wrong as well, is named beside it."""
     copy.execute("PRAGMA foreign_keys = OFF")
-    for statement in ATTACKS[attack]:
+    copy.create_function("keccak", 1, lambda text: keccak_256(text.encode()))
+    (row_id,) = copy.execute("SELECT lower(hex(row_id)) FROM rows WHERE ingest = 6").fetchone()
+    statements, wanted = ATTACKS[attack]
+    for statement in statements:
         copy.execute(statement)
     code, output = verify(world, tmp_path, capsys)
     assert code == 1, output
-    assert "row " in output or "batch " in output
+    assert wanted in output, output
+    assert all(line.startswith(("row ", "batch ", "settlement ", "head ")) for line in output.splitlines()), output
+    copy.execute("UPDATE rows SET row_hash = zeroblob(32) WHERE row_id = ?", (bytes.fromhex(row_id),))
+    code, output = verify(world, tmp_path, capsys)
+    assert code == 1
+    assert f"row {row_id}, row_hash" in output
+
+
+@pytest.mark.parametrize("table", ["rows", "entries", "batches"])
+def test_tables_without_types_are_read_all_the_same(
+    world: Any, copy: sqlite3.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str], table: str
+) -> None:
+    """Who owns the file may make its tables anew, and put nothing and numbers where bytes were."""
+    copy.execute(f"CREATE TABLE other AS SELECT * FROM {table}")
+    copy.execute(f"DROP TABLE {table}")
+    copy.execute(f"ALTER TABLE other RENAME TO {table}")
+    changes = {
+        "rows": "UPDATE rows SET row_id = NULL, row_hash = 7, public_json = 7, private_json = NULL WHERE ingest = 2",
+        "entries": "UPDATE entries SET amount_nano_cpu = 'x', amount_nano_eur = NULL WHERE ingest = 2",
+        "batches": "UPDATE batches SET xor = 1.5, last_ingest = 'x' WHERE role = 'operator'",
+    }
+    copy.execute(changes[table])
+    code, output = verify(world, tmp_path, capsys)
+    assert code == 1
+    assert {"rows": "row number 2", "entries": "[entries]", "batches": "[batch_malformed]"}[table] in output
 
 
 def test_the_anchor_of_a_batch_is_the_chains_event(world: Any, tmp_path: Path) -> None:

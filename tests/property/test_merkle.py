@@ -62,3 +62,17 @@ def test_a_node_cannot_be_shown_as_a_leaf(leaves: list[bytes], data: st.DataObje
     above = tree[level + 1 :]
     proof = merkle.path(above, pair)
     assert not merkle.verify(forged, pair, len(above[0]), proof, tree[-1][0], sha256)
+
+
+@given(st.integers(0, 5_000), st.lists(st.integers(0, 3_000), max_size=4))
+def test_a_root_that_grows_is_that_of_all_leaves(count: int, cuts: list[int]) -> None:
+    """Whatever the pieces they come in; full subtrees are 1,024 leaves."""
+    leaves = [number.to_bytes(2, "big") for number in range(count)]
+    tree = merkle.Growing(sha256)
+    at = 0
+    for cut in cuts:
+        tree.extend(leaves[at : at + cut])
+        at += cut
+    tree.extend(leaves[at:])
+    assert tree.root() == merkle.root(leaves, sha256)
+    assert tree.root() == tree.root(), "asking changes nothing"

@@ -9,7 +9,7 @@ The count of leaves is not part of the root. Whoever anchors a root anchors the 
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Hash: TypeAlias = Callable[[bytes], bytes]
 """A hash function: bytes in, digest out (32 bytes for both we use, Keccak-256 and SHA-256)."""
@@ -50,6 +50,51 @@ def path(tree: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
 def root(leaves: Sequence[bytes], hash_: Hash) -> bytes:
     """Returns the root over the leaves' data, in the order given."""
     return levels(leaves, hash_)[-1][0]
+
+
+class Growing:
+    """The root of leaves that come in order, without holding them: of full subtrees only the roots are kept.
+
+    tree = Growing(hash_)
+    tree.extend(first_leaves)
+    tree.extend(more_leaves)
+    tree.root()                 # root([*first_leaves, *more_leaves], hash_)
+    """
+
+    _FULL: Final = 1024
+    """Leaves of one subtree, a power of two."""
+
+    def __init__(self, hash_: Hash) -> None:
+        self._hash = hash_
+        self._leaves: list[bytes] = []
+        self._full: list[tuple[int, bytes]] = []
+        """(leaves, root) of full subtrees, largest first; each is larger than the next."""
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Adds leaves behind those that came before."""
+        self._leaves += leaves
+        start = 0
+        while len(self._leaves) - start >= self._FULL:
+            self._add_full(root(self._leaves[start : start + self._FULL], self._hash))
+            start += self._FULL
+        del self._leaves[:start]
+
+    def _add_full(self, node: bytes) -> None:
+        size = self._FULL
+        while self._full and self._full[-1][0] == size:
+            node = self._hash(b"\x01" + self._full.pop()[1] + node)
+            size *= 2
+        self._full.append((size, node))
+
+    def root(self) -> bytes:
+        """Returns the root over all leaves so far."""
+        nodes = [node for _, node in self._full]
+        if self._leaves or not nodes:
+            nodes.append(root(self._leaves, self._hash))
+        found = nodes.pop()
+        while nodes:
+            found = self._hash(b"\x01" + nodes.pop() + found)
+        return found
 
 
 def proof(leaves: Sequence[bytes], index: int, hash_: Hash) -> list[bytes]:
