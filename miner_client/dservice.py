@@ -173,7 +173,7 @@ class DService:
         return self._meter.end(key, *self._look())
 
     def _use_so_far(self, key: int) -> Use:
-        return self._meter.so_far(key, *self._look())
+        return self._meter.so_far(key)
 
     def look(self) -> None:
         """Called by the sweep while requests are in flight."""
@@ -207,5 +207,5 @@ class Using:
         return self._use
 
     def so_far(self) -> Use:
-        """What has been used until now."""
+        """What had been used at the last look, which the sweep takes."""
         return self._use if self._use is not None else self._dservice._use_so_far(self._key)

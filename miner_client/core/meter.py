@@ -58,18 +58,18 @@ class Meter:
 
     def end(self, key: int, now_ns: int, cpu_ns: int, memory_bytes: int) -> Use:
         """A request ends. Raises KeyError when it is not in flight."""
-        use = self.so_far(key, now_ns, cpu_ns, memory_bytes)
+        self.look(now_ns, cpu_ns, memory_bytes)
+        use = self.so_far(key)
         del self._begun[key]
         return use
 
-    def so_far(self, key: int, now_ns: int, cpu_ns: int, memory_bytes: int) -> Use:
-        """What a request has used until now. Raises KeyError when it is not in flight."""
-        self.look(now_ns, cpu_ns, memory_bytes)
+    def so_far(self, key: int) -> Use:
+        """What a request had used at the last look. Raises KeyError when it is not in flight."""
         begun = self._begun[key]
         return Use(
             cpu_ns=(self._cpu_sum - begun.cpu_sum) >> _FRACTION_BITS,
             memory_byte_seconds=((self._memory_sum - begun.memory_sum) >> _FRACTION_BITS) // 1_000_000_000,
-            wall_ns=now_ns - begun.at_ns,
+            wall_ns=self._now_ns - begun.at_ns,
         )
 
     def look(self, now_ns: int, cpu_ns: int, memory_bytes: int) -> None:

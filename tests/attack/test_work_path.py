@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -21,6 +22,7 @@ from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
 NOOP = Path(__file__).resolve().parents[1] / "support/noop_dservice.py"
 IDS = int(os.environ.get("CGN_ATTACK_IDS", "300"))
 COPIES = 6
+NANO_EUR_PER_GB = 10_000_000
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120 + IDS // 10)]
 
 
@@ -117,3 +119,59 @@ async def test_who_leaves_at_once_is_neither_served_nor_billed(network: Network,
     writer.close()
     await asyncio.sleep(1)
     assert await network.rows(*ids) == {}
+
+
+async def read_all(reader: asyncio.StreamReader) -> bytes:
+    """Everything until the connection is cut, without the head and chunk framing."""
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
+    got = b""
+    with contextlib.suppress(ConnectionError):
+        while data := await asyncio.wait_for(reader.read(1 << 18), 60):
+            got += data
+    return got
+
+
+@pytest.mark.parametrize("cap", [400, 50_000])
+async def test_a_cap_gives_nothing_away(network: Network, cap: int) -> None:
+    """N-22: 20 MB are worth 200,000 nano-EUR; what comes is worth no more than the cap, and the cap is charged."""
+    ids = [secrets.token_hex(16) for _ in range(3)]
+    for request_id in ids:
+        reader, writer = await network.connect()
+        headers = (f"CGN-Request-Id: {request_id}", f"CGN-Max-Fee-Nano-Eur: {cap}", "Connection: close")
+        writer.write(network.request("/noop/big/20", *headers))
+        got = len(await read_all(reader))
+        writer.close()
+        assert got * NANO_EUR_PER_GB <= cap * 10**9
+    assert await network.rows(*ids) == dict.fromkeys(ids, cap)
+
+
+async def test_who_leaves_before_the_end_pays_for_what_came(network: Network) -> None:
+    """Half a megabyte before the end of 20 costs nearly what the whole does."""
+    whole, cut = secrets.token_hex(16), [secrets.token_hex(16) for _ in range(3)]
+    for request_id in (whole, *cut):
+        reader, writer = await network.connect()
+        writer.write(network.request("/noop/big/20", f"CGN-Request-Id: {request_id}"))
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
+        await asyncio.wait_for(reader.readexactly((20 << 20) - (0 if request_id == whole else 500_000)), 60)
+        writer.transport.abort()
+    fees = await network.rows(whole, *cut)
+    assert set(fees) == {whole, *cut}
+    assert all(fees[whole] * 19 // 20 <= fees[each] <= fees[whole] + 50 for each in cut)
+
+
+@pytest.mark.parametrize("target", ["/noop/slow/12000", "/noop/drip/12000"])
+async def test_long_work_has_its_whole_deadline(network: Network, target: str) -> None:
+    """Twice as long as a silent miner is waited for, more than half of the deadline; both miners stay."""
+    miners = network.sandbox.process_ids("miner")
+
+    async def ask() -> int:
+        reader, writer = await network.connect()
+        writer.write(network.request(target, "CGN-Deadline-Ms: 20000"))
+        status = (await read_answer(reader))[0]
+        writer.close()
+        return status
+
+    assert await asyncio.gather(*(ask() for _ in range(3))) == [200] * 3
+    assert network.sandbox.process_ids("miner") == miners
+    log = (network.sandbox.folder / "logs/node.log").read_text()
+    assert '"code":4408' not in log

@@ -260,3 +260,39 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+async def test_signs_of_life_come_while_the_dservice_works(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """N-10, N-20: one of each request that runs longer than PROGRESS_MS, with what it has used; none of short ones."""
+    async with a_network(tmp_path, free_port()) as (node, _):
+        short = node.open("/noop/10")
+        await short.whole()
+        burning, sleeping = node.open("/burn/4000"), node.open("/slow/4000")
+        await asyncio.gather(burning.whole(), sleeping.whole())
+        for call in (burning, sleeping):
+            assert len(call.progress) >= 2
+            assert call.progress[-1].cpu_ns > call.progress[0].cpu_ns > 0
+            assert (await call.done).statement.cpu_ns >= call.progress[-1].cpu_ns
+        assert not short.progress
+
+
+ESTIMATING_TABLE = NOOP_TABLE.replace(str(NOOP), str(SUPPORT / "estimating_dservice.py"))
+
+
+async def test_the_estimator_is_asked_before_work_that_has_a_budget(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+    """N-22: what even at the lower end takes more is not begun; whoever cannot say is not waited for."""
+    async with a_network(tmp_path, free_port(), ESTIMATING_TABLE) as (node, _):
+        assert await node.call("/noop/5000") == b"1 0"
+        assert await node.call("/noop/1250", cpu_budget_ns=1_000) == b"2 1"  # sure of 1,000 and no more
+        with pytest.raises(AttemptFailed) as failed:
+            await node.call("/noop/1252", cpu_budget_ns=1_000)
+        assert (failed.value.code, failed.value.estimate_cpu_ns) == ("price_cap", 1_252)
+        assert await node.call("/noop/none", cpu_budget_ns=1_000) == b"3 3"
+
+
+async def test_a_dservice_without_an_estimator_is_asked_once(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    async with a_network(tmp_path, free_port()) as (node, miner):
+        for _ in range(3):
+            assert len(await node.call("/noop/10", cpu_budget_ns=1)) == 10

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgn_node.core.pricing import Fitness, Measured, Prices, Usage, clip, fee_nano_eur
+from cgn_node.core.pricing import Fitness, Measured, Prices, Usage, clip, cpu_budget_ns, fee_nano_eur
 
 counts = st.integers(0, 2**63 - 1)
 usages = st.builds(Usage, *[counts] * 6)
@@ -59,6 +59,18 @@ def test_more_use_never_costs_less(
     before = fee_nano_eur(usage, fitness, prices, tier_factor_ppm)
     assert fee_nano_eur(larger, fitness, prices, tier_factor_ppm) >= before
     assert fee_nano_eur(usage, fitness, prices, tier_factor_ppm + more % 10**6) >= before
+
+
+@given(fitnesses, prices_, factors, st.integers(1, 10**12))
+def test_the_budget_is_what_the_cap_pays_for(fitness: Fitness, prices: Prices, tier_factor_ppm: int, cap: int) -> None:
+    """N-22: that long is within the cap, a nanosecond more is not; no budget where CPU time costs nothing."""
+    budget = cpu_budget_ns(cap, fitness, prices, tier_factor_ppm)
+    if budget is None:
+        longest = Usage(cpu_ns=10**18)
+        assert fee_nano_eur(longest, fitness, prices, tier_factor_ppm) == prices.minimum_nano_eur
+        return
+    assert max(cap, prices.minimum_nano_eur) >= fee_nano_eur(Usage(cpu_ns=budget), fitness, prices, tier_factor_ppm)
+    assert fee_nano_eur(Usage(cpu_ns=budget + 1), fitness, prices, tier_factor_ppm) > cap
 
 
 @given(fitnesses, prices_, factors)

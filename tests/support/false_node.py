@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Any
 
-from cgn_sdk.protocol.messages import PROTOCOL, Done, Fail, GoAway, Head, Hello, Open, Slots, Welcome
+from cgn_sdk.protocol.messages import PROTOCOL, Done, Fail, GoAway, Head, Hello, Open, Progress, Slots, Welcome
 from cgn_sdk.protocol.tunnel import (
     Acknowledged,
     DataReceived,
@@ -15,6 +15,7 @@ from cgn_sdk.protocol.tunnel import (
     Failed,
     Finished,
     HeadReceived,
+    Progressed,
     Sealed,
     Tunnel,
 )
@@ -29,6 +30,7 @@ class AttemptFailed(Exception):
         self.code = message.code
         self.detail = message.detail
         self.rule = message.rule
+        self.estimate_cpu_ns = message.estimate_cpu_ns
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Call:
     head: "asyncio.Future[Head]"
     done: "asyncio.Future[Done]"
     acknowledged: bool = False
+    progress: list[Progress] = field(default_factory=list)
 
     async def whole(self) -> bytes:
         """The response's body, once the attempt is done. Raises AttemptFailed."""
@@ -96,6 +99,8 @@ class FalseNode:
             call.body.feed(event.data, event.end)
         elif isinstance(event, Finished):
             call.done.set_result(event.message)
+        elif isinstance(event, Progressed):
+            call.progress.append(event.message)
         elif isinstance(event, Failed):
             call.body.fail(AttemptFailed(event.message))
 
@@ -109,13 +114,13 @@ class FalseNode:
         deadline_ms: int = 30_000,
         body: bytes | None = b"",
         request_id: str = "0" * 32,
+        cpu_budget_ns: int | None = None,
     ) -> Call:
         """Opens a stream. `body` None: the test sends it by itself."""
         assert self.link is not None
         tunnel = self.link.tunnel
-        message = Open(
-            request_id, 1, dservice, method, target, headers, deadline_ms, None if body is None else len(body)
-        )
+        size = None if body is None else len(body)
+        message = Open(request_id, 1, dservice, method, target, headers, deadline_ms, size, cpu_budget_ns)
         stream = tunnel.open(message, end=body == b"")
         if body:
             tunnel.data(stream, body, end=True)

@@ -4,6 +4,7 @@
     POST anything           the body back, as it arrives
     GET  /big/<MiB>         that many MiB, chunk by chunk, with Content-Length
     GET  /slow/<ms>         an answer after that time
+    GET  /drip/<ms>         an answer that begins at once and ends after that time, a byte every half second
     GET  /burn/<ms>         an answer after that much CPU time
     GET  /status/<code>     that status
     GET  /crash             ends the process without an answer
@@ -118,8 +119,8 @@ class Connection(asyncio.Protocol):
             while time.process_time() < end:
                 pass
             self.answer(200, b"burnt\n")
-        elif kind in (b"big", b"slow"):
-            work = self.big(int(rest)) if kind == b"big" else self.slow(int(rest))
+        elif kind in (b"big", b"slow", b"drip"):
+            work = {b"big": self.big, b"slow": self.slow, b"drip": self.drip}[kind](int(rest))
             self.busy = asyncio.get_running_loop().create_task(work)
         elif kind != b"hang":
             self.answer(404, b"no such thing\n")
@@ -145,6 +146,13 @@ class Connection(asyncio.Protocol):
         for _ in range(mebibytes * 16):
             self.transport.write(BODY[:CHUNK_BYTES])
             await self.drained.wait()
+
+    async def drip(self, milliseconds: int) -> None:
+        count = milliseconds // 500
+        self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % count)
+        for _ in range(count):
+            await asyncio.sleep(0.5)
+            self.transport.write(b".")
 
     async def slow(self, milliseconds: int) -> None:
         await asyncio.sleep(milliseconds / 1000)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miner_client.core.meter import Meter
+from miner_client.core.meter import Meter, Use
 
 SECOND = 1_000_000_000
 
@@ -70,3 +70,15 @@ def test_shares_add_up_to_what_was_used(steps: list[tuple[int, int, int, int]]) 
     for key in sorted(open_keys):
         shares += meter.end(key, now, cpu, 0).cpu_ns
     assert whole - 2 * len(steps) <= shares <= whole
+
+
+def test_use_so_far_is_what_the_last_look_saw() -> None:
+    """For signs of life: shared as the final figures are, and never more than they."""
+    meter = Meter()
+    meter.begin(1, 0, 0, 1_000)
+    meter.look(1_000_000_000, 600, 1_000)
+    assert meter.so_far(1) == Use(600, 1_000, 1_000_000_000)
+    meter.begin(2, 1_000_000_000, 600, 1_000)
+    meter.look(2_000_000_000, 1_000, 1_000)
+    assert (meter.so_far(1).cpu_ns, meter.so_far(2).cpu_ns) == (800, 200)
+    assert meter.end(1, 2_000_000_000, 1_000, 1_000) == Use(800, 1_500, 2_000_000_000)
