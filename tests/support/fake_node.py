@@ -113,7 +113,7 @@ class FakeWorkEndpoint:
 
     async def _refused(self, request: web.Request, facts: dict[str, str]) -> web.Response:
         document = {"status": 503, "code": "no_miner", "detail": "tier 3 has no miner", "constraint": "tier"}
-        headers = {"CGN-Request-Id": facts["CGN-Request-Id"]}
+        headers = {"CGN-Request-Id": facts["CGN-Request-Id"], "Retry-After": "7"}
         return web.json_response(document, status=503, content_type=PROBLEM, headers=headers)
 
     async def _gibberish(self, request: web.Request, facts: dict[str, str]) -> web.Response:
@@ -129,3 +129,7 @@ class FakeWorkEndpoint:
 
     async def _private(self, request: web.Request, facts: dict[str, str]) -> web.Response:
         return web.Response(status=401, body=b"who are you?", headers=facts)
+
+    async def _failing(self, request: web.Request, facts: dict[str, str]) -> web.Response:
+        document = {"type": "urn:cgn:dservice:script_missing", "title": "script_missing", "detail": "no such script"}
+        return web.json_response(document, status=422, content_type=PROBLEM, headers=facts)

@@ -14,12 +14,17 @@ RESERVED = ("script", "args", "f")
 
 
 def mrl(
-    script: str, *, args: Sequence[str | int | float | bool | None] = (), function: str = "main", **parameters: str
+    script: str,
+    *,
+    args: Sequence[str | int | float | bool | None] = (),
+    function: str = "main",
+    **parameters: str | int | float | bool,
 ) -> str:
     """The path and query of an MRL.
 
     `script` is the script's URL, `args` go to the function in order, other keywords become parameters that the script
-    reads by name. Raises ValueError for a parameter with a reserved name and for a number that is not finite.
+    reads by name, as text. Raises ValueError for a parameter with a reserved name and for a number that is not finite,
+    TypeError for a parameter that is neither text nor a number.
     """
     pairs = [("script", script)]
     if function != "main":
@@ -29,10 +34,18 @@ def mrl(
     for name, value in parameters.items():
         if name in RESERVED:
             raise ValueError(f"{name!r} is part of the MRL itself; name the parameter otherwise")
-        pairs.append((name, value))
+        pairs.append((name, _text(name, value)))
     return PATH + "?" + "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in pairs)
 
 
 def _argument(value: str | int | float | bool | None) -> str:
     """Strings quoted as JSON writes them; numbers, true, false and null as they are."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _text(name: str, value: str | int | float | bool) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bool, int, float)):
+        return _argument(value)
+    raise TypeError(f"{name}: text or a number, not {type(value).__name__}")

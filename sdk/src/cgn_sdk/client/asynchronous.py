@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import ssl
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from io import TextIOBase
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Literal, Self
 
 import aiohttp
 from yarl import URL
 
+from cgn_sdk.client.errors import CgnProblem, ClientClosed, DServiceError, translated
 from cgn_sdk.protocol.errors import Problem
 
 DOCUMENT_MAX_BYTES = 4 << 20
 """A problem, session or receipt longer than this is not read."""
+ERROR_BODY_MAX_BYTES = 64 * 1024
+"""Of a DService's error answer, what `DServiceError` keeps."""
 RENEW_BEFORE_S = 30.0
 """A session is opened anew this long before it ends, so that no request meets the end."""
 CONNECT_TIMEOUT_S = 10.0
@@ -28,22 +34,12 @@ PROOF_EVERY_S = 1.0
 Body = bytes | bytearray | memoryview | IO[bytes] | AsyncIterable[bytes] | None
 
 
-class CgnProblem(Exception):
-    """The network refused, in the words of a problem document (RFC 9457)."""
-
-    def __init__(self, problem: Problem, request_id: str = "") -> None:
-        super().__init__(f"{problem.status} {problem.title}: {problem.detail}")
-        self.problem = problem
-        self.status = problem.status
-        self.code = problem.code
-        self.request_id = request_id
-
-
 class WorkResult:
     """The answer to a work request. Its head is here; read the body once, by `read()` or `chunks()`."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, time_limit_s: float) -> None:
         self._response = response
+        self._time_limit_s = time_limit_s
         self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers
         self.request_id: str = response.headers.get("CGN-Request-Id", "")
@@ -53,14 +49,61 @@ class WorkResult:
         self.timings: dict[str, float] = _timings(response.headers.get("Server-Timing", ""))
         """Where time went, in milliseconds: queue, match, network, work (N-25)."""
 
+    @property
+    def ok(self) -> bool:
+        """Whether the DService answered with a status below 400."""
+        return self.status < 400
+
+    async def raise_for_status(self) -> Self:
+        """Raises DServiceError when the DService answered with an error; returns the result otherwise."""
+        if self.ok:
+            return self
+        with translated(self._time_limit_s):
+            body = await _bounded(self._response, ERROR_BODY_MAX_BYTES)
+        document: Any = None
+        if self._response.content_type.endswith("json"):
+            try:
+                document = json.loads(body)
+            except (ValueError, RecursionError):
+                document = None
+        raise DServiceError(self.status, document if isinstance(document, dict) else None, body, self.request_id)
+
     async def read(self) -> bytes:
-        """The whole body."""
-        return await self._response.read()
+        """The whole body. Raises AnswerCutShort when it ends early."""
+        with translated(self._time_limit_s):
+            return await self._response.read()
 
     async def chunks(self, max_bytes: int = 64 * 1024) -> AsyncIterator[bytes]:
-        """The body as it arrives. A body that ends early raises aiohttp.ClientPayloadError: it is not a result."""
-        async for chunk in self._response.content.iter_chunked(max_bytes):
-            yield chunk
+        """The body as it arrives. Raises AnswerCutShort when it ends early: what came until then is not a result."""
+        with translated(self._time_limit_s):
+            async for chunk in self._response.content.iter_chunked(max_bytes):
+                yield chunk
+
+    async def save(self, path: str | Path) -> int:
+        """Writes the body to a file and returns its length in bytes. The file is there whole or not at all. Raises
+        DServiceError when the answer is an error, so that no error is ever saved as a picture."""
+        await self.raise_for_status()
+        target = Path(path)
+        with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            try:
+                async for chunk in self.chunks():
+                    file.write(chunk)
+                size = file.tell()
+                file.close()
+                os.replace(file.name, target)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                self.close()
+                raise
+        return size
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Drops an answer whose body is not wanted; the work is cancelled if it still runs (N-17)."""
@@ -80,14 +123,19 @@ class AsyncClient:
         ca_file: str | Path | None = None,
         time_limit_s: float = 300,
     ) -> None:
-        """`node` is the work endpoint (`https://host[:port]`); `ca_file` trusts a private authority."""
+        """`node` is the work endpoint (`https://host[:port]`); `ca_file` trusts a private authority; `time_limit_s` is
+        how long one request may take in all. Raises ValueError for another kind of address, FileNotFoundError naming
+        an authority that is not there."""
         self._node = URL(node)
         if self._node.scheme != "https":
             raise ValueError(f"a node is reached by https, not {node!r}")
         self._credentials = {"account_id": account_id, "api_key": api_key}
         if end_user:
             self._credentials["end_user"] = end_user
+        if ca_file and not Path(ca_file).is_file():
+            raise FileNotFoundError(f"ca_file: there is no file {ca_file}")
         self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        self._closed = False
         self._time_limit_s = time_limit_s
         self._http: aiohttp.ClientSession | None = None
         self._session_key = ""
@@ -104,6 +152,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes all connections; requests in flight are cancelled."""
+        self._closed = True
         if self._http is not None:
             await self._http.close()
             self._http = None
@@ -115,10 +164,10 @@ class AsyncClient:
         body: Body = None,
         headers: Mapping[str, str] | None = None,
         *,
-        tiers: Sequence[str] = (),
+        tiers: Sequence[str] | str = (),
         deadline_ms: int | None = None,
         max_fee_nano_eur: int | None = None,
-        match: str = "",
+        match: Literal["", "immediate", "fastest"] = "",
         request_id: str = "",
         meta: Mapping[str, str] | None = None,
     ) -> WorkResult:
@@ -126,12 +175,16 @@ class AsyncClient:
 
         `path` is a path and query under a DService's route, sent as it is. `tiers` are acceptable tiers, best first;
         `deadline_ms` is what the work may take; `match` is `immediate` or `fastest`; `request_id` (32 hexadecimal
-        digits) lets a repeat be recognised; `meta` become fields of the row. Raises CgnProblem when the network
-        refuses, aiohttp.ClientError when the node cannot be reached. An answer of the DService itself, whatever
-        its status, is a result.
+        digits) lets a repeat be recognised; `meta` become fields of the row.
+
+        Raises CgnProblem when the network refuses, NodeUnreachable and NoAnswerInTime when there is no answer (see
+        `cgn_sdk.client.errors`), TypeError for a body of another type. An answer of the DService itself is a result
+        whatever its status, since only the program knows which ones it expects: `save` and `raise_for_status` raise
+        DServiceError for 400 and above.
         """
+        _check_body(body)
         options = {
-            "CGN-Tier": ",".join(tiers),
+            "CGN-Tier": tiers if isinstance(tiers, str) else ",".join(tiers),
             "CGN-Deadline-Ms": _text(deadline_ms),
             "CGN-Max-Fee-Nano-Eur": _text(max_fee_nano_eur),
             "CGN-Match": match,
@@ -142,7 +195,7 @@ class AsyncClient:
         response = await self._send_in_session(method, path, body, sent)
         if _is_networks_own(response):
             raise await _problem(response)
-        return WorkResult(response)
+        return WorkResult(response, self._time_limit_s)
 
     async def receipt(self, request_id: str) -> dict[str, Any]:
         """The signed receipt of a finished request; `inclusion` is None until its batch is settled."""
@@ -198,6 +251,8 @@ class AsyncClient:
         return document
 
     async def _send(self, method: str, path: str, body: Body, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        if self._closed:
+            raise ClientClosed("the client is closed; make a new one")
         if self._http is None:
             self._http = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(ssl=self._tls, limit=CONNECTIONS_MAX),
@@ -208,9 +263,10 @@ class AsyncClient:
             raise ValueError(f"a path begins with /, not {path[:40]!r}")
         url = URL(f"{self._node.origin()}{path}", encoded=True)
         sent = _Sent(body) if isinstance(body, AsyncIterable) else None
-        response = await self._http.request(
-            method, url, data=body if sent is None else sent.parts(), headers=headers, allow_redirects=False
-        )
+        with translated(self._time_limit_s):
+            response = await self._http.request(
+                method, url, data=body if sent is None else sent.parts(), headers=headers, allow_redirects=False
+            )
         if sent is not None:
             sent.follow(response)
         return response
@@ -270,18 +326,35 @@ def _is_networks_own(response: aiohttp.ClientResponse) -> bool:
     )
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    data = await response.content.read(DOCUMENT_MAX_BYTES + 1)
-    while len(data) <= DOCUMENT_MAX_BYTES and (more := await response.content.read(DOCUMENT_MAX_BYTES)):
+async def _bounded(response: aiohttp.ClientResponse, max_bytes: int = DOCUMENT_MAX_BYTES) -> bytes:
+    data = await response.content.read(max_bytes + 1)
+    while len(data) <= max_bytes and (more := await response.content.read(max_bytes)):
         data += more
     response.release()
-    return data[:DOCUMENT_MAX_BYTES]
+    return data[:max_bytes]
 
 
 async def _problem(response: aiohttp.ClientResponse) -> CgnProblem:
+    """What the node says; where it sends no document (an answer to HEAD, a balancer's page) its status speaks."""
     text = await _bounded(response)
     request_id = response.headers.get("CGN-Request-Id", "")
     try:
-        return CgnProblem(Problem.from_json(text), request_id)
-    except Exception:
-        return CgnProblem(Problem("internal", f"the node answered {response.status}: {text[:200]!r}"), request_id)
+        problem = Problem.from_json(text)
+    except ValueError:
+        said = f"the node answered {response.status}" + (f": {text[:200]!r}" if text else "")
+        problem = Problem.from_dict({"status": response.status, "detail": said})
+    return CgnProblem(problem, request_id, _amount(response.headers.get("Retry-After")))
+
+
+def _check_body(body: object) -> None:
+    """Before anything is sent: a body of another type would fail in the middle and look like a lost connection."""
+    if body is None or isinstance(body, (bytes, bytearray, memoryview, AsyncIterable)):
+        return
+    if isinstance(body, TextIOBase):
+        raise TypeError("body: a file opened in binary mode is wanted (open(path, 'rb'))")
+    if not hasattr(body, "read"):
+        hint = "; encode it first" if isinstance(body, str) else ""
+        hint = "; for JSON send json.dumps(…).encode()" if isinstance(body, Mapping) else hint
+        raise TypeError(
+            f"body: bytes, a binary file or an asynchronous iterable of bytes, not {type(body).__name__}{hint}"
+        )
