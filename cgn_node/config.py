@@ -84,7 +84,9 @@ class Settings:
     node_id: str = setting(about="account id of this node at Central (nod_…)")
     api_key: Secret = setting(about="API key of this node at Central")
     state: Path = setting(about="folder for the spool, the policy's copy, the signing key and bodies under way")
-    ledger: str = setting(about="where rows go: sqlite:///path or http(s)://… (Elasticsearch)")
+    ledger: str = setting(
+        about="where rows go: sqlite:///path, or https://user:password@host:9200/prefix?ca=FILE (cgn ledger init)"
+    )
     geolocation: str = setting("", about="where the node is, such as DE-HE; public")
     sandbox: bool = setting(
         False, about="a developer's network: miners without container isolation may serve tiers above 1"

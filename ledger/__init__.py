@@ -1,18 +1,18 @@
 """Microtransaction rows and their stores: what the node writes and payouts settle (specification L).
 
-`open_store(url)` is the one way to a store; what it answers is `ledger.port.Store`.
+`open_store(url)` is the one way to a store; what it answers is `ledger.port.Store`. `initialise(url)` makes one.
 """
 
 from ledger.port import Store
 
-__all__ = ["open_store"]
+__all__ = ["initialise", "open_store"]
 
 
 async def open_store(url: str, *, apart: bool = False) -> Store:
-    """Opens the store a URL names, making its tables or indices where they are missing.
+    """Opens the store a URL names.
 
-    `sqlite:///relative/path`, `sqlite:////absolute/path`: the embedded store. `http://…` and `https://…`, with user and
-    password where the server wants them, and an optional path that prefixes the index names: Elasticsearch.
+    `sqlite:///relative/path`, `sqlite:////absolute/path`: the embedded store, made where it is missing. `http://…` and
+    `https://…`: Elasticsearch (`ledger.elasticsearch_address` says what may stand in it), which `initialise` has made.
     `apart`: in a process of its own, for who does other work meanwhile (`ledger.store_process`).
     Raises ValueError for any other URL, `port.StoreError` when the store cannot be used.
     """
@@ -30,3 +30,17 @@ async def open_store(url: str, *, apart: bool = False) -> Store:
 
         return await ElasticsearchStore.open(url)
     raise ValueError(f"a ledger is sqlite:///path or http(s)://host:port, not {scheme or url!r:.40}")
+
+
+async def initialise(url: str) -> None:
+    """Makes the store a URL names where it is missing, or brings it up to date; again changes nothing.
+
+    In Elasticsearch this wants an administrator: whoever opens it later needs no more than to create and read.
+    Raises what `open_store` raises.
+    """
+    if url.partition("://")[0] in {"http", "https"}:
+        from ledger import elasticsearch_setup
+
+        await elasticsearch_setup.initialise(url)
+    else:
+        await (await open_store(url)).close()

@@ -1,44 +1,101 @@
 """`cgn ledger`: what an operator does to a ledger beside running a node.
 
+    cgn ledger init URL                  make what is missing in a store, or bring an older one up to date
+    cgn ledger export URL [--private]    rows, payments, settlements, batches and heads as NDJSON to stdout
+    cgn ledger seal URL MONTH            close the months before for writing (Elasticsearch)
     cgn ledger repair-spool FOLDER       go on with a spool that a node refuses as damaged
 
+`init` and `seal` want an administrator of the cluster; docs/reference/ledger.md has the roles of all others.
 Exit code 0: done. 1: it could not be done; the line says why. 2: the command line is wrong.
 """
 
 import argparse
+import asyncio
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ledger import initialise, open_store
+from ledger.export import lines
+from ledger.port import StoreError
 from ledger.spool_repair import Repaired, repair_spool
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `cgn ledger`."""
-    parser = argparse.ArgumentParser(prog="cgn ledger", description="Prepare, export and repair a ledger.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    repair = commands.add_parser("repair-spool", help="keep what is damaged in a spool, and go on without it")
-    repair.add_argument("folder", type=Path, help="the folder `spool` in the node's state folder; stop the node first")
-    given = parser.parse_args(argv)
+    given = _parser().parse_args(argv)
     try:
-        print(_told(repair_spool(given.folder)))
-    except OSError as error:
-        print(f"cgn ledger: {error}", file=sys.stderr)
+        if given.command == "init":
+            asyncio.run(initialise(given.url))
+            print("the ledger is ready")
+        elif given.command == "export":
+            asyncio.run(_export(given.url, private=given.private))
+        elif given.command == "seal":
+            print(_seal(given.url, given.month))
+        else:
+            print(_told(repair_spool(given.folder)))
+    except (StoreError, OSError, ValueError) as error:
+        print(f"cgn ledger {given.command}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cgn ledger", description="Prepare, export and repair a ledger.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    url = {"metavar": "URL", "help": "sqlite:///path, or https://user:password@host:9200/prefix?ca=FILE"}
+    init = commands.add_parser("init", help="make what is missing in a store, or bring an older one up to date")
+    init.add_argument("url", **url)
+    export = commands.add_parser("export", help="write everything that a checker needs as NDJSON to stdout")
+    export.add_argument("url", **url)
+    export.add_argument("--private", action="store_true", help="with the private parts: for the node's operator alone")
+    seal = commands.add_parser("seal", help="close the row indices of finished months for writing (Elasticsearch)")
+    seal.add_argument("url", **url)
+    seal.add_argument("month", type=_month, metavar="MONTH", help="all months before this one, such as 2026-12")
+    repair = commands.add_parser("repair-spool", help="keep what is damaged in a spool, and go on without it")
+    repair.add_argument("folder", type=Path, help="the folder `spool` in the node's state folder; stop the node first")
+    return parser
+
+
+def _month(text: str) -> str:
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a month such as 2026-12")
+    return text
+
+
+async def _export(url: str, *, private: bool) -> None:
+    if not url.startswith(("http://", "https://")) and not Path(url.removeprefix("sqlite:///")).is_file():
+        raise ValueError(f"there is no ledger {url}")  # opening would make an empty one
+    store = await open_store(url)
+    try:
+        async for line in lines(store, private=private):
+            sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+    finally:
+        await store.close()
+
+
+def _seal(url: str, month: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("an embedded ledger has no months: its triggers refuse every change")
+    from ledger.elasticsearch_setup import seal_months
+
+    names = asyncio.run(seal_months(url, month))
+    return "\n".join([*names, f"{len(names)} indices are closed for writing"])
 
 
 def _told(repaired: Repaired) -> str:
     """What a person reads of a repair."""
     if repaired.kept is None:
         return f"nothing is damaged: {repaired.rows} rows"
-    lines = [f"{name} was damaged" for name in repaired.damaged]
-    lines += [f"LOST: row {a}" if a == b else f"LOST: rows {a} to {b}" for a, b in repaired.lost]
+    said = [f"{name} was damaged" for name in repaired.damaged]
+    said += [f"LOST: row {a}" if a == b else f"LOST: rows {a} to {b}" for a, b in repaired.lost]
     lost = sum(b - a + 1 for a, b in repaired.lost)
-    lines.append(f"{repaired.rows} rows are there, {lost} are lost; all old segments are in {repaired.kept}")
+    said.append(f"{repaired.rows} rows are there, {lost} are lost; all old segments are in {repaired.kept}")
     if repaired.damaged:
-        lines.append("Rows that stood last and of which nothing can be read have no number: they are not counted.")
-    return "\n".join(lines)
+        said.append("Rows that stood last and of which nothing can be read have no number: they are not counted.")
+    return "\n".join(said)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """The production store: Elasticsearch, any cluster with the features of the basic server (L-3, L-6).
 
-Six kinds of index, all with strict mappings, under one prefix (the URL's path, `cgn` by default):
+Seven kinds of index, all with strict mappings, under one prefix (the URL's path, `cgn` by default), made by
+`ledger.elasticsearch_setup`:
 
     <prefix>-rows-2026-11   rows by the month of their event time; only ever `create`, the document id is the row id
+                            (`…-late` for those that came when the month was closed for writing)
     <prefix>-blocks         the numbering: document n lists the rows of one append, in order, with their entries
     <prefix>-payments       payment state per (row, entity), changed under if_seq_no
     <prefix>-batches        what each settlement settled for one entity, only ever `create`
     <prefix>-settlements    beginnings, under the place they take, and ends of settlements, only ever `create`
     <prefix>-heads          signed heads, only ever `create`
+    <prefix>-format         which version of this it is
 
 A row counts once a block lists it. An append creates the rows, then one block; the block's id is the number after the
 last one, so of two writers at once one gets a conflict and looks again. That makes numbers without gaps, in one
@@ -20,21 +23,28 @@ A request without answer is unknown: it raises StoreError, and every operation h
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol.canonical import encode
-from cgn_sdk.protocol.row import PUBLIC_COLUMNS, Row
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch, ConflictError, NotFoundError
+from cgn_sdk.protocol.canonical import CanonicalError, encode
+from cgn_sdk.protocol.row import Row
+from elastic_transport import TlsError, TransportError
+from elasticsearch import (
+    ApiError,
+    AsyncElasticsearch,
+    AuthenticationException,
+    AuthorizationException,
+    ConflictError,
+    NotFoundError,
+)
 
 from ledger import limits
 from ledger.core.batch import newest_of, refuse_settlement
 from ledger.core.entries import COLLECTED, PAID, PENDING, Entry, Mark, refuse_mark, sound_entries
+from ledger.elasticsearch_address import Address, address_of
 from ledger.port import (
     BatchRecord,
     Conflict,
@@ -49,49 +59,9 @@ from ledger.port import (
     Total,
 )
 
-_KEYWORD: Final = {"type": "keyword"}
-_LONG: Final = {"type": "long"}
-_KEPT: Final = {"type": "keyword", "index": False, "doc_values": False}
-"""Kept, never searched."""
-_PARTIES: Final = {"properties": {"role": _KEYWORD, "id": _KEYWORD, "amount_nano_cpu": _LONG, "amount_nano_eur": _LONG}}
-_NUMBERS: Final = frozenset(
-    {"event_time_ns", "usage_fee_nano_eur", "usage_fee_nano_cpu", "exchange_rate_nano_eur_per_cpu"}
-)
-_ROW_FIELDS: Final = {
-    **{name: _LONG if name in _NUMBERS else _KEYWORD for name in PUBLIC_COLUMNS},
-    "pay_in": _PARTIES,
-    "payouts": _PARTIES,
-    "row_hash": _KEYWORD,
-    "private": _KEPT,  # JSON as text
-    "node_signature": _KEPT,
-}
-_FIELDS: Final[dict[str, dict[str, Any]]] = {
-    "blocks": {
-        "block": _LONG,
-        "first_ingest": _LONG,
-        "last_ingest": _LONG,
-        "row_ids": _KEYWORD,
-        "rows": {"type": "object", "enabled": False},
-    },
-    "payments": {
-        **dict.fromkeys(("row_id", "role", "public_id", "row_hash", "state", "batch_id", "tx_id"), _KEYWORD),
-        "ingest": _LONG,
-        "amount_nano_cpu": _LONG,
-    },
-    "batches": {
-        **dict.fromkeys(BatchRecord._fields, _KEYWORD),
-        **dict.fromkeys(("first_ingest", "last_ingest", "row_count"), _LONG),
-    },
-    "settlements": {
-        **dict.fromkeys(SettlementRecord._fields, _KEYWORD),
-        **dict.fromkeys(("first_ingest", "last_ingest", "begun_ns", "ended_ns"), _LONG),
-    },
-    "heads": {
-        **dict.fromkeys(("node_id", "commitment", "signature", "place"), _KEYWORD),
-        **dict.fromkeys(("last_ingest", "time_ns"), _LONG),
-    },
-}
-_SETTINGS: Final = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}
+FORMAT_ID: Final = "current"
+FORMAT_VERSION: Final = 2
+"""Of the indices. 1 had neither signatures nor heads nor settlements, and said no version."""
 
 _BLOCKS_CACHED: Final = 16
 """Blocks kept in memory, about 1 MB each at the largest: they never change."""
@@ -119,38 +89,61 @@ class _Block(NamedTuple):
 class ElasticsearchStore:
     """`ledger.port.Store` over a cluster. `await ElasticsearchStore.open(url)`; `await close()`."""
 
-    def __init__(self, client: AsyncElasticsearch, prefix: str) -> None:
-        self._client = client
-        self._prefix = prefix
+    def __init__(self, client: AsyncElasticsearch, address: Address) -> None:
+        self.client = client
+        self.address = address
         self._appending = asyncio.Lock()
         self._cache: OrderedDict[int, _Block] = OrderedDict()
         self._claimed: set[bytes] = set()
         """Settlements whose place was seen taken, so that it is not asked for with each of their batches."""
+        self._unrefreshed: set[str] = set()
+        """Kinds of index that this user may read and not refresh: what he sees may be a second old."""
 
     @classmethod
-    async def open(cls, url: str) -> "ElasticsearchStore":
-        """Connects, and makes templates and indices where they are missing.
-
-        `https://user:password@host:9200/prefix`. Raises StoreError when the cluster does not answer.
-        """
-        parts = urlsplit(url)
+    def connect(cls, url: str) -> "ElasticsearchStore":
+        """A store that has not been looked at yet. Raises ValueError for a URL that says nothing."""
+        address = address_of(url)
         client = AsyncElasticsearch(
-            f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}",
-            basic_auth=(parts.username, parts.password) if parts.username and parts.password else None,
+            address.server,
             request_timeout=limits.ELASTICSEARCH_TIMEOUT_S,
             max_retries=0,
             retry_on_timeout=False,
+            **address.credentials(),
         )
-        store = cls(client, parts.path.strip("/") or "cgn")
+        return cls(client, address)
+
+    @classmethod
+    async def open(cls, url: str) -> "ElasticsearchStore":
+        """Connects to a ledger that `cgn ledger init` has made (see `elasticsearch_address` for what a URL says).
+
+        Raises StoreError with what to do when the cluster does not answer, does not let this user in, or holds none.
+        """
+        store = cls.connect(url)
         try:
-            await store._make_indices()
+            with translated(store.address):
+                await store._check_format()
         except BaseException:
-            await client.close()
+            await store.close()
             raise
         return store
 
+    async def _check_format(self) -> None:
+        try:
+            answer = await self.client.get(index=self.name("format"), id=FORMAT_ID)
+            version = answer["_source"]["version"]
+        except NotFoundError:
+            version = 0
+        if version > FORMAT_VERSION:
+            raise StoreError(f"{self._what} is of version {version}; this program reads version {FORMAT_VERSION}")
+        if version < FORMAT_VERSION:
+            raise StoreError(f"{self._what} is not there or of an older program: an administrator runs cgn ledger init")
+
+    @property
+    def _what(self) -> str:
+        return f"the ledger {self.address.prefix!r} at {self.address.server}"
+
     async def close(self) -> None:
-        await self._client.close()
+        await self.client.close()
 
     # --- rows ---
 
@@ -163,7 +156,7 @@ class ElasticsearchStore:
             if unique.setdefault(row.row_id, row).row_hash != row.row_hash:
                 raise Conflict(f"row {row.row_id} is given twice, with two hashes")
         async with self._appending:
-            with _translated():
+            with translated(self.address):
                 portions = list(_portions(list(unique.values())))
                 if len(portions) > 1:  # all are looked up before one is written
                     for portion in portions:
@@ -174,22 +167,22 @@ class ElasticsearchStore:
     async def read(self, after_ingest: int, limit: int) -> list[StoredRow]:
         if not 0 <= limit <= limits.READ_MAX_ROWS:
             raise ValueError(f"read answers {limits.READ_MAX_ROWS} rows at once")
-        with _translated():
+        with translated(self.address):
             return await self._load(await self._numbered_after(after_ingest, limit))
 
     async def get(self, row_id: str) -> StoredRow | None:
-        with _translated():
+        with translated(self.address):
             found = await self._numbered([row_id])
             return (await self._load(list(found.values())))[0] if found else None
 
     async def head(self) -> int:
-        with _translated():
+        with translated(self.address):
             return (await self._last_block())[1]
 
     async def row_hashes(self, after_ingest: int, limit: int) -> list[RowHash]:
         if not 0 <= limit <= limits.READ_MAX_ROWS:
             raise ValueError(f"row_hashes answers {limits.READ_MAX_ROWS} rows at once")
-        with _translated():
+        with translated(self.address):
             wanted = await self._numbered_after(after_ingest, limit)
         return [RowHash(row.ingest, row.row_id, bytes.fromhex(row.row_hash)) for row in wanted]
 
@@ -200,7 +193,7 @@ class ElasticsearchStore:
             "signature": head.signature.hex(),
             "place": _head_id(head.last_ingest, head.node_id),
         }
-        with _translated():
+        with translated(self.address):
             there = await self._create("heads", document["place"], document)
             if there is not None and _head(there) != head:
                 raise Conflict(f"another head of {head.node_id} over {head.last_ingest} rows is stored")
@@ -208,19 +201,19 @@ class ElasticsearchStore:
     async def heads(self, *, after: tuple[int, str] = (0, ""), limit: int = 1_000) -> list[Head]:
         if not 0 <= limit <= limits.READ_MAX_ROWS:
             raise ValueError(f"heads answers {limits.READ_MAX_ROWS} heads at once")
-        with _translated():
+        with translated(self.address):
             query = {"range": {"place": {"gt": _head_id(*after)}}}
             return [_head(source) for source in await self._found("heads", query, {"place": "asc"}, limit)]
 
     async def newest_head(self, node_id: str) -> Head | None:
-        with _translated():
+        with translated(self.address):
             query = {"term": {"node_id": node_id}}
             found = await self._found("heads", query, {"last_ingest": "desc"}, 1)
         return _head(found[0]) if found else None
 
     async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
         sums: dict[tuple[str, str], list[int]] = {}
-        with _translated():
+        with translated(self.address):
             async for block in self._blocks_from(first_ingest):
                 for row in block.rows:
                     if first_ingest <= row.ingest <= last_ingest:
@@ -236,7 +229,7 @@ class ElasticsearchStore:
     async def entity_rows(
         self, role: str, public_id: str, first_ingest: int, last_ingest: int
     ) -> AsyncIterator[EntityRow]:
-        with _translated():
+        with translated(self.address):
             async for block in self._blocks_from(first_ingest):
                 for row in block.rows:
                     amount = _amount(row, role, public_id)
@@ -260,12 +253,12 @@ class ElasticsearchStore:
         if len(row_ids) > limits.MARK_MAX_ROWS:
             raise ValueError(f"mark takes {limits.MARK_MAX_ROWS} rows at once")
         mark = Mark(state, batch_id, tx_id)
-        with _translated():
+        with translated(self.address):
             for start in range(0, len(row_ids), limits.PORTION_ROWS):
                 await self._mark_portion(role, public_id, row_ids[start : start + limits.PORTION_ROWS], mark)
 
     async def payment_state(self, row_id: str) -> list[PaymentState]:
-        with _translated():
+        with translated(self.address):
             found = (await self._numbered([row_id])).get(row_id)
             if found is None:
                 return []
@@ -279,26 +272,27 @@ class ElasticsearchStore:
         return states
 
     async def payments(self, first_ingest: int, last_ingest: int) -> AsyncIterator[RowPayment]:
-        index = self._name("payments")
+        index = self.name("payments")
         query = {"range": {"ingest": {"gte": first_ingest, "lte": last_ingest}}}
-        with _translated():
-            await self._client.indices.refresh(index=index)
+        with translated(self.address):
+            await self._refresh("payments")
             async for source in self._scan(index, query, "ingest", "role", "public_id"):
                 mark = source["state"], bytes.fromhex(source["batch_id"]), source["tx_id"]
                 of = source["ingest"], source["row_id"], source["role"], source["public_id"]
                 yield RowPayment(*of, int(source["amount_nano_cpu"]), *mark)
 
     async def begin_settlement(self, settlement: SettlementRecord) -> SettlementRecord:
-        with _translated():
+        with translated(self.address):
             holder = await self._holder(settlement)
             before = await self._settlement(settlement.previous)
+            self._must_see_all("settlements")
             problem = refuse_settlement(settlement, holder, before)
             if problem:
                 raise Conflict(problem)
             return holder or await self._put_settlement(settlement)
 
     async def end_settlement(self, settlement_id: bytes, ended_ns: int) -> None:
-        with _translated():
+        with translated(self.address):
             if await self._settlement(settlement_id) is None:
                 raise Conflict(f"settlement {settlement_id.hex()} never began")
             document = {"settlement_id": settlement_id.hex(), "ended_ns": ended_ns}
@@ -310,19 +304,19 @@ class ElasticsearchStore:
         query = {
             "bool": {"filter": [{"exists": {"field": "previous"}}, {"range": {"settlement_id": {"gt": after.hex()}}}]}
         }
-        with _translated():
+        with translated(self.address):
             return await self._with_ends(await self._found("settlements", query, {"settlement_id": "asc"}, limit))
 
     async def newest_settlement(self, chain_id: int, token: str) -> SettlementRecord | None:
         query = {"bool": {"filter": [{"term": {"chain_id": str(chain_id)}}, {"term": {"token": token}}]}}
-        with _translated():
-            await self._client.indices.refresh(index=self._name("settlements"))
-            sources = [source async for source in self._scan(self._name("settlements"), query, "settlement_id")]
+        with translated(self.address):
+            await self._refresh("settlements")
+            sources = [source async for source in self._scan(self.name("settlements"), query, "settlement_id")]
             newest = newest_of([_settlement(source) for source in sources])
             return None if newest is None else await self._holder(newest)
 
     async def put_batch(self, batch: BatchRecord) -> None:
-        with _translated():
+        with translated(self.address):
             stored = await self.get_batch(batch.batch_id)
             if stored is None:
                 await self._claim(batch.settlement(keccak_256))
@@ -332,9 +326,9 @@ class ElasticsearchStore:
                 raise Conflict(f"batch {batch.batch_id.hex()} is stored with other content")
 
     async def get_batch(self, batch_id: bytes) -> BatchRecord | None:
-        with _translated():
+        with translated(self.address):
             try:
-                answer = await self._client.get(index=self._name("batches"), id=batch_id.hex())
+                answer = await self.client.get(index=self.name("batches"), id=batch_id.hex())
             except NotFoundError:
                 return None
             return _batch(answer["_source"])
@@ -348,20 +342,20 @@ class ElasticsearchStore:
             {"term": {name: value}} for name, value in (("role", role), ("public_id", public_id)) if value
         ]
         query = {"bool": {"filter": [*filters, {"range": {"batch_id": {"gt": after.hex()}}}]}}
-        with _translated():
+        with translated(self.address):
             return [_batch(source) for source in await self._found("batches", query, {"batch_id": "asc"}, limit)]
 
     async def batch_of(self, row_id: str, role: str, public_id: str) -> BatchRecord | None:
-        with _translated():
+        with translated(self.address):
             key = _payment_id(row_id, role, public_id)
             payment = (await self._payments([key])).get(key)
         return None if payment is None or not payment.mark.batch_id else await self.get_batch(payment.mark.batch_id)
 
     async def batch_rows(self, batch_id: bytes) -> AsyncIterator[EntityRow]:
-        index = self._name("payments")
+        index = self.name("payments")
         query = {"bool": {"filter": [{"term": {"batch_id": batch_id.hex()}}, {"terms": {"state": [COLLECTED, PAID]}}]}}
-        with _translated():
-            await self._client.indices.refresh(index=index)
+        with translated(self.address):
+            await self._refresh("payments")
             async for source in self._scan(index, query, "ingest"):
                 yield EntityRow(
                     source["ingest"],
@@ -369,22 +363,6 @@ class ElasticsearchStore:
                     bytes.fromhex(source["row_hash"]),
                     int(source["amount_nano_cpu"]),
                 )
-
-    async def seal_months(self, before: str) -> list[str]:
-        """Puts a write block on the row indices of months before `before` (as "2026-11"); returns their names (L-3).
-
-        A row that arrives late all the same (from a long spool) lifts the block for its own append.
-        """
-        with _translated():
-            found = await self._client.indices.get_settings(index=self._name("rows-*"), name="index.blocks.write")
-            names = sorted(
-                name
-                for name in (await self._client.indices.get(index=self._name("rows-*"))).body
-                if name < self._name(f"rows-{before}") and not found.body.get(name)
-            )
-            for name in names:
-                await self._client.indices.add_block(index=name, block="write")
-        return names
 
     # --- numbering ---
 
@@ -396,22 +374,23 @@ class ElasticsearchStore:
         """
         while True:
             number, last_ingest = await self._last_block()
+            self._must_see_all("blocks")
             new = await self._unnumbered(rows)
             if not new:
                 return
-            await self._create_rows(new)
+            places = await self._create_rows(new)
             document = {
                 "block": number + 1,
                 "first_ingest": last_ingest + 1,
                 "last_ingest": last_ingest + len(new),
                 "row_ids": [row.row_id for row in new],
                 "rows": [
-                    [row.row_id, row.row_hash.hex(), self._rows_index(row), [_listed(e) for e in entries[row.row_id]]]
+                    [row.row_id, row.row_hash.hex(), places[row.row_id], [_listed(e) for e in entries[row.row_id]]]
                     for row in new
                 ],
             }
             try:
-                await self._client.create(index=self._name("blocks"), id=_block_id(number + 1), document=document)
+                await self.client.create(index=self.name("blocks"), id=_block_id(number + 1), document=document)
             except ConflictError:
                 continue
             return
@@ -419,6 +398,7 @@ class ElasticsearchStore:
     async def _unnumbered(self, rows: Sequence[Row]) -> list[Row]:
         """Returns the rows no block lists. Raises Conflict for one that is listed with another hash."""
         found = await self._numbered([row.row_id for row in rows])
+        self._must_see_all("blocks")
         new = []
         for row in rows:
             listed = found.get(row.row_id)
@@ -430,26 +410,26 @@ class ElasticsearchStore:
 
     async def _numbered(self, row_ids: Sequence[str]) -> dict[str, _Numbered]:
         """Returns what blocks say of these rows."""
-        index = self._name("blocks")
-        await self._client.indices.refresh(index=index)
+        index = self.name("blocks")
+        await self._refresh("blocks")
         wanted = set(row_ids)
         found: dict[str, _Numbered] = {}
         after: list[Any] | None = None
         while True:
-            answer = await self._client.search(
+            answer = await self.client.search(
                 index=index,
                 query={"terms": {"row_ids": sorted(wanted)}},
                 source=False,
                 sort=[{"block": "asc"}],
                 search_after=after,
-                size=1_000,
+                size=limits.ELASTICSEARCH_HITS,
                 track_total_hits=False,
             )
             hits = answer["hits"]["hits"]
             for hit in hits:
                 block = await self._block(int(hit["_id"]))
                 found |= {row.row_id: row for row in block.rows if row.row_id in wanted}
-            if len(hits) < 1_000:
+            if len(hits) < limits.ELASTICSEARCH_HITS:
                 return found
             after = hits[-1]["sort"]
 
@@ -463,9 +443,9 @@ class ElasticsearchStore:
 
     async def _last_block(self) -> tuple[int, int]:
         """Returns (number, last ingestion number) of the newest block; (0, 0) when there is none."""
-        index = self._name("blocks")
-        await self._client.indices.refresh(index=index)
-        answer = await self._client.search(
+        index = self.name("blocks")
+        await self._refresh("blocks")
+        answer = await self.client.search(
             index=index,
             sort=[{"block": "desc"}],
             size=1,
@@ -477,9 +457,9 @@ class ElasticsearchStore:
 
     async def _blocks_from(self, first_ingest: int) -> AsyncIterator[_Block]:
         """Yields the blocks that hold this ingestion number and later ones, ascending."""
-        index = self._name("blocks")
-        await self._client.indices.refresh(index=index)
-        answer = await self._client.search(
+        index = self.name("blocks")
+        await self._refresh("blocks")
+        answer = await self.client.search(
             index=index,
             query={"range": {"last_ingest": {"gte": first_ingest}}},
             sort=[{"block": "asc"}],
@@ -499,7 +479,7 @@ class ElasticsearchStore:
         if number in self._cache:
             self._cache.move_to_end(number)
             return self._cache[number]
-        answer = await self._client.get(index=self._name("blocks"), id=_block_id(number))
+        answer = await self.client.get(index=self.name("blocks"), id=_block_id(number))
         source = answer["_source"]
         rows = tuple(
             _Numbered(ingest, row_id, row_hash, partition, tuple(Entry(r, i, int(c), int(e)) for r, i, c, e in entries))
@@ -512,62 +492,42 @@ class ElasticsearchStore:
 
     # --- rows ---
 
-    async def _create_rows(self, rows: Sequence[Row]) -> None:
-        """Creates the row documents. One that is there from an append that did not end is the same, or a Conflict."""
-        operations = [
-            (
-                _action("create", self._rows_index(row), row.row_id),
-                b'%b,"node_signature":"%b","private":%b,"row_hash":"%b"}'
-                % (
-                    row.public_json[:-1],
-                    row.node_signature.hex().encode(),
-                    json.dumps(row.private_json.decode()).encode(),
-                    row.row_hash.hex().encode(),
-                ),
-            )
-            for row in rows
-        ]
-        sealed: set[str] = set()
-
-        async def lift(index: str) -> None:
-            sealed.add(index)
-            await self._client.indices.put_settings(index=index, settings={"index.blocks.write": None})
-
-        try:
-            there = await self._bulk(operations, lift)
-        finally:
-            for index in sorted(sealed):
-                await self._client.indices.add_block(index=index, block="write")
-        if not there:
-            return
-        hashes = {row.row_id: row.row_hash.hex() for row in rows}
-        for start in range(0, len(there), limits.PORTION_ROWS):
-            keys = [{"_index": self._rows_index(row), "_id": row.row_id} for row in rows if row.row_id in there]
-            answer = await self._client.mget(docs=keys[start : start + limits.PORTION_ROWS], source=["row_hash"])
-            for document in answer["docs"]:
+    async def _create_rows(self, rows: Sequence[Row]) -> dict[str, str]:
+        """Creates the row documents; returns the index of each. One that is there from an append that did not end is
+        the same, or a Conflict. A row of a month that is sealed goes to that month's index of late rows."""
+        places = {row.row_id: self._rows_index(row) for row in rows}
+        there, sealed = await self._bulk([_row_operation(row, places[row.row_id]) for row in rows])
+        if sealed:
+            places |= {row_id: f"{places[row_id]}-late" for row_id in sealed}
+            late = [_row_operation(row, places[row.row_id]) for row in rows if row.row_id in sealed]
+            more, sealed = await self._bulk(late)
+            there |= more
+        if sealed:
+            raise StoreError(f"the indices of late rows are closed for writing, such as {places[min(sealed)]}")
+        found = [row for row in rows if row.row_id in there]
+        for start in range(0, len(found), limits.PORTION_ROWS):
+            portion = found[start : start + limits.PORTION_ROWS]
+            keys = [{"_index": places[row.row_id], "_id": row.row_id} for row in portion]
+            answer = await self.client.mget(docs=keys, source=["row_hash"])
+            for row, document in zip(portion, answer["docs"], strict=True):
                 stored = document["_source"]["row_hash"]
-                if stored != hashes[document["_id"]]:
-                    raise Conflict(f"row {document['_id']} is stored with the hash {stored}")
+                if stored != row.row_hash.hex():
+                    raise Conflict(f"row {row.row_id} is stored with the hash {stored}")
+        return places
 
     async def _load(self, rows: Sequence[_Numbered]) -> list[StoredRow]:
         loaded = []
         for start in range(0, len(rows), limits.PORTION_ROWS):
             portion = rows[start : start + limits.PORTION_ROWS]
-            answer = await self._client.mget(docs=[{"_index": row.partition, "_id": row.row_id} for row in portion])
-            for row, document in zip(portion, answer["docs"], strict=True):
-                if not document.get("found"):
-                    raise StoreError(f"row {row.row_id}, number {row.ingest}, is gone from {row.partition}")
-                source = document["_source"]
-                private = source.pop("private").encode()
-                stored_hash = bytes.fromhex(source.pop("row_hash"))
-                signature = bytes.fromhex(source.pop("node_signature", ""))
-                loaded.append(StoredRow(row.ingest, row.row_id, stored_hash, encode(source), private, signature))
+            answer = await self.client.mget(docs=[{"_index": row.partition, "_id": row.row_id} for row in portion])
+            loaded += [_stored(row, document) for row, document in zip(portion, answer["docs"], strict=True)]
         return loaded
 
     # --- payments ---
 
     async def _mark_portion(self, role: str, public_id: str, row_ids: Sequence[str], mark: Mark) -> None:
         rows = await self._numbered(row_ids)
+        self._must_see_all("blocks")
         for row_id in row_ids:
             if row_id not in rows or _amount(rows[row_id], role, public_id) is None:
                 raise Conflict(f"row {row_id} is not there, or {public_id} has no part in it as {role}")
@@ -582,7 +542,10 @@ class ElasticsearchStore:
                     raise Conflict(f"row {row.row_id} for the {role}: {problem}")
                 if payment is None or payment.mark != mark:
                     operations.append(self._payment_operation(key, row, role, public_id, mark, payment))
-            if not await self._bulk(operations):
+            conflicts, closed = await self._bulk(operations)
+            if closed:
+                raise StoreError(f"the index {self.name('payments')} is closed for writing")
+            if not conflicts:
                 return
         raise StoreError("payment states change faster than they can be marked")
 
@@ -602,12 +565,12 @@ class ElasticsearchStore:
             "tx_id": mark.tx_id,
         }
         guard = {} if before is None else {"if_seq_no": before.seq_no, "if_primary_term": before.primary_term}
-        action = _action("create" if before is None else "index", self._name("payments"), key, guard)
+        action = _action("create" if before is None else "index", self.name("payments"), key, guard)
         return action, json.dumps(document).encode()
 
     async def _payments(self, keys: Sequence[str]) -> dict[str, "_Payment"]:
-        answer = await self._client.mget(
-            index=self._name("payments"), ids=list(keys), source=["state", "batch_id", "tx_id"]
+        answer = await self.client.mget(
+            index=self.name("payments"), ids=list(keys), source=["state", "batch_id", "tx_id"]
         )
         return {
             document["_id"]: _Payment(
@@ -646,7 +609,7 @@ class ElasticsearchStore:
 
     async def _holder(self, wanted: SettlementRecord) -> SettlementRecord | None:
         try:
-            answer = await self._client.get(index=self._name("settlements"), id=_place_id(wanted))
+            answer = await self.client.get(index=self.name("settlements"), id=_place_id(wanted))
         except NotFoundError:
             return None
         return (await self._with_ends([answer["_source"]]))[0]
@@ -663,45 +626,63 @@ class ElasticsearchStore:
         if not sources:
             return []
         records = [_settlement(source) for source in sources]
-        answer = await self._client.mget(
-            index=self._name("settlements"), ids=[_end_id(record.settlement_id) for record in records]
+        answer = await self.client.mget(
+            index=self.name("settlements"), ids=[_end_id(record.settlement_id) for record in records]
         )
         ends = [document["_source"]["ended_ns"] if document.get("found") else 0 for document in answer["docs"]]
         return [record._replace(ended_ns=ended_ns) for record, ended_ns in zip(records, ends, strict=True)]
+
+    # --- settlements of an older program ---
+
+    async def record_old_settlements(self) -> None:
+        """For `elasticsearch_setup`: the settlements of a ledger that knew only their batches, as `sqlite_store` does
+        it."""
+        if await self._found("settlements", {"match_all": {}}, {"settlement_id": "asc"}, 1):
+            return
+        await self._refresh("batches")
+        records: dict[bytes, SettlementRecord] = {}
+        async for source in self._scan(self.name("batches"), {"match_all": {}}, "last_ingest", "batch_id"):
+            record = _batch(source).settlement(keccak_256)
+            records.setdefault(record.settlement_id, record)
+        followed = {record.previous for record in records.values()}
+        for record in records.values():
+            there = await self._create("settlements", _place_id(record), _settlement_document(record))
+            if there is None and record.settlement_id in followed:
+                await self.end_settlement(record.settlement_id, 1)
 
     # --- the client ---
 
     async def _create(self, kind: str, id_: str, document: dict[str, Any]) -> dict[str, Any] | None:
         """Creates a document. Returns None, or what stands under this id already."""
         try:
-            await self._client.create(index=self._name(kind), id=id_, document=document)
+            await self.client.create(index=self.name(kind), id=id_, document=document)
         except ConflictError:
-            source: dict[str, Any] = (await self._client.get(index=self._name(kind), id=id_))["_source"]
+            source: dict[str, Any] = (await self.client.get(index=self.name(kind), id=id_))["_source"]
             return source
         return None
 
     async def _found(self, kind: str, query: dict[str, Any], order: dict[str, str], limit: int) -> list[dict[str, Any]]:
         """The first documents of a search, of all that was written before."""
-        await self._client.indices.refresh(index=self._name(kind))
-        answer = await self._client.search(
-            index=self._name(kind), query=query, sort=[order], size=limit, track_total_hits=False
+        await self._refresh(kind)
+        answer = await self.client.search(
+            index=self.name(kind), query=query, sort=[order], size=limit, track_total_hits=False
         )
         return [hit["_source"] for hit in answer["hits"]["hits"]]
 
-    async def _bulk(
-        self, operations: Sequence[tuple[bytes, bytes]], lift: Callable[[str], Any] | None = None
-    ) -> set[str]:
-        """Sends operations in requests of bounded size; returns the ids that were refused with a conflict (409).
+    async def _bulk(self, operations: Sequence[tuple[bytes, bytes]]) -> tuple[set[str], set[str]]:
+        """Sends operations in requests of bounded size; returns the ids that were refused with a conflict (409), and
+        those whose index is closed for writing.
 
-        What the server is too busy for is sent again with growing waits. `lift` is asked to open an index that is
-        blocked for writing. Raises StoreError for any other refusal.
+        What the server is too busy for is sent again with growing waits. Raises StoreError for any other refusal, when
+        all requests before it were carried out.
         """
         conflicts: set[str] = set()
+        closed: set[str] = set()
         for request in _requests(operations):
             left = request
             wait_s = 0.05
             for _ in range(limits.ELASTICSEARCH_RETRIES):
-                answer = await self._client.bulk(operations=_lines(left))
+                answer = await self.client.bulk(operations=_lines(left))
                 again = []
                 for operation, item in zip(left, answer["items"], strict=True):
                     outcome = next(iter(item.values()))
@@ -710,9 +691,8 @@ class ElasticsearchStore:
                         conflicts.add(outcome["_id"])
                     elif status in _BUSY:
                         again.append(operation)
-                    elif status == 403 and lift is not None and "write" in str(outcome.get("error")):
-                        await lift(outcome["_index"])
-                        again.append(operation)
+                    elif status == 403 and outcome["error"].get("type") == "cluster_block_exception":
+                        closed.add(outcome["_id"])
                     elif status >= 300:
                         raise StoreError(f"the cluster refused {outcome['_id']}: {outcome.get('error')!s:.400}")
                 if not again:
@@ -722,15 +702,32 @@ class ElasticsearchStore:
                 wait_s *= 2
             else:
                 raise StoreError(f"the cluster stays too busy for {len(left)} operations")
-        return conflicts
+        return conflicts, closed
+
+    async def _refresh(self, kind: str) -> None:
+        """Makes what was written visible to searches. A user who only reads may not, and sees it within a second."""
+        if kind in self._unrefreshed:
+            return
+        try:
+            await self.client.indices.refresh(index=self.name(kind))
+        except AuthorizationException:
+            self._unrefreshed.add(kind)
+
+    def _must_see_all(self, kind: str) -> None:
+        """Before something is written on the strength of a search."""
+        if kind in self._unrefreshed:
+            self._unrefreshed.discard(kind)  # the role may be given meanwhile
+            raise StoreError(
+                f"{self.address.who} may not refresh {self.name(kind)} (privilege maintenance), as writers must"
+            )
 
     async def _scan(self, index: str, query: dict[str, Any], *order: str) -> AsyncIterator[dict[str, Any]]:
         """Yields all matching documents of one point in time, ordered by fields."""
-        pit = (await self._client.open_point_in_time(index=index, keep_alive="2m"))["id"]
+        pit = (await self.client.open_point_in_time(index=index, keep_alive="2m"))["id"]
         try:
             after: list[Any] | None = None
             while True:
-                answer = await self._client.search(
+                answer = await self.client.search(
                     pit={"id": pit, "keep_alive": "2m"},
                     query=query,
                     sort=[{field: "asc"} for field in order],
@@ -745,55 +742,15 @@ class ElasticsearchStore:
                     return
                 after = hits[-1]["sort"]
         finally:
-            await self._client.close_point_in_time(id=pit)
+            await self.client.close_point_in_time(id=pit)
 
-    def _name(self, kind: str) -> str:
-        return f"{self._prefix}-{kind}"
+    def name(self, kind: str) -> str:
+        return f"{self.address.prefix}-{kind}"
 
     def _rows_index(self, row: Row) -> str:
         """By the month of the event: a column that never changes, so a row that comes again meets itself."""
         month = datetime.fromtimestamp(int(row.public["event_time_ns"]) // 10**9, UTC)
-        return self._name(f"rows-{month:%Y-%m}")
-
-    async def _make_indices(self) -> None:
-        """Makes templates and indices where they are missing, and adds the columns an older program did not know."""
-        with _translated():
-            await self._client.indices.put_index_template(
-                name=self._name("rows"),
-                index_patterns=[self._name("rows-*")],
-                priority=200,
-                template={"settings": _SETTINGS, "mappings": {"dynamic": "strict", "properties": _ROW_FIELDS}},
-            )
-            for kind, fields in _FIELDS.items():
-                try:
-                    await self._client.indices.create(
-                        index=self._name(kind),
-                        settings=_SETTINGS,
-                        mappings={"dynamic": "strict", "properties": fields},
-                        wait_for_active_shards=1,
-                    )
-                except ApiError as error:
-                    if error.error != "resource_already_exists_exception":
-                        raise
-            await self._client.indices.put_mapping(
-                index=self._name("rows-*"), properties={"node_signature": _KEPT}, allow_no_indices=True
-            )
-            await self._record_old_settlements()
-
-    async def _record_old_settlements(self) -> None:
-        """The settlements of a ledger that knew only their batches, as `sqlite_store` does it."""
-        if await self._found("settlements", {"match_all": {}}, {"settlement_id": "asc"}, 1):
-            return
-        await self._client.indices.refresh(index=self._name("batches"))
-        records: dict[bytes, SettlementRecord] = {}
-        async for source in self._scan(self._name("batches"), {"match_all": {}}, "last_ingest", "batch_id"):
-            record = _batch(source).settlement(keccak_256)
-            records.setdefault(record.settlement_id, record)
-        followed = {record.previous for record in records.values()}
-        for record in records.values():
-            there = await self._create("settlements", _place_id(record), _settlement_document(record))
-            if there is None and record.settlement_id in followed:
-                await self.end_settlement(record.settlement_id, 1)
+        return self.name(f"rows-{month:%Y-%m}")
 
 
 class _Payment(NamedTuple):
@@ -803,12 +760,20 @@ class _Payment(NamedTuple):
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """The client's errors as the port's."""
+def translated(address: Address) -> Iterator[None]:
+    """The client's errors as the port's, with what to do where that is known."""
     try:
         yield
+    except AuthenticationException as error:
+        raise StoreError(f"{address.server} refuses {address.who}: is the password or key right?") from error
+    except AuthorizationException as error:
+        problem = f"{address.who} at {address.server} lacks a privilege (docs/reference/ledger.md has the roles)"
+        raise StoreError(f"{problem}: {error!s:.400}") from error
     except ApiError as error:
         raise StoreError(f"the cluster answered {error.status_code}: {error!s:.400}") from error
+    except TlsError as error:
+        problem = f"the certificate of {address.server} is not trusted; name the authority that signed it: ?ca=FILE"
+        raise StoreError(f"{problem} ({error!s:.200})") from error
     except TransportError as error:
         raise StoreError(f"the cluster did not answer: {error!s:.400}") from error
 
@@ -852,6 +817,35 @@ def _action(verb: str, index: str, id_: str, guard: dict[str, int] | None = None
     return json.dumps({verb: {"_index": index, "_id": id_, **(guard or {})}}).encode()
 
 
+def _row_operation(row: Row, index: str) -> tuple[bytes, bytes]:
+    return _action("create", index, row.row_id), b'%b,"node_signature":"%b","private":%b,"row_hash":"%b"}' % (
+        row.public_json[:-1],
+        row.node_signature.hex().encode(),
+        json.dumps(row.private_json.decode()).encode(),
+        row.row_hash.hex().encode(),
+    )
+
+
+def _stored(row: _Numbered, document: Mapping[str, Any]) -> StoredRow:
+    """A row as its document has it. Whatever is missing or malformed in it stays so: who checks rows names it."""
+    source = dict(document["_source"]) if document.get("found") else {}
+    private, stored_hash = source.pop("private", ""), _digest(source.pop("row_hash", ""))
+    signature = _digest(source.pop("node_signature", ""))
+    try:
+        public_json = encode(source) if source else b""
+    except CanonicalError:
+        public_json = json.dumps(source).encode()
+    return StoredRow(row.ingest, row.row_id, stored_hash, public_json, str(private).encode(), signature)
+
+
+def _digest(text: object) -> bytes:
+    """Bytes in hexadecimal; of anything else something that equals no digest."""
+    try:
+        return bytes.fromhex(str(text))
+    except ValueError:
+        return str(text).encode()[:128]
+
+
 def _listed(entry: Entry) -> list[str]:
     return [entry.role, entry.public_id, str(entry.amount_nano_cpu), str(entry.amount_nano_eur)]
 
@@ -875,10 +869,17 @@ def _batch_document(batch: BatchRecord) -> dict[str, Any]:
 
 
 def _batch(source: dict[str, Any]) -> BatchRecord:
-    digests = {name: bytes.fromhex(source[name]) for name in ("batch_id", "previous", "xor", "merkle_root")}
-    return BatchRecord(
-        **{**source, **digests, "chain_id": int(source["chain_id"]), "amount_nano_cpu": int(source["amount_nano_cpu"])}
-    )
+    """A batch as its document has it; what is malformed in it equals nothing that a checker expects."""
+    digests = {name: _digest(source[name]) for name in ("batch_id", "previous", "xor", "merkle_root")}
+    numbers = {name: _integer(source[name]) for name in ("chain_id", "amount_nano_cpu")}
+    return BatchRecord(**{**source, **digests, **numbers})
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:
+        return -1
 
 
 def _head_id(last_ingest: int, node_id: str) -> str:

@@ -73,6 +73,9 @@ ELASTICSEARCH_TIMEOUT_S: Final = 30.0
 ELASTICSEARCH_RETRIES: Final = 8
 """Attempts while the server says that it is too busy (429), the wait doubling from 50 ms: 12 s in all."""
 
+ELASTICSEARCH_HITS: Final = 1_000
+"""Documents one search answers where all that match are wanted, page by page."""
+
 PROCESS_CLOSE_S: Final = 5.0
 """How long a store in a process of its own may take to finish what is under way when it is closed: half of what a node
 has for its end. What it does not finish is in the spool."""

@@ -142,7 +142,10 @@ def _triggers(tables: Iterable[str]) -> str:
     )
 
 
-_STORED: Final = "SELECT ingest, row_id, row_hash, public_json, private_json, node_signature FROM rows"
+_STORED: Final = (
+    "SELECT ingest, row_id, row_hash, CAST(public_json AS BLOB), CAST(private_json AS BLOB), node_signature FROM rows"
+)
+"""As bytes: what somebody else wrote into the file need not be text, and is to be named, not to end the reading."""
 _SETTLEMENTS: Final = (
     "SELECT settlements.*, coalesce(ended_ns, 0) FROM settlements LEFT JOIN settlement_ends USING (settlement_id)"
 )
@@ -285,10 +288,10 @@ class SqliteStore:
             " FROM entries JOIN payments USING (ingest, entity) JOIN marks USING (mark) JOIN entities USING (entity)"
             " JOIN rows USING (ingest) WHERE ingest BETWEEN ? AND ? ORDER BY ingest, role, public_id"
         )
-        last_ingest = min(last_ingest, await self.head())
-        while first_ingest <= last_ingest:
-            until = min(last_ingest, first_ingest + limits.PORTION_ROWS - 1)
-            for ingest, row_id, *state in await self._query(statement, first_ingest, until):
+        following = "SELECT min(ingest) FROM entries WHERE ingest BETWEEN ? AND ?"
+        while (start := (await self._query(following, first_ingest, last_ingest))[0][0]) is not None:
+            until = min(last_ingest, start + limits.PORTION_ROWS - 1)
+            for ingest, row_id, *state in await self._query(statement, start, until):
                 yield RowPayment(ingest, row_id.hex(), *state)
             first_ingest = until + 1
 
@@ -723,7 +726,7 @@ def _id_bytes(row_id: str) -> bytes:
 
 def _stored(row: tuple[Any, ...]) -> StoredRow:
     ingest, row_id, row_hash, public_json, private_json, node_signature = row
-    return StoredRow(ingest, row_id.hex(), row_hash, public_json.encode(), private_json.encode(), node_signature)
+    return StoredRow(ingest, row_id.hex(), row_hash, public_json, private_json, node_signature)
 
 
 def _entity_row(row: tuple[Any, ...]) -> EntityRow:

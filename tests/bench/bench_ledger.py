@@ -28,7 +28,7 @@ from typing import Any
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import row as protocol
 
-from ledger import open_store
+from ledger import initialise, open_store
 from ledger.core.entries import entries_of
 from ledger.core.row_audit import AuditRow, Part
 from ledger.core.spool_format import encode_group
@@ -204,6 +204,7 @@ async def elasticsearch_rates(table: Table, url: str, rows: list[protocol.Row], 
     from elasticsearch import AsyncElasticsearch, Elasticsearch, helpers
 
     prefix = f"bench-{os.getpid()}-{round_}"
+    await initialise(f"{url}/{prefix}")
     store = await open_store(f"{url}/{prefix}")
     actions = [
         {

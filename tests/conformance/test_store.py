@@ -15,7 +15,7 @@ from cgn_sdk.protocol.row import MAX_AMOUNT, PayIn, Payout, Row, RowError, publi
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger import open_store
+from ledger import initialise, open_store
 from ledger.port import BatchRecord, Conflict, RowPayment, SettlementRecord, Store, StoredRow, Total
 
 MakeRow = Callable[..., Row]
@@ -34,6 +34,7 @@ async def opening(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         return
     prefix = f"test-{random.SystemRandom().getrandbits(48):012x}"
     server = request.getfixturevalue("elasticsearch_url")
+    await initialise(f"{server}/{prefix}")
     yield partial(open_store, f"{server}/{prefix}")
     await remove_indices(server, prefix)
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol.row import Row
+from cgn_sdk.protocol.row import Row, RowError
 from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, ConflictError
 
-from ledger import limits, open_store
+from ledger import initialise, limits, open_store
+from ledger.elasticsearch_setup import seal_months
 from ledger.elasticsearch_store import ElasticsearchStore
-from ledger.port import Conflict, StoreError
+from ledger.port import BatchRecord, Conflict, StoreError
 
 pytestmark = pytest.mark.engine("elasticsearch")
 MakeRow = Callable[..., Row]
@@ -26,8 +27,9 @@ async def client(elasticsearch_url: str) -> AsyncIterator[AsyncElasticsearch]:
 
 
 @pytest.fixture
-async def prefix(client: AsyncElasticsearch) -> AsyncIterator[str]:
+async def prefix(client: AsyncElasticsearch, elasticsearch_url: str) -> AsyncIterator[str]:
     name = f"test-{random.SystemRandom().getrandbits(48):012x}"
+    await initialise(f"{elasticsearch_url}/{name}")
     yield name
     names = list((await client.indices.get(index=f"{name}-*")).body)
     for index in names:
@@ -65,17 +67,28 @@ async def test_months_are_partitions_with_strict_columns(
 
 
 async def test_a_finished_month_is_closed_for_writing_and_a_late_row_still_gets_in(
-    store: ElasticsearchStore, client: AsyncElasticsearch, prefix: str, make_row: MakeRow
+    store: ElasticsearchStore, client: AsyncElasticsearch, elasticsearch_url: str, prefix: str, make_row: MakeRow
 ) -> None:
+    """Without a right to open the month again: late rows have an index of their own, and are still one each."""
     await store.append([make_row(1)])
-    index = f"{prefix}-rows-2026-11"
-    assert await store.seal_months("2026-11") == []
-    assert await store.seal_months("2026-12") == [index]
-    assert await store.seal_months("2026-12") == []
+    index, url = f"{prefix}-rows-2026-11", f"{elasticsearch_url}/{prefix}"
+    assert await seal_months(url, "2026-11") == []
+    assert await seal_months(url, "2026-12") == [index]
+    assert await seal_months(url, "2026-12") == []
     with pytest.raises(ApiError, match="blocked"):
         await client.index(index=index, document={"row_id": "x"})
-    await store.append([make_row(2)])
-    assert await store.head() == 2
+    december = make_row(4, event_time_ns=1_796_083_200_000_000_000)
+    await store.append([make_row(2), december, make_row(3)])
+    await store.append([make_row(1), make_row(2), make_row(5)])
+    assert [int(row.row_id, 16) for row in await store.read(0, 10)] == [1, 2, 4, 3, 5]
+    assert sorted((await client.indices.get(index=f"{prefix}-rows-*")).body) == [
+        index,
+        f"{index}-late",
+        f"{prefix}-rows-2026-12",
+    ]
+    assert await seal_months(url, "2027-01") == [f"{prefix}-rows-2026-12"], "late rows' index stays open"
+    with pytest.raises(Conflict):
+        await store.append([make_row(1, fee_nano_eur=5)])
     with pytest.raises(ApiError, match="blocked"):
         await client.index(index=index, document={"row_id": "x"})
 
@@ -94,7 +107,7 @@ async def test_a_crash_between_rows_and_their_block_leaves_nothing_visible(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr(store._client, "create", crash)
+        patch.setattr(store.client, "create", crash)
         with pytest.raises(Crash):
             await store.append([make_row(2), make_row(3)])
     other = await open_store(f"{elasticsearch_url}/{prefix}")
@@ -126,7 +139,7 @@ async def test_a_row_left_by_a_crash_is_not_replaced_by_another_of_its_id(
         raise Crash
 
     with monkeypatch.context() as patch:
-        patch.setattr(store._client, "create", crash)
+        patch.setattr(store.client, "create", crash)
         with pytest.raises(Crash):
             await store.append([make_row(1)])
     with pytest.raises(Conflict):
@@ -182,7 +195,7 @@ async def test_a_server_that_is_too_busy_is_asked_again(
     store: ElasticsearchStore, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Back-pressure (L-6): items refused with 429 are sent again, the others are not."""
-    real, sent = store._client.bulk, []
+    real, sent = store.client.bulk, []
 
     async def busy(*, operations: list[bytes]) -> Any:
         sent.append(len(operations) // 2)
@@ -192,7 +205,126 @@ async def test_a_server_that_is_too_busy_is_asked_again(
             return {"items": [*answer["items"], *refused]}
         return await real(operations=operations)
 
-    monkeypatch.setattr(store._client, "bulk", busy)
+    monkeypatch.setattr(store.client, "bulk", busy)
     await store.append([make_row(n) for n in range(1, 11)])
     assert sent == [10, 9, 8]
     assert await store.head() == 10
+
+
+@pytest.mark.parametrize("place", [0, 4, 9])
+@pytest.mark.parametrize("status", [400, 403, 500])
+async def test_one_refused_item_among_good_ones_is_not_passed_over(
+    store: ElasticsearchStore, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch, status: int, place: int
+) -> None:
+    """A bulk answers 200 and refuses single items: then nothing of the append counts, and doing it again is enough."""
+    await store.append([make_row(50)])
+    real = store.client.bulk
+
+    async def refuse_one(*, operations: list[bytes]) -> Any:
+        kept = [line for n, line in enumerate(operations) if n // 2 != place]
+        items = list((await real(operations=kept))["items"])
+        error = {"type": "mapper_parsing_exception", "reason": "no"}
+        items.insert(place, {"create": {"_id": "x", "_index": "y", "status": status, "error": error}})
+        return {"errors": True, "items": items}
+
+    rows = [make_row(n) for n in range(1, 11)]
+    with monkeypatch.context() as patch:
+        patch.setattr(store.client, "bulk", refuse_one)
+        with pytest.raises(StoreError, match="refused x"):
+            await store.append(rows)
+        public_id = rows[0].public["operator_id"]
+    assert await store.head() == 1
+    await store.append(rows)
+    assert [row.verified(keccak_256) for row in await store.read(0, 20)] == [make_row(50), *rows]
+    ids = [row.row_id for row in rows]
+    with monkeypatch.context() as patch:
+        patch.setattr(store.client, "bulk", refuse_one)
+        with pytest.raises(StoreError, match="refused x"):
+            await store.mark("operator", public_id, ids, state="paid", batch_id=b"b" * 32, tx_id="0x1")
+    await store.mark("operator", public_id, ids, state="paid", batch_id=b"b" * 32, tx_id="0x1")
+    assert [row.row_id async for row in store.batch_rows(b"b" * 32)] == ids
+
+
+async def test_results_longer_than_a_page(
+    store: ElasticsearchStore, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows in more blocks, states and heads than one search answers."""
+    monkeypatch.setattr(limits, "PORTION_ROWS", 3)
+    monkeypatch.setattr(limits, "ELASTICSEARCH_HITS", 4)
+    rows = [make_row(n) for n in range(1, 32)]
+    for row in rows:
+        await store.append([row])
+    ids, public_id = [row.row_id for row in rows], rows[0].public["operator_id"]
+    assert await store._numbered(ids) == {row.row_id: row for row in await store._numbered_after(0, 100)}
+    await store.append([*rows, make_row(32)])
+    assert await store.head() == 32
+    await store.mark("operator", public_id, ids, state="paid", batch_id=b"b" * 32, tx_id="0x1")
+    assert [row.ingest async for row in store.batch_rows(b"b" * 32)] == list(range(1, 32))
+    assert [payment.ingest async for payment in store.payments(2, 30)] == list(range(2, 31))
+    assert [row.ingest for row in await store.row_hashes(3, 20)] == list(range(4, 24))
+
+
+async def test_what_somebody_else_wrote_into_an_index_is_shown_and_does_not_end_the_reading(
+    store: ElasticsearchStore, client: AsyncElasticsearch, prefix: str, make_row: MakeRow
+) -> None:
+    """L-12: whoever checks rows names the malformed one and goes on; so reading must not stop at it."""
+    rows = [make_row(n) for n in range(1, 7)]
+    await store.append(rows)
+    index = f"{prefix}-rows-2026-11"
+    good = {**rows[0].public, "row_hash": rows[0].row_hash.hex(), "private": rows[0].private_json.decode()}
+    changes: list[dict[str, Any] | None] = [
+        {"row_hash": "no hexadecimal"},
+        {"usage_fee_nano_eur": 1.5},
+        {"row_hash": None, "private": None},
+        {"node_signature": "zz"},
+        None,
+    ]
+    for row, change in zip(rows[:5], changes, strict=True):
+        if change is None:
+            await client.delete(index=index, id=row.row_id)
+        else:
+            document = {name: value for name, value in {**good, **change}.items() if value is not None}
+            await client.index(index=index, id=row.row_id, document=document)
+    stored = await store.read(0, 10)
+    assert [row.row_id for row in stored] == [row.row_id for row in rows]
+    for bad in stored[:5]:
+        with pytest.raises(RowError):
+            bad.verified(keccak_256)
+    assert stored[5].verified(keccak_256) == rows[5]
+    batch = BatchRecord(b"b" * 32, 1, "0x", "day", "operator", "p", "0x", 1, 2, bytes(32), 2, 5, b"x" * 32, b"m" * 32)
+    await store.put_batch(batch)
+    await client.update(index=f"{prefix}-batches", id=batch.batch_id.hex(), doc={"xor": "none", "chain_id": "one"})
+    [read] = await store.get_batches()
+    assert (read.batch_id, read.xor, read.chain_id) == (batch.batch_id, b"none", -1)
+
+
+async def test_a_ledger_that_was_never_made_says_who_makes_it(elasticsearch_url: str) -> None:
+    with pytest.raises(StoreError, match="cgn ledger init"):
+        await open_store(f"{elasticsearch_url}/test-never-made")
+
+
+async def test_a_ledger_of_an_older_program_is_brought_up_to_date(
+    store: ElasticsearchStore, client: AsyncElasticsearch, elasticsearch_url: str, prefix: str, make_row: MakeRow
+) -> None:
+    """Its rows read as unsigned, its settlements are known again, and a second time changes nothing."""
+    url = f"{elasticsearch_url}/{prefix}"
+    rows = [make_row(n) for n in (1, 2, 3)]
+    await store.append(rows)
+    first = BatchRecord(b"1" * 32, 5, "0x", "one", "operator", "p", "", 1, 2, bytes(32), 2, 5, b"x", b"m")
+    second = first._replace(batch_id=b"2" * 32, period="two", first_ingest=3, previous=first.settlement_id(keccak_256))
+    for batch in (first, second):
+        await store.put_batch(batch)
+    for kind in ("format", "heads", "settlements"):
+        await client.indices.delete(index=f"{prefix}-{kind}")
+    with pytest.raises(StoreError, match="cgn ledger init"):
+        await open_store(url)
+    for _ in range(2):
+        await initialise(url)
+        again = await open_store(url)
+        assert [row.verified(keccak_256) for row in await again.read(0, 3)] == rows
+        found = {record.settlement_id: bool(record.ended_ns) for record in await again.settlements()}
+        assert found == {first.settlement_id(keccak_256): True, second.settlement_id(keccak_256): False}
+        await again.close()
+    await client.index(index=f"{prefix}-format", id="current", document={"version": 3})
+    with pytest.raises(StoreError, match="of version 3; this program reads version 2"):
+        await open_store(url)
