@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol.row import RowError
+from cgn_sdk.protocol.row import Finding, RowError, read_accounts, read_public
 from cgn_sdk.protocol.settlement import batch_id_of
 
 from ledger.port import Store, StoredRow
@@ -65,11 +65,11 @@ async def load(
     end_ns = end_of(period)
     facts: list[Fact] = []
     later: list[Fact] = []
-    accounts: dict[str, str] = {}
+    reading = _Reading()
 
     def take(stored: StoredRow, parties: frozenset[Party] | None) -> None:
-        is_later = end_ns is not None and int(stored.public["event_time_ns"]) >= end_ns
-        (later if is_later else facts).append(_fact(stored, parties, accounts))
+        fact, time_ns = reading.fact(stored, parties)
+        (facts if end_ns is None or time_ns < end_ns else later).append(fact)
 
     for span in _spans(open_rows):  # older than all new rows, so that newer addresses win
         wanted = {item.ingest: item for item in span}
@@ -96,7 +96,7 @@ async def load(
             take(stored, None)
         await _refuse_settled(store, after + 1, rows[-1].ingest, None, settlement_id)
         after = rows[-1].ingest
-    return Facts(tuple(facts), accounts, tuple(later))
+    return Facts(tuple(facts), reading.accounts, tuple(later))
 
 
 async def last_ingest_of(store: Store, first_ingest: int, day: date | None, until_ingest: int | None) -> int:
@@ -162,23 +162,35 @@ async def _refuse_settled(
             )
 
 
-def _fact(stored: StoredRow, parties: frozenset[Party] | None, accounts: dict[str, str]) -> Fact:
-    try:
-        row = stored.verified(keccak_256)
-    except RowError as error:
-        raise FactError(f"row {stored.row_id} (number {stored.ingest}) does not verify: {error}") from error
-    for public_id, address in row.parts["accounts"].items():
-        if isinstance(address, str):
-            accounts[public_id] = address
-    shares = [*shares_of(row.public["pay_in"]), *shares_of(row.public["payouts"])]
-    wanted = [share for share in shares if parties is None or share.party in parties]
-    return Fact(
-        ingest=stored.ingest,
-        row_id=row.row_id,
-        row_hash=row.row_hash,
-        pay_in=tuple(share for share in wanted if share.party.role in PAYING_ROLES),
-        payouts=tuple(share for share in wanted if share.party.role not in PAYING_ROLES),
-    )
+class _Reading:
+    """Facts of rows, each checked again to the last byte of what a payout acts on: the public columns and the private
+    part `accounts` (`cgn verify` looks at the other parts). A party is one object, however many rows name it."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, str] = {}
+        self._parties: dict[tuple[str, str], Party] = {}
+
+    def fact(self, stored: StoredRow, parties: frozenset[Party] | None) -> tuple[Fact, int]:
+        """Returns what is open on a row, and when its work ended. Raises FactError for a row that does not verify."""
+        try:
+            row = read_public(stored.public_json)
+            accounts = read_accounts(stored.private_json, row.part_hashes, keccak_256)
+            if keccak_256(stored.public_json) != stored.row_hash or row.row_id != stored.row_id:
+                raise RowError([Finding("row_hash", stored.row_id, "is stored under another id or hash")])
+        except RowError as error:
+            raise FactError(f"row {stored.row_id} (number {stored.ingest}) does not verify: {error}") from error
+        for public_id, address in accounts.items():
+            if isinstance(address, str):
+                self.accounts[public_id] = address
+        pay_in, payouts = [], []
+        for role, public_id, amount, _ in row.shares:
+            party = self._parties.get((role, public_id))
+            if party is None:
+                party = self._parties[role, public_id] = Party(role, public_id)
+            if parties is None or party in parties:
+                (pay_in if role in PAYING_ROLES else payouts).append(Share(party, amount))
+        fact = Fact(stored.ingest, stored.row_id, stored.row_hash, tuple(pay_in), tuple(payouts))
+        return fact, row.event_time_ns
 
 
 def shares_of(entries: Iterable[dict[str, Any]]) -> list[Share]:

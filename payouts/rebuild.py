@@ -33,35 +33,33 @@ from payouts.token import SettledLog, expected
 async def adopt(settlement: Settlement, ended: Sequence[SettlementRecord], first_block: int) -> None:
     """Enters settlements that have ended, and the rows up to their last that are open for somebody.
 
-    Those whose events are not buried, or are not there (their blocks may have gone), come with their batches: they are
-    still looked at.
+    The newest comes with its batches: its events are still looked at.
     """
     if not ended:
         return
-    head = (await asyncio.to_thread(settlement.token.chain.head)).number
-    blocks: dict[bytes, list[int]] = defaultdict(list)
-    for item in await asyncio.to_thread(settlement.token.settled, first_block, head):
-        blocks[item.settled.batch_id].append(item.block_number)
-    runs = []
-    for record in ended:
-        seen = blocks[record.settlement_id]
-        is_buried = bool(seen) and max(seen) <= head - limits.BURIED_BLOCKS
-        batches = (
-            [] if is_buried else [await _whole(settlement, batch) for batch in await _batches_of(settlement, record)]
+    newest = ended[-1]
+    records = await _batches_of(settlement, newest)
+    events = await asyncio.to_thread(_events_of, settlement, newest.settlement_id, first_block)
+    opening_block = min((item.block_number for item in events), default=first_block + 1) - 1
+    settled = {(item.settled.entity, item.settled.role) for item in events}
+    batches = [
+        await _whole(settlement, record)
+        for record in sorted(records, key=lambda record: (record.role, record.public_id))
+        if (entity_on_chain(record.public_id), ROLE_NUMBERS[record.role]) in settled
+    ]
+    runs = [
+        AdoptedRun(
+            record.period,
+            record.first_ingest,
+            record.last_ingest,
+            record.settlement_id,
+            record.previous,
+            opening_block if record is newest else first_block,
+            tuple(batch for batch in batches if record is newest and batch.party.role in PAYING_ROLES),
+            tuple(batch for batch in batches if record is newest and batch.party.role not in PAYING_ROLES),
         )
-        batches = sorted((batch for batch in batches if batch.row_ids), key=lambda batch: batch.party)
-        runs.append(
-            AdoptedRun(
-                record.period,
-                record.first_ingest,
-                record.last_ingest,
-                record.settlement_id,
-                record.previous,
-                min(seen, default=head + 1) - 1,
-                tuple(batch for batch in batches if batch.party.role in PAYING_ROLES),
-                tuple(batch for batch in batches if batch.party.role not in PAYING_ROLES),
-            )
-        )
+        for record in ended
+    ]
     last = max([settlement.journal.last_ingest(), *(record.last_ingest for record in ended)])
     settlement.journal.adopt(runs, await _open_rows(settlement, last))
 

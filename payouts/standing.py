@@ -22,7 +22,7 @@ from ledger.port import SettlementRecord
 from payouts import limits, rebuild
 from payouts.core.rollup import Plan
 from payouts.journal import Run
-from payouts.settlement import Settlement, SettlementError, look_from
+from payouts.settlement import Settlement, SettlementError
 from payouts.token import SettledLog, expected
 
 Events = dict[bytes, list[SettledLog]]
@@ -89,7 +89,7 @@ class Standing:
         """The chain's settlements since the last that the journal saw whole and buried."""
         token = self.settlement.token
         closed = [run for run in self.settlement.journal.settling() if run.state == "closed"]
-        first = look_from(closed[-1]) if closed else 0
+        first = closed[-1].opening_block - limits.BURIED_BLOCKS if closed else 0
         found: Events = {}
         for item in token.settled(max(first, self.first_block), token.chain.head().number):
             found.setdefault(item.settled.batch_id, []).append(item)
@@ -211,11 +211,10 @@ class Standing:
     async def _look_again(self, events: Events) -> None:
         """Looks at the newest runs' transactions again: their blocks may have gone after the run had ended."""
         settlement = self.settlement
-        buried = (await asyncio.to_thread(settlement.token.chain.head)).number - limits.BURIED_BLOCKS
-        young = {run.run_id for run in settlement.journal.not_buried(buried)}
+        head = (await asyncio.to_thread(settlement.token.chain.head)).number
         runs = [run for run in settlement.journal.settling() if run.state == "closed"]
         for run in runs:
-            if run is not runs[-1] and run.opening_block < buried and run.run_id not in young:
+            if run is not runs[-1] and run.opening_block < head - limits.BURIED_BLOCKS:
                 continue
             decided = settlement.journal.plan(run.run_id)
             wanted = [expected(run.settlement_id, batch) for batch in (*decided.collections, *decided.payouts)]

@@ -5,7 +5,8 @@ runs, the last rows open), with the events a chain would tell, then measures in 
 
 - raw Keccak of the same bytes (public columns, parts), one process: what the others are compared to;
 - the audit, with a process for each processor (`ledger.audit`);
-- the rollup: rows read, checked, planned (`payouts.facts`, `payouts.core.rollup`), as a payout run does it.
+- the rollup: rows read, checked, planned (`payouts.facts`, `payouts.core.rollup`), as a payout run does it, over a copy
+  of the ledger in which nothing is settled.
 
 Prints seconds, CPU-seconds, microseconds of CPU per row, the ratio to raw Keccak, and the peak memory of the largest
 process and of the one that gathers. A ledger that is there already is used again (`--folder`).
@@ -17,14 +18,15 @@ import multiprocessing
 import os
 import pickle
 import resource
+import shutil
 import sqlite3
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 sys.path[:0] = [
     str(Path(__file__).resolve().parents[1] / "support"),
@@ -77,6 +79,9 @@ async def make_ledger(path: Path, rows: int) -> None:
         await store.append(group)
         node_id = group[0].public["node_id"]
     await sign_heads(store, node_id, NODE, rows)
+    await store.close()
+    shutil.copy(path, path.with_suffix(".open"))
+    store = await open_store(f"sqlite:///{path}")
     events = []
     previous, per_run = NO_SETTLEMENT, rows // RUNS
     for run in range(RUNS - 1):  # the rows of the last one stay open
@@ -106,23 +111,22 @@ def run_audit(path: Path, rows: int) -> None:
 
 
 def run_rollup(path: Path, rows: int) -> None:
-    async def facts() -> Any:
-        store = await open_store(f"sqlite:///{path}")
-        found = await load(store, 1, rows, ())
+    async def run() -> None:
+        store = await open_store(f"sqlite:///{path.with_suffix('.open')}")
+        loaded = await load(store, 1, rows, (), period="all of it", settlement_id=bytes(32))
         await store.close()
-        return found
+        decided = plan(
+            loaded.facts,
+            unresolved=frozenset(),
+            accounts=loaded.accounts,
+            minimum_payout=0,
+            settlement_id=bytes(32),
+            blocked=frozenset(),
+            keccak=keccak_256,
+        )
+        assert decided.collected == decided.paid > 0
 
-    loaded = asyncio.run(facts())
-    decided = plan(
-        loaded.facts,
-        unresolved=frozenset(),
-        accounts=loaded.accounts,
-        minimum_payout=0,
-        settlement_id=bytes(32),
-        blocked=frozenset(),
-        keccak=keccak_256,
-    )
-    assert decided.collected == decided.paid > 0
+    asyncio.run(run())
 
 
 def measured(work: Callable[[Path, int], None], path: Path, rows: int) -> tuple[float, float, float, float]:
@@ -131,7 +135,11 @@ def measured(work: Callable[[Path, int], None], path: Path, rows: int) -> tuple[
     began = time.perf_counter()
     child = os.fork()
     if child == 0:
-        work(path, rows)
+        try:
+            work(path, rows)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
         used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
         cpu = sum(one.ru_utime + one.ru_stime for one in used)
         os.write(writer, pickle.dumps((time.perf_counter() - began, cpu, *(one.ru_maxrss / 1024 for one in used))))
@@ -160,6 +168,8 @@ def main() -> None:
                 began = time.perf_counter()
                 making = path.with_suffix(".new")
                 asyncio.run(make_ledger(making, rows))
+                for suffix in (".events", ".open"):
+                    making.with_suffix(suffix).rename(path.with_suffix(suffix))
                 making.rename(path)
                 print(f"made {rows:,} rows in {time.perf_counter() - began:.0f} s", file=sys.stderr)
             beside = 0.0

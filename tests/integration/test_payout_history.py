@@ -9,22 +9,32 @@ import asyncio
 import random
 import shutil
 from collections.abc import Iterator
+from functools import reduce
+from operator import xor
 from pathlib import Path
 from typing import Any
 
 import payout_world as kit
 import pytest
-from payout_judge import FEE, check_books, check_chain, events, row
 
 from payouts import app
+from payouts.chain import Web3Chain
 from payouts.facts import FactError
 from payouts.settlement import SettlementError
+from payouts.token import SettledLog, Token
+from payouts.verify_app import audit
 
 pytestmark = pytest.mark.engine("anvil")
 
+FEE = 20_000_000
 MINIMUM = FEE * 15 // 100
 """An operator's share of one row is below it, of two rows is not: something is always carried from day to day."""
 FILES = ("ledger.sqlite", "journal.sqlite")
+
+
+def row(number: int) -> Any:
+    """Rows of two payers in turn; a contributor for each pair."""
+    return kit.make_row(number, enterprise=f"enterprise {number % 2}", contributor=f"contributor {number // 2 % 20}")
 
 
 class History:
@@ -88,6 +98,36 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
         past.live()
         past.snapshot = world.rpc("evm_snapshot")
         yield past
+
+
+def events(world: Any) -> list[SettledLog]:
+    chain = Web3Chain(world.url)
+    return Token(chain, world.manifest.token.address).settled(world.manifest.first_block, chain.head().number)
+
+
+def check_chain(world: Any, settled: set[int]) -> None:
+    """Exactly these rows are collected, each once, to the unit; and what is paid or kept is what was collected."""
+    paying = [item.settled for item in events(world) if item.settled.role == 0]
+    hashes = [int.from_bytes(row(number).row_hash, "big") for number in settled]
+    assert sum(item.row_count for item in paying) == len(settled)
+    assert reduce(xor, (int.from_bytes(item.xor_hash, "big") for item in paying), 0) == reduce(xor, hashes, 0)
+    assert sum(item.amount for item in paying) == len(settled) * FEE
+    paid = sum(item.settled.amount for item in events(world) if item.settled.role != 0)
+    assert world.kept() == len(settled) * FEE - paid
+    assert sum(world.balance(f"contributor {n}") for n in range(20)) == len(settled) * FEE * 70 // 100
+    assert world.balance("enterprise 0") + world.balance("enterprise 1") == 2 * 10**12 - len(settled) * FEE
+
+
+def check_books(world: Any) -> None:
+    async def judge() -> Any:
+        store = await kit.open_store(world.ledger_url)
+        try:
+            return await audit(store, Web3Chain(world.url), world.manifest.token.address, world.manifest.first_block)
+        finally:
+            await store.close()
+
+    report = asyncio.run(judge())
+    assert report.sound, report.findings
 
 
 def run_until_quiet(world: Any) -> str:

@@ -59,6 +59,8 @@ def test_canonical_bytes_are_read_back_and_no_other_spelling_is(value: object) -
         assert canonical.parse(other) == value
         with pytest.raises(canonical.CanonicalError, match="canonical spelling"):
             canonical.decode(other)
+    between = f"<{text.decode()}>"
+    assert canonical.read_at(between, 1) == (value, len(between) - 1)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,7 @@ def test_canonical_bytes_are_read_back_and_no_other_spelling_is(value: object) -
         (b"\xff", "not JSON"),
         (b"[" * 100_000, "deeper"),
         (b"[" * 65 + b"]" * 65, "deeper"),
-        (b"9" * 5_000, "not JSON"),
+        (b"9" * 5_000, "2\\^53"),
         (b"9007199254740992", "2\\^53"),
         (b"1.5", "no canonical form"),
         (b"1e3", "no canonical form"),
@@ -86,3 +88,6 @@ def test_bytes_that_two_readers_could_read_as_two_values_are_refused(data: bytes
     """A name twice, another spelling, numbers and depths that languages disagree about (L-2, L-12)."""
     with pytest.raises(canonical.CanonicalError, match=problem):
         canonical.decode(data)
+    if b"\xff" not in data:
+        with pytest.raises(canonical.CanonicalError):
+            canonical.read_at(data.decode(), 0)

@@ -87,6 +87,28 @@ def parse(data: bytes) -> JsonValue:
     return value
 
 
+def read_at(text: str, at: int) -> tuple[JsonValue, int]:
+    """Returns the value whose canonical text begins at a place, and where it ends: for who reads a known frame with
+    values in it, and needs their texts. Raises CanonicalError as `decode` does.
+
+    The reader refuses numbers that have no form here, so ASCII text that is not deep needs no second look at its value.
+    """
+    try:
+        value, end = _read_value(text, at)
+    except RecursionError:
+        raise CanonicalError(f"nested deeper than {MAX_DEPTH}") from None
+    except json.JSONDecodeError as error:
+        raise CanonicalError(f"is not JSON: {error!s:.120}") from None
+    piece = text[at:end]
+    if piece.isascii() and piece.count("{") + piece.count("[") <= MAX_DEPTH:
+        spelling = _text(value)
+    else:
+        spelling = encode(value).decode()
+    if spelling != piece:
+        raise CanonicalError("is not the canonical spelling (white space, the order of names or escapes)")
+    return value, end
+
+
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
@@ -94,13 +116,20 @@ def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _bounded(digits: str) -> int:
+    if len(digits) > len(str(-MAX_INTEGER)) or not -MAX_INTEGER <= int(digits) <= MAX_INTEGER:
+        raise CanonicalError("an integer is beyond 2^53-1: write it as a string of digits")
+    return int(digits)
+
+
 def _no_float(text: str) -> Any:
     raise CanonicalError(f"{text:.40} has no canonical form: write it as a string")
 
 
 _strict_decode = json.JSONDecoder(
-    object_pairs_hook=_no_name_twice, parse_float=_no_float, parse_constant=_no_float
+    object_pairs_hook=_no_name_twice, parse_int=_bounded, parse_float=_no_float, parse_constant=_no_float
 ).decode
+_read_value = json.JSONDecoder(parse_int=_bounded, parse_float=_no_float, parse_constant=_no_float).raw_decode
 
 
 _standard = json.JSONEncoder(

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from cgn_sdk.protocol.canonical import CanonicalError, CanonicalText, encode, parse
+from cgn_sdk.protocol.canonical import CanonicalError, CanonicalText, encode, parse, read_at
 
 Keccak: TypeAlias = Callable[[bytes], bytes]
 PublicRow: TypeAlias = dict[str, Any]
@@ -329,7 +329,7 @@ def read_private(data: bytes, part_hashes: tuple[str, ...], keccak: Keccak) -> d
     each is what its hash (in the order of `PART_ORDER`) is over. Raises RowError with everything that is wrong."""
     try:
         parts, texts = _cut_parts(data.decode())
-    except (ValueError, RecursionError):
+    except ValueError:
         raise RowError(_private_findings(data)) from None
     salt = _salt_in(data)
     findings = []
@@ -342,6 +342,24 @@ def read_private(data: bytes, part_hashes: tuple[str, ...], keccak: Keccak) -> d
     if findings:
         raise RowError(findings)
     return parts
+
+
+def read_accounts(data: bytes, part_hashes: tuple[str, ...], keccak: Keccak) -> dict[str, Any]:
+    """Returns the private part `accounts` out of the bytes of {parts, salt}, when it is what its hash is over: for
+    payouts, which act on no other part. It stands first. Raises RowError with what is wrong."""
+    (name, opening), (_, column, name_bytes) = _PART_OPENINGS[0], _PARTS_IN_ORDER[0]
+    try:
+        text = data.decode()
+        accounts, end = read_at(text, len(opening))
+        salt = _salt_in(data)
+    except ValueError:
+        raise RowError(_private_findings(data)) from None
+    framed = text.startswith(opening) and text.startswith(_PART_OPENINGS[1][1], end)
+    if not framed or not isinstance(accounts, dict) or _is_closing(text, max(0, len(text) - _CLOSING_LENGTH)) is None:
+        raise RowError(_private_findings(data))
+    if keccak(keccak(salt + name_bytes) + text[len(opening) : end].encode()).hex() != part_hashes[0]:
+        raise RowError([Finding("part_hash", column, f"is not the hash of the part {name!r}")])
+    return accounts
 
 
 def carry_row(public_json: bytes, private_json: bytes, row_hash: bytes, node_signature: bytes, keccak: Keccak) -> Row:
@@ -685,8 +703,7 @@ def _private_findings(data: bytes) -> list[Finding]:
 def _cut_parts(text: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Returns the parts and their texts out of canonical {parts, salt}. Raises ValueError for anything else.
 
-    Each part is read where it must begin, so that its text is at hand for its hash; what was read is written again and
-    must be that text.
+    Each part is read where it must begin, so that its text is at hand for its hash.
     """
     if len(text) > MAX_PRIVATE_BYTES:
         raise ValueError
@@ -697,11 +714,12 @@ def _cut_parts(text: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
         begins = at + len(opening)
         if text[at:begins] != opening:
             raise ValueError
-        parts[name], at = _read_value(text, begins)
+        part, at = read_at(text, begins)
+        if not isinstance(part, dict):
+            raise ValueError
+        parts[name] = part
         texts.append(text[begins:at])
     if _is_closing(text, at) is None:
-        raise ValueError
-    if set(map(type, parts.values())) != {dict} or encode({**parts}) != _PARTS_TEMPLATE % tuple(map(str.encode, texts)):
         raise ValueError
     return parts, texts
 
@@ -774,9 +792,8 @@ _TAKEN: Final = tuple(
 _entries_in: Final = re.compile(
     r'"amount_nano_cpu":"(\d+)",(?:"amount_nano_eur":"(\d+)",)?"id":"(\w+)","role":"(\w+)"', re.ASCII
 ).findall
-_read_value: Final = json.JSONDecoder().raw_decode
 _PART_OPENINGS: Final = tuple(
     (name, f'{{"parts":{{"{name}":' if place == 0 else f',"{name}":') for place, name in enumerate(PART_ORDER)
 )
+_CLOSING_LENGTH: Final = len('},"salt":""}') + 2 * SALT_BYTES
 _is_closing: Final = re.compile(r'\},"salt":"[0-9a-f]{64}"\}\Z', re.ASCII).match
-_PARTS_TEMPLATE: Final = b"{%b}" % b",".join([f'"{name}":%b'.encode() for name in PART_ORDER])

@@ -1,0 +1,84 @@
+"""What a payout run reads of rows, and what it refuses to act on (P-6, L-12)."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cgn_sdk.protocol.row import Row
+
+from ledger import open_store
+from payouts.facts import FactError, Facts, load
+
+ADDRESS = "0x" + "a" * 40
+
+
+async def loaded(path: Path) -> Facts:
+    store = await open_store(f"sqlite:///{path}")
+    try:
+        return await load(store, 1, await store.head(), (), period="2026-11-21", settlement_id=bytes(32))
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def path(tmp_path: Path, make_row: Callable[..., Row]) -> Path:
+    """Three rows; the third names another account."""
+    path = tmp_path / "ledger.db"
+    store = await open_store(f"sqlite:///{path}")
+    enterprise = make_row(1).public["enterprise_id"]
+    parts = [{"accounts": {enterprise: "0x" + letter * 40}, "custom": {"n": "ü"}} for letter in "aab"]
+    await store.append([make_row(number, parts=part) for number, part in enumerate(parts, 1)])
+    await store.close()
+    return path
+
+
+async def test_facts_are_what_the_rows_say(path: Path, make_row: Callable[..., Row]) -> None:
+    found = await loaded(path)
+    one = make_row(1).public
+    assert [fact.ingest for fact in found.facts] == [1, 2, 3]
+    assert found.accounts == {one["enterprise_id"]: "0x" + "b" * 40}, "the newest row's"
+    first = found.facts[0]
+    assert [(*share.party, str(share.amount)) for share in (*first.pay_in, *first.payouts)] == [
+        (entry["role"], entry["id"], entry["amount_nano_cpu"]) for entry in (*one["pay_in"], *one["payouts"])
+    ]
+    assert [share.party for share in first.payouts] == [share.party for share in found.facts[1].payouts]
+    assert all(
+        mine.party is its.party
+        for mine, its in zip(first.payouts, found.facts[2].payouts, strict=True)  # a million rows name few parties
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        """public_json = replace(public_json, '"tier":"2"', '"tier":"3"')""",
+        """public_json = replace(public_json, '"tier":"2"', '"tier": "2"')""",
+        """public_json = replace(public_json, '"tier":"2"', '"tier":"4b","tier":"2"')""",
+        "public_json = '[]'",
+        f"""private_json = replace(private_json, '{ADDRESS}', '0x{"c" * 40}')""",
+        """private_json = replace(private_json, '"accounts":{', '"accounts":{"p":"x",')""",
+        """private_json = replace(private_json, '"accounts":', '"accounts": ')""",
+        """private_json = replace(private_json, '"salt":"', '"salt":"0')""",
+        """private_json = replace(private_json, '"accounts":', '"account":')""",
+        "private_json = '{}'",
+        "private_json = ''",
+        "row_hash = zeroblob(32)",
+        "row_id = zeroblob(16)",
+    ],
+)
+async def test_nothing_is_settled_of_a_row_that_does_not_verify(path: Path, change: str) -> None:
+    """Columns, the accounts that money moves to, hash and id: the row is named, and no facts are had at all."""
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TRIGGER rows_update")
+        assert database.execute(f"UPDATE rows SET {change} WHERE ingest = 2").rowcount == 1
+    with pytest.raises(FactError, match=r"number 2\) does not verify"):
+        await loaded(path)
+
+
+async def test_other_private_parts_do_not_hold_up_a_payout(path: Path) -> None:
+    """No money depends on them; `cgn verify` names such a row (tests/integration/test_verify.py)."""
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TRIGGER rows_update")
+        database.execute("UPDATE rows SET private_json = replace(private_json, 'ü', 'ä') WHERE ingest = 2")
+    assert len((await loaded(path)).facts) == 3
