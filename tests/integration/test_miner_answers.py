@@ -5,10 +5,11 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from cgn_sdk.protocol.messages import Capabilities
+from cgn_sdk.protocol.messages import Cancel, Capabilities
 from cgn_sdk.signing import Signer
 from dservice_answers import ANSWERS, Answer
 from false_node import AttemptFailed, FalseNode, false_node
@@ -82,6 +83,31 @@ async def test_one_that_ends_is_not_one_that_breaks_off(tmp_path: Path) -> None:
         assert (failed.value.code, failed.value.rule) == ("dservice_crashed", "")
         assert await node.call("/", dservice="raw") == b"ready"
         assert dservice.restarts == 1
+
+
+async def test_two_attempts_of_one_request_are_told_apart(tmp_path: Path) -> None:
+    """N-20: the statement of each is about its own bytes and its own use, whatever runs beside it; also after a third
+    was cancelled under the same id."""
+    async with a_miner_of_raw_answers(tmp_path) as (node, _, _):
+        bodies = {1: b"one", 2: b"the second"}
+        calls = {}
+        for attempt, body in bodies.items():
+            raw = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            answer = Answer("", raw)
+            calls[attempt] = node.open(target(answer), method="POST", dservice="raw", attempt=attempt, body=None)
+        cancelled = node.open("/", method="POST", dservice="raw", attempt=3, body=None)
+        assert node.link is not None
+        for attempt, call in calls.items():
+            node.link.tunnel.data(call.stream, bytes(attempt), end=True)
+        node.link.tunnel.cancel(cancelled.stream, Cancel())
+        node.link.flush()
+        for attempt, call in reversed(calls.items()):
+            assert await call.whole() == bodies[attempt]
+            statement = (await call.done).statement
+            assert statement.attempt == attempt
+            assert statement.request_bytes == attempt
+            assert statement.response_bytes == len(bodies[attempt])
+            assert statement.response_sha256 == sha256(bodies[attempt]).hexdigest()
 
 
 async def test_connect_is_not_passed_on(tmp_path: Path) -> None:

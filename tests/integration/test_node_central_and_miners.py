@@ -228,6 +228,21 @@ async def test_only_the_pinned_certificate_opens_a_link(tmp_path: Path) -> None:
         assert world.node.central.link_count == 1
 
 
+@pytest.mark.parametrize("at", [0, 63])
+async def test_a_pin_that_differs_in_one_digit_opens_no_link(tmp_path: Path, at: int) -> None:
+    """N-4: the same certificate, and a setting with one wrong digit, the first or the last."""
+    async with support.world(tmp_path, linked=False) as world:
+        (pin,) = world.node.central._fingerprints
+        world.node.central._fingerprints = (pin[:at] + ("0" if pin[at] != "0" else "1") + pin[at + 1 :],)
+        with pytest.raises(InvalidStatus) as caught:
+            await world.central.dial()
+        assert caught.value.response.status_code == 403
+        assert world.node.central.link_count == 0
+        world.node.central._fingerprints = (pin,)
+        await world.central.dial()
+        await world.node.central.ready.wait()
+
+
 # --- miners at the door ---------------------------------------------------------------------------------------------
 
 

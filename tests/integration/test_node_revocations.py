@@ -86,10 +86,10 @@ async def test_an_answer_that_a_revoked_miner_still_sends_counts_for_nothing(tmp
         task = asyncio.create_task(world.call("GET", "/noop", "CGN-Deadline-Ms: 20000"))
         while not bad.opened:
             await asyncio.sleep(0.01)
+        await world.miner(1, serve=support.answer_with(b"right")).join()
         world.node.miners.revoke(link.Revoke((), (bad.miner_id,)))
         go.set()
         await closed(bad)
-        await world.miner(1, serve=support.answer_with(b"right")).join()
         reply = await task
         assert (reply.status, reply.body) == (200, b"right")
         (row,) = await world.rows()

@@ -117,22 +117,24 @@ async def test_more_use_than_can_be_is_not_billed(tmp_path: Path, member: str, b
 async def test_two_attempts_at_once_are_metered_each_by_itself(tmp_path: Path) -> None:
     """The bytes of an attempt that was given up are not counted for the one that replaced it."""
     async with support.world(tmp_path) as world:
-        late = asyncio.Event()
+        go = asyncio.Event()
 
         async def half(miner: support.ScriptedMiner, opened: tunnel.Opened) -> None:
-            """Begins its answer, then vanishes, as the next attempt already runs."""
+            """Begins its answer and gives up."""
             miner.acknowledge(opened.stream)
             await miner.body(opened.stream)
             miner.tunnel.head(opened.stream, messages.Head(200, (), None))
             await miner.link.send_data(opened.stream, ANSWER * 100)
+            await go.wait()
             miner.tunnel.fail(opened.stream, messages.Fail("dservice_crashed"))
             miner.link.flush()
-            late.set()
 
-        await world.miner(0, serve=half).join()
+        first = await world.miner(0, serve=half).join()
         task = asyncio.create_task(world.call("POST", "/noop", body=BODY))
-        await late.wait()
+        while not first.opened:
+            await asyncio.sleep(0.01)
         await world.miner(1, serve=support.answer_with(ANSWER)).join()
+        go.set()
         reply = await task
         assert (reply.status, reply.body) == (200, ANSWER)
         metrics = await used(world, reply)

@@ -115,12 +115,13 @@ class FalseNode:
         body: bytes | None = b"",
         request_id: str = "0" * 32,
         cpu_budget_ns: int | None = None,
+        attempt: int = 1,
     ) -> Call:
         """Opens a stream. `body` None: the test sends it by itself."""
         assert self.link is not None
         tunnel = self.link.tunnel
         size = None if body is None else len(body)
-        message = Open(request_id, 1, dservice, method, target, headers, deadline_ms, size, cpu_budget_ns)
+        message = Open(request_id, attempt, dservice, method, target, headers, deadline_ms, size, cpu_budget_ns)
         stream = tunnel.open(message, end=body == b"")
         if body:
             tunnel.data(stream, body, end=True)

@@ -128,6 +128,21 @@ async def test_a_node_with_another_certificate_hears_nothing(
     await fake.stop()
 
 
+@pytest.mark.parametrize("at", [0, 63])
+async def test_a_node_whose_pin_differs_in_one_digit_hears_nothing(
+    node: FakeNode, links: Links, answers: Answers, certificates: Certificates, at: int
+) -> None:
+    """N-4: the same certificate, and a record with one wrong digit, the first or the last."""
+    pin = certificates.pin("node")
+    wrong = pin[:at] + ("0" if pin[at] != "0" else "1") + pin[at + 1 :]
+    where = Node(NOD, OPR, node.url, wrong, "DE")
+    await answers.store.write("test", "a slip of the pen", lambda records: records.put_node(where))
+    await links.start()
+    await node.until(lambda: node.close_codes)
+    assert node.welcomes == []
+    assert links.admitted_count == 0
+
+
 @pytest.mark.parametrize(
     "text", ["{", '{"id":1,"answer":{}}', '{"tell":"policy","params":{}}', '{"id":1,"ask":"node.hello","params":{}}']
 )

@@ -1,11 +1,13 @@
 """The local authority and its contexts (O-7), against real sockets."""
 
 import asyncio
+import hashlib
 import ssl
 import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -143,3 +145,30 @@ def test_private_files_replace_what_stood_there_with_their_own_mode(tmp_path: Pa
     assert path.read_bytes() == b"new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in tmp_path.iterdir()] == ["key"]
+
+
+class Peer:
+    """The one method of an established connection that pinning asks."""
+
+    def __init__(self, der: bytes | None) -> None:
+        self.der = der
+
+    def getpeercert(self, binary_form: bool) -> bytes | None:
+        assert binary_form
+        return self.der
+
+
+def test_a_pin_that_differs_in_one_digit_is_another_pin() -> None:
+    """Every digit counts, the first and the last too; capitals are the same digits."""
+    peer: Any = Peer(b"a certificate")
+    pin = hashlib.sha256(b"a certificate").hexdigest()
+    assert is_pinned(peer, [pin]) and is_pinned(peer, [pin.upper()]) and is_pinned(peer, ["0" * 64, pin])
+    for at in range(64):
+        wrong = pin[:at] + ("0" if pin[at] != "0" else "1") + pin[at + 1 :]
+        assert not is_pinned(peer, [wrong]), at
+    for wrong in (pin[:-1], pin[1:], pin + "0", pin + " ", "", pin[:32]):
+        assert not is_pinned(peer, [wrong]), wrong
+    assert not is_pinned(peer, [])
+    assert not is_pinned(Peer(None), [pin])  # type: ignore[arg-type]
+    assert not is_pinned(Peer(b""), [hashlib.sha256(b"").hexdigest()])  # type: ignore[arg-type]
+    assert not is_pinned(None, [pin])

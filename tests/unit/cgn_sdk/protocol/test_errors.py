@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cgn_sdk.protocol import errors
 from cgn_sdk.protocol.errors import ANSWER_RULES, CODES, TYPE_PREFIX, Problem, ProblemError, ProtocolError
 from cgn_sdk.protocol.messages import Fail
 
@@ -61,6 +62,20 @@ def test_foreign_documents_are_read_as_far_as_they_go(document: bytes, code: str
 def test_what_is_no_problem_document_is_a_value_error(document: bytes) -> None:
     with pytest.raises(ValueError):
         Problem.from_json(document)
+
+
+def test_close_codes_are_those_of_the_interface() -> None:
+    """Two programs of different versions meet in these numbers (interfaces.md, "Tunnel")."""
+    found = {name: value for name, value in vars(errors).items() if name.startswith("CLOSE_")}
+    assert found == {
+        "CLOSE_NORMAL": 1000,
+        "CLOSE_PROTOCOL_VIOLATION": 4400,
+        "CLOSE_NOT_AUTHENTICATED": 4401,
+        "CLOSE_REFUSED": 4403,
+        "CLOSE_TOO_LATE": 4408,
+        "CLOSE_REPLACED": 4409,
+        "CLOSE_DRAINING": 4503,
+    }
 
 
 def test_exceptions_carry_their_facts() -> None:

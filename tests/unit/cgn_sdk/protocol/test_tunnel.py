@@ -369,3 +369,97 @@ def test_nothing_comes_before_the_greeting() -> None:
     with pytest.raises(ProtocolError, match="before the greeting"):
         pair.miner.receive(OPEN_1)
     assert not Tunnel("node").can_open
+
+
+@pytest.mark.parametrize("queued", [0, 1_000])
+def test_credit_is_bounded_with_what_is_queued(queued: int) -> None:
+    """What waits here was granted too: the bound is over both, at n and at n + 1."""
+    for too_much in (0, 1):
+        pair = Pair()
+        stream = pair.opened(end=False)
+        if queued:
+            pair.node.data(stream, bytes(queued))
+        more = limits.CREDIT_MAX_BYTES - limits.INITIAL_CREDIT_BYTES + too_much
+        message = frames.encode(frames.CREDIT, stream, more.to_bytes(4, "big"))
+        if too_much:
+            with pytest.raises(ProtocolError, match="credit of stream"):
+                pair.node.receive(message)
+        else:
+            assert pair.node.receive(message) == [Writable(stream)]
+            assert pair.node.writable(stream) + queued == limits.CREDIT_MAX_BYTES
+
+
+def finished(pair: Pair, streams: int) -> bytes:
+    """Streams that are answered; returns the DONE frame of the first."""
+    for stream in range(1, streams + 1):
+        pair.node.open(an_open(stream), end=True)
+        pair.node.receive(frames.encode(frames.ACK, stream))
+        pair.node.receive(frames.encode(frames.HEAD, stream, HEAD.encode(), frames.END))
+    return frames.encode(frames.DONE, 1, Done(a_statement()).encode())
+
+
+def test_statements_under_one_seal_are_bounded() -> None:
+    """At n they are sealed, at n + 1 the miner is hung up on. (What was cancelled counts too: the miner has signed it.)"""
+    bound = 3
+    for count in (bound, bound + 1):
+        pair = Pair(streams_max=bound)
+        message = finished(pair, 1) * count + frames.encode(frames.SEAL, 0, Seal(count, "cd" * 64).encode())
+        if count > bound:
+            with pytest.raises(ProtocolError, match="3 DONE frames without a SEAL"):
+                pair.node.receive(message)
+        else:
+            sealed = pair.node.receive(message)[-1]
+            assert isinstance(sealed, Sealed)
+            assert len(sealed.digests) == count
+
+
+@pytest.mark.parametrize("said", [1, 3])
+def test_a_seal_counts_the_statements_before_it(said: int) -> None:
+    pair = Pair()
+    message = finished(pair, 1) * 2 + frames.encode(frames.SEAL, 0, Seal(said, "cd" * 64).encode())
+    with pytest.raises(ProtocolError, match=f"SEAL over {said} statements after 2"):
+        pair.node.receive(message)
+
+
+def test_a_done_without_its_seal_is_a_violation() -> None:
+    """The interface says that a SEAL ends the message; who would wait for a later one would wait for ever."""
+    pair = Pair()
+    with pytest.raises(ProtocolError, match="SEAL"):
+        pair.node.receive(finished(pair, 1))
+
+
+def test_a_reader_that_stops_and_resumes_gets_everything(pair: Pair) -> None:
+    """Credit is given back for what was read, again and again: a body many times as long as the credit arrives whole."""
+    stream = pair.opened(end=False)
+    total, sent, arrived, kept = 20 * limits.INITIAL_CREDIT_BYTES + 17, 0, 0, 0
+    stops = 0
+    while arrived < total:
+        size = min(pair.node.writable(stream), total - sent)
+        pair.node.data(stream, bytes(size), end=sent + size == total) if size else None
+        sent += size
+        for event in pair.to_miner():
+            assert isinstance(event, DataReceived)
+            kept += len(event.data)
+        assert kept <= limits.INITIAL_CREDIT_BYTES, "what is not read is bounded"
+        if not size:
+            stops += 1
+        pair.miner.consumed(stream, kept)  # it reads on
+        arrived, kept = arrived + kept, 0
+        pair.to_node()
+        assert stops < 100
+    assert sent == total
+
+
+def test_credit_below_a_portion_is_not_lost(pair: Pair) -> None:
+    """Bytes read one by one add up to portions; none is forgotten."""
+    stream = pair.opened(end=False)
+    pair.node.data(stream, bytes(limits.INITIAL_CREDIT_BYTES))
+    pair.to_miner()
+    assert pair.node.writable(stream) == 0
+    step = limits.CREDIT_RETURN_BYTES // 3
+    for _ in range(limits.INITIAL_CREDIT_BYTES // step):
+        pair.miner.consumed(stream, step)
+    pair.miner.consumed(stream, limits.INITIAL_CREDIT_BYTES % step)
+    pair.to_node()
+    given = pair.node.writable(stream)
+    assert limits.INITIAL_CREDIT_BYTES - limits.CREDIT_RETURN_BYTES < given <= limits.INITIAL_CREDIT_BYTES
