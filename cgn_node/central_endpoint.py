@@ -147,7 +147,10 @@ class CentralEndpoint:
                 self._links.remove(one)
                 _log.warning("central.link_lost", links=len(self._links), code=connection.close_code)
             reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
+            [outcome] = await asyncio.gather(reader, return_exceptions=True)
+            if isinstance(outcome, Exception):  # a fault of ours: Central dials again, and somebody should know
+                _log.error("central.link_failed", problem=repr(outcome))
+                self.counters["links failed"] += 1
             one.end()
 
     def _take_welcome(self, welcome: link.NodeWelcome) -> None:

@@ -9,6 +9,7 @@ Between a question and what its answer is used for, nothing may change unseen. T
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
@@ -53,6 +54,8 @@ class KeyDesk:
 
     def __init__(self, central: Central, guard: KeyGuard, *, clock_ms: Callable[[], int] = monotonic_ms) -> None:
         self.guard = guard
+        self.counters: Counter[str] = Counter()
+        """What became of keys that were shown: a metric."""
         self._central = central
         self._clock_ms = clock_ms
         self._asking: dict[bytes, _Question] = {}
@@ -69,6 +72,7 @@ class KeyDesk:
         name = pair_of(party_of(peer), method, json.dumps(params))
         for _ in range(limits.KEY_QUESTIONS_AGAIN):
             if self.guard.known(pair, self._clock_ms()) is Known.WRONG:
+                self.counters["known to be wrong"] += 1
                 raise ProblemError(WRONG)
             question = self._asking.get(name)
             if question is None:
@@ -111,9 +115,15 @@ class KeyDesk:
         self, method: str, params: dict[str, Any], pair: bytes, account_id: str, peer: str
     ) -> dict[str, Any]:
         if self.guard.known(pair, self._clock_ms()) is Known.RIGHT:
+            self.counters["known to be right"] += 1
             return await self._ask_central(method, params, self.guard.begin(pair, account_id, peer, self._clock_ms()))
         async with self._turn(party_of(peer)):
-            tried = self.guard.begin(pair, account_id, peer, self._clock_ms())
+            try:
+                tried = self.guard.begin(pair, account_id, peer, self._clock_ms())
+            except TooMany:
+                self.counters["held up"] += 1
+                raise
+            self.counters["doubtful" if tried.is_doubtful else "unknown"] += 1
             return await self._ask_central(method, params, tried)
 
     async def _ask_central(self, method: str, params: dict[str, Any], tried: Try) -> dict[str, Any]:
@@ -126,6 +136,7 @@ class KeyDesk:
         except ProblemError as error:
             if error.problem.code == "not_authenticated":
                 self.guard.wrong(tried, self._clock_ms())
+                self.counters["wrong"] += 1
             elif error.problem.code in RIGHT_CODES:
                 self.guard.right(tried, self._clock_ms())
             raise  # any other refusal says nothing about the key: the try stays used up

@@ -87,7 +87,7 @@ class MinerEndpoint:
         self.draining = False
         self.policy = policy
         self.proxies = proxies
-        self._keys = keys
+        self.keys = keys
         self._connections_max = connections_max
         self._turns = Turns() if turns is None else turns
         self._kept: dict[bytes, _Kept] = {}
@@ -135,7 +135,7 @@ class MinerEndpoint:
     def revoke(self, revoked: link.Revoke) -> None:
         """C-10: these miners and all miners of these contributors go now."""
         miners, accounts = set(revoked.miner_ids), set(revoked.account_ids)
-        self._keys.revoke(accounts, miners)
+        self.keys.revoke(accounts, miners)
         for digest, kept in list(self._kept.items()):
             if kept.grant.miner_id in miners or kept.grant.contributor.id in accounts:
                 del self._kept[digest]
@@ -149,7 +149,7 @@ class MinerEndpoint:
         asked = link.MinerVerify(hello.account_id, hello.miner_id, hello.api_key)
         digest = pair_of(asked.account_id, asked.miner_id, asked.api_key)
         try:
-            answer = await self._keys.ask(
+            answer = await self.keys.ask(
                 link.METHOD_MINER_VERIFY,
                 asked.to_params(),
                 account_id=asked.account_id,

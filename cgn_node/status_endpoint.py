@@ -160,6 +160,8 @@ class Facts:
         lines.family("cgn_node_work_total", "outcome", self.work.counters)
         lines.family("cgn_node_edge_total", "outcome", self.work_listener.counters)
         lines.family("cgn_node_tunnel_total", "outcome", self.miners.counters)
+        lines.family("cgn_node_work_keys_total", "what", self.work.keys.counters)
+        lines.family("cgn_node_miner_keys_total", "what", self.miners.keys.counters)
         lines.family("cgn_node_central_total", "outcome", self.central.counters)
         for pool in statistics.pools:
             labels = {"dservice": pool.dservice, "tier": pool.tier}

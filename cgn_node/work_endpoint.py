@@ -86,7 +86,7 @@ class WorkEndpoint:
         """Answers by status, refusals by code."""
         self._driver = driver
         self._sessions = sessions
-        self._keys = keys
+        self.keys = keys
         self._proxies = proxies
         self._policy = policy
         self._recorder = recorder
@@ -169,7 +169,7 @@ class WorkEndpoint:
 
     async def _ask_session(self, exchange: Exchange, body: bytes) -> None:
         asked = link.SessionOpen.from_params(_json_object(body))
-        answer = await self._keys.ask(
+        answer = await self.keys.ask(
             link.METHOD_SESSION_OPEN,
             asked.to_params(),
             account_id=asked.account_id,

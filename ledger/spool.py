@@ -114,9 +114,11 @@ _ADVICE: Final = "Nothing was changed; cgn ledger repair-spool {folder} keeps wh
 
 def end_process(error: BaseException) -> None:
     """The default of `on_fatal`: says why and ends the process at once, without any clean-up that would write."""
-    sys.stderr.write(f"the spool's disk failed, the process ends: {error!r}\n")
-    sys.stderr.flush()
-    os._exit(1)
+    try:
+        sys.stderr.write(f"the spool's disk failed, the process ends: {error!r}\n")
+        sys.stderr.flush()
+    finally:  # also when the last words find no room
+        os._exit(1)
 
 
 class Spool:

@@ -215,7 +215,7 @@ class Sandbox:
             self._launch(
                 "central", "central", "run", "--config", self._at("central.toml"), "--seed", self._at("seed.json")
             ),
-            self._launch("node", "node", "run", "--config", self._at("node.toml")),
+            self.start_node(),
             *(self.start_miner(name) for name in miners),
         )
         self.seconds["request path"] = time.monotonic() - self._began
@@ -225,6 +225,10 @@ class Sandbox:
         await self._launch(
             "central", "central", "run", "--config", self._at("central.toml"), "--seed", self._at("seed.json")
         )
+
+    async def start_node(self) -> None:
+        """Starts the node (again)."""
+        await self._launch("node", "node", "run", "--config", self._at("node.toml"))
 
     async def start_miner(self, name: str) -> None:
         """Starts (again) the miner of that name, `miner-1` and so on."""
