@@ -7,8 +7,9 @@ what only `cgn payouts` needs, and a machine with one role installed offers just
 from __future__ import annotations
 
 import difflib
+import os
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
 GROUP = "cgn.commands"
 USAGE_EXIT = 2
@@ -19,7 +20,6 @@ ABOUT = {
     "node": "a regional CGN node",
     "ledger": "prepare a node's ledger, export it, repair its spool",
     "miner": "join this machine to the network",
-    "dservice": "make, try and package a DService",
     "payouts": "settle rows on the chain: collect and pay",
     "verify": "check rows, hashes, batches and chain against each other",
     "receipt": "verify one request's receipt offline",
@@ -56,7 +56,35 @@ def usage(known: dict[str, EntryPoint]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs a command. Returns its exit code; 2 when the command line is wrong."""
     words = sys.argv[1:] if argv is None else argv
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads our output has heard enough, as in `cgn central audit | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _versions() -> str:
+    """What is installed here: the network's distribution where it is, and the SDK."""
+    lines = []
+    for name in ("cgn", "cgn-sdk"):
+        try:
+            lines.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return "\n".join([*lines, f"Python {sys.version.split()[0]}"])
+
+
+def _run(words: list[str]) -> int:
     known = commands()
+    if words and words[0] in ("-V", "--version", "version"):
+        print(_versions())
+        return 0
+    if len(words) > 1 and words[0] == "help":
+        words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage(known))
         return 0 if words else USAGE_EXIT
@@ -78,10 +106,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"cgn {name}: {missing.name!r} is not installed: pip install {wanted!r}", file=sys.stderr)
             return 1
         raise
-    try:
-        return int(function(words[1:]) or 0)
-    except KeyboardInterrupt:
-        return 130
+    return int(function(words[1:]) or 0)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The `cgn` command's dispatch."""
 
+import re
 import subprocess
 import sys
 
@@ -69,7 +70,7 @@ def test_a_bug_in_a_command_is_not_taken_for_a_missing_extra(monkeypatch: pytest
 
 
 def test_every_command_of_ours_says_what_brings_it() -> None:
-    with_the_sdk = {"up", "dservice", "receipt"}
+    with_the_sdk = {"up", "receipt"}
     assert set(cli.ABOUT) == set(cli.EXTRAS) | with_the_sdk
 
 
@@ -82,3 +83,34 @@ def test_the_exit_code_is_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cli, "commands", lambda: {"up": Point()})
     assert cli.main(["up", "a", "b", "c"]) == 3
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands()))
+def test_every_command_that_is_listed_is_there(name: str) -> None:
+    """S-4: its module loads, and it can say what it does."""
+    done = subprocess.run([sys.executable, "-m", "cgn_sdk.cli", name, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: cgn")
+
+
+@pytest.mark.parametrize("word", ["--version", "-V", "version"])
+def test_the_version_is_said(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([word]) == 0
+    assert re.match(r"cgn \d+\.\d+\.\d+\ncgn-sdk \d+\.\d+\.\d+\nPython 3\.", capsys.readouterr().out)
+
+
+def test_help_of_a_command_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["help", "receipt"])
+    assert capsys.readouterr().out.startswith("usage: cgn receipt")
+
+
+def test_a_reader_that_stops_is_no_error() -> None:
+    """`cgn … | head -1`"""
+    code = "import sys; from cgn_sdk import cli; sys.exit(cli.main(['--help']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 0
