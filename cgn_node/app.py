@@ -238,7 +238,7 @@ async def start_node(
 
     state = chosen.state
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = await open_store(chosen.ledger, apart=True)
+    store = await open_store(chosen.ledger, apart=True, now_ns=time.time_ns)
     spool = await _open_spool(state / "spool")
     shipping = Shipping(lambda: spool.backlog, lambda: shipper.shipped)
     supervisor = Supervisor(give_up)

@@ -23,7 +23,7 @@ A request without answer is unknown: it raises StoreError, and every operation h
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -43,7 +43,7 @@ from elasticsearch import (
 
 from ledger import limits
 from ledger.core.batch import newest_of, refuse_settlement
-from ledger.core.entries import COLLECTED, PAID, PENDING, Entry, Mark, refuse_mark, sound_entries
+from ledger.core.entries import COLLECTED, PAID, PENDING, Entry, Mark, refuse_mark, refuse_times, sound_entries
 from ledger.elasticsearch_address import Address, address_of
 from ledger.port import (
     BatchRecord,
@@ -89,8 +89,9 @@ class _Block(NamedTuple):
 class ElasticsearchStore:
     """`ledger.port.Store` over a cluster. `await ElasticsearchStore.open(url)`; `await close()`."""
 
-    def __init__(self, client: AsyncElasticsearch, address: Address) -> None:
+    def __init__(self, client: AsyncElasticsearch, address: Address, now_ns: Callable[[], int] | None = None) -> None:
         self.client = client
+        self._now_ns = now_ns
         self.address = address
         self._appending = asyncio.Lock()
         self._cache: OrderedDict[int, _Block] = OrderedDict()
@@ -100,7 +101,7 @@ class ElasticsearchStore:
         """Kinds of index that this user may read and not refresh: what he sees may be a second old."""
 
     @classmethod
-    def connect(cls, url: str) -> "ElasticsearchStore":
+    def connect(cls, url: str, now_ns: Callable[[], int] | None = None) -> "ElasticsearchStore":
         """A store that has not been looked at yet. Raises ValueError for a URL that says nothing."""
         address = address_of(url)
         client = AsyncElasticsearch(
@@ -110,15 +111,15 @@ class ElasticsearchStore:
             retry_on_timeout=False,
             **address.credentials(),
         )
-        return cls(client, address)
+        return cls(client, address, now_ns)
 
     @classmethod
-    async def open(cls, url: str) -> "ElasticsearchStore":
+    async def open(cls, url: str, now_ns: Callable[[], int] | None = None) -> "ElasticsearchStore":
         """Connects to a ledger that `cgn ledger init` has made (see `elasticsearch_address` for what a URL says).
 
         Raises StoreError with what to do when the cluster does not answer, does not let this user in, or holds none.
         """
-        store = cls.connect(url)
+        store = cls.connect(url, now_ns)
         try:
             with translated(store.address):
                 await store._check_format()
@@ -150,6 +151,8 @@ class ElasticsearchStore:
     async def append(self, rows: Sequence[Row]) -> None:
         if len(rows) > limits.APPEND_MAX_ROWS:
             raise ValueError(f"append takes {limits.APPEND_MAX_ROWS} rows at once")
+        if self._now_ns is not None:
+            refuse_times(rows, self._now_ns())
         entries = {row.row_id: sound_entries(row, keccak_256) for row in rows}
         unique: dict[str, Row] = {}
         for row in rows:

@@ -5,6 +5,14 @@ from typing import Final
 APPEND_MAX_ROWS: Final = 50_000
 """Rows of one `append`: about 150 MB as Python objects. A shipper sends far fewer; a test or an import splits."""
 
+ROW_AHEAD_S: Final = 24 * 3600
+"""How far a row's event time may be ahead of the clock of who stores it. Clocks that are kept differ by milliseconds; a
+row that is a day ahead would fall into tomorrow's settlement at the earliest."""
+
+ROW_BEHIND_S: Final = 400 * 24 * 3600
+"""And how far behind: rows wait in a spool for days, and are kept for twelve months; older ones come from a clock that
+was never set."""
+
 READ_MAX_ROWS: Final = 10_000
 """Rows one `read` answers: about 30 MB. Readers page."""
 

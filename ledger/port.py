@@ -143,7 +143,8 @@ class Store(Protocol):
         """Stores rows, in their order; durable when it returns (L-4).
 
         A row that is there already is left as it is. Raises Conflict when one is there with another hash: then nothing
-        of this call was stored. Raises RowError when a row's hash or sums do not hold.
+        of this call was stored. Raises RowError when a row's hash or sums do not hold, or its event time is out of
+        bounds by the clock the store was opened with; then nothing of this call was stored either.
         """
 
     async def read(self, after_ingest: int, limit: int) -> list[StoredRow]:

@@ -23,7 +23,7 @@ from cgn_sdk.protocol.row import Row
 
 from ledger import limits
 from ledger.core.batch import newest_of, refuse_settlement
-from ledger.core.entries import COLLECTED, PAID, PENDING, Entry, Mark, refuse_mark, sound_entries
+from ledger.core.entries import COLLECTED, PAID, PENDING, Entry, Mark, refuse_mark, refuse_times, sound_entries
 from ledger.port import (
     BatchRecord,
     Conflict,
@@ -167,8 +167,9 @@ class _Operation(NamedTuple):
 class SqliteStore:
     """`ledger.port.Store` over one file. `await SqliteStore.open(path)`; `await close()`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, now_ns: Callable[[], int] | None) -> None:
         self._path = path
+        self._now_ns = now_ns
         self._waiting: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._broken: str = ""
         self._closed = False
@@ -177,9 +178,9 @@ class SqliteStore:
         self._writer = threading.Thread(target=self._write, name="ledger-write", daemon=True)
 
     @classmethod
-    async def open(cls, path: str | Path) -> "SqliteStore":
+    async def open(cls, path: str | Path, now_ns: Callable[[], int] | None = None) -> "SqliteStore":
         """Opens the file, making it (mode 0600) where it is missing. Raises StoreError for a file of another kind."""
-        store = cls(Path(path))
+        store = cls(Path(path), now_ns)
         await asyncio.to_thread(store._prepare)
         store._writer.start()
         return store
@@ -189,6 +190,8 @@ class SqliteStore:
     async def append(self, rows: Sequence[Row]) -> None:
         if len(rows) > limits.APPEND_MAX_ROWS:
             raise ValueError(f"append takes {limits.APPEND_MAX_ROWS} rows at once")
+        if self._now_ns is not None:
+            refuse_times(rows, self._now_ns())
         if rows:
             await self._submit(lambda connection: connection.append(rows))
 

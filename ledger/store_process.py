@@ -17,7 +17,7 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 from cgn_sdk.keccak import keccak_256
@@ -25,6 +25,7 @@ from cgn_sdk.protocol.row import Row, RowError, carry_row
 
 from ledger import limits, open_store
 from ledger.core.batch import BatchRecord, SettlementRecord
+from ledger.core.entries import refuse_times
 from ledger.port import (
     Conflict,
     EntityRow,
@@ -47,16 +48,17 @@ T = TypeVar("T")
 class ProcessStore:
     """`ledger.port.Store` over a child process. `await ProcessStore.open(url)`; `await close()`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, now_ns: Callable[[], int] | None = None) -> None:
         self._url = url
+        self._now_ns = now_ns
         self._starting = asyncio.Lock()
         self._child: _Child | None = None
         self._closed = False
 
     @classmethod
-    async def open(cls, url: str) -> "ProcessStore":
+    async def open(cls, url: str, now_ns: Callable[[], int] | None = None) -> "ProcessStore":
         """Starts the child, which opens the store `open_store` would. Raises what that raises."""
-        store = cls(url)
+        store = cls(url, now_ns)
         await store._running()
         return store
 
@@ -65,6 +67,8 @@ class ProcessStore:
     async def append(self, rows: Sequence[Row]) -> None:
         if len(rows) > limits.APPEND_MAX_ROWS:
             raise ValueError(f"append takes {limits.APPEND_MAX_ROWS} rows at once")
+        if self._now_ns is not None:  # on this side: the clock cannot be sent
+            refuse_times(rows, self._now_ns())
         await self._ask(
             "append", [(row.public_json, row.private_json, row.row_hash, row.node_signature) for row in rows]
         )

@@ -3,10 +3,12 @@
 Pure: public rows in, entries out. Both stores and the auditor take them from here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from cgn_sdk.protocol.row import Finding, Keccak, Row, RowError, Share
+
+from ledger import limits
 
 PENDING: Final = "pending"
 CARRIED: Final = "carried"
@@ -52,6 +54,20 @@ def sound_entries(row: Row, keccak: Keccak) -> list[Entry]:
     if keccak(row.public_json) != row.row_hash:
         raise RowError([Finding("row_hash", row.row_id, "is not the hash of the public columns")])
     return entries
+
+
+def refuse_times(rows: Iterable[Row], now_ns: int) -> None:
+    """Raises RowError naming the rows whose event time is not near the clock of who stores them: a row from the future,
+    or from long ago, is a clock that was wrong, and a payout run must not have to ask which (P-6)."""
+    ahead_ns, behind_ns = limits.ROW_AHEAD_S * 10**9, limits.ROW_BEHIND_S * 10**9
+    findings = []
+    for row in rows:
+        late_ns = now_ns - int(row.public["event_time_ns"])
+        if not -ahead_ns <= late_ns <= behind_ns:
+            detail = f"is {abs(late_ns) // 10**9} s {'behind' if late_ns > 0 else 'ahead of'} the ledger's clock"
+            findings.append(Finding("row_time", f"row {row.row_id}, event_time_ns", detail))
+    if findings:
+        raise RowError(findings)
 
 
 class Mark(NamedTuple):

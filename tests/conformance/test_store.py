@@ -15,7 +15,7 @@ from cgn_sdk.protocol.row import MAX_AMOUNT, PayIn, Payout, Row, RowError, publi
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ledger import initialise, open_store
+from ledger import initialise, limits, open_store
 from ledger.port import BatchRecord, Conflict, RowPayment, SettlementRecord, Store, StoredRow, Total
 
 MakeRow = Callable[..., Row]
@@ -155,6 +155,27 @@ async def test_a_row_whose_money_or_hash_is_wrong_is_not_stored(store: Store, ma
         with pytest.raises(RowError):
             await store.append([make_row(2), wrong])
     assert await store.head() == 0
+
+
+async def test_a_row_from_a_clock_that_was_wrong_is_not_stored(
+    store: Store, opening: Callable[..., Awaitable[Store]], make_row: MakeRow
+) -> None:
+    """P-6: bounds at n and n + 1, named by row; without a clock nothing is bounded (an import of old rows)."""
+    now_ns = 1_795_250_000_000_000_000
+    ahead_ns, behind_ns = limits.ROW_AHEAD_S * 10**9, limits.ROW_BEHIND_S * 10**9
+    bounded = await opening(now_ns=lambda: now_ns)
+    try:
+        inside = [make_row(1, event_time_ns=now_ns + ahead_ns), make_row(2, event_time_ns=now_ns - behind_ns)]
+        await bounded.append(inside)
+        for time_ns, word in ((now_ns + ahead_ns + 1, "ahead of"), (now_ns - behind_ns - 1, "behind")):
+            outside = make_row(4, event_time_ns=time_ns)
+            with pytest.raises(RowError, match=rf"{outside.row_id}, event_time_ns: is .* {word} the ledger's clock"):
+                await bounded.append([make_row(3), outside])
+        assert await bounded.head() == 2
+    finally:
+        await bounded.close()
+    await store.append([outside])
+    assert await store.head() == 3
 
 
 async def test_it_is_all_there_after_opening_again(store: Store, opening: Opening, make_row: MakeRow) -> None:

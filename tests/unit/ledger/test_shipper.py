@@ -136,6 +136,24 @@ async def test_what_the_store_refuses_is_kept_and_holds_nothing_up(
     assert kept[0].stat().st_mode & 0o077 == 0
 
 
+async def test_a_row_from_the_future_is_kept_and_holds_nothing_up(
+    tmp_path: Path, spool: Spool, make_row: MakeRow
+) -> None:
+    """P-6: a clock that was a year ahead and is right again."""
+    now_ns = 1_795_250_000_000_000_000
+    store = await open_store(f"sqlite:///{tmp_path}/bounded.db", now_ns=lambda: now_ns)
+    future = make_row(4, event_time_ns=now_ns + 365 * 24 * 3600 * 10**9)
+    for n in range(1, 8):
+        row = future if n == 4 else make_row(n)
+        await spool.append(row.to_bytes(), row)
+    await Shipper(spool, store, keccak_256, on_refused=keep_refused(tmp_path / "refused")).drain()
+    assert await ids(store) == [f"{n:032x}" for n in (1, 2, 3, 5, 6, 7)]
+    [kept] = (tmp_path / "refused").glob("*.json")
+    assert kept.read_bytes() == future.to_bytes()
+    assert "ahead of the ledger's clock" in kept.with_suffix(".reason").read_text()
+    await store.close()
+
+
 async def test_cancelled_in_the_middle_it_goes_on_where_it_was(spool: Spool, store: Store, make_row: MakeRow) -> None:
     for n in range(1, 31):
         await spool.append(make_row(n).to_bytes())
