@@ -340,7 +340,7 @@ def deploy(rpc: Rpc, key: bytes, plan: Plan) -> Manifest:
         create("ResourcePrices", ResourcePrices.deploy_data(admin, delay), admin=admin, admin_delay=delay)
     )
     grants = [(token, role, plan.accounts[role]) for role in ("pauser", "treasury")]
-    grants += [(token, "guardian", plan.accounts["pauser"])]
+    grants += [(contract, "guardian", plan.accounts["pauser"]) for contract in (token, master, ieo, sale, prices)]
     grants += [(token, "minter", ieo.address), (ieo, "main_sale", sale.address)]
     grants += [(master, role, plan.accounts[role]) for role in ("seizer", "operations")]
     grants += [(ieo, "granter", plan.accounts["granter"]), (prices, "pricing", plan.accounts["pricing"])]
@@ -352,7 +352,8 @@ def deploy(rpc: Rpc, key: bytes, plan: Plan) -> Manifest:
     sender.send(token.seal_minters())
     payouts_account = plan.accounts["payer"]
     sender.send(token.announce_account(payouts_account, plan.accounts["collector"], NOBODY))
-    sender.send(token.end_setup())
+    for contract in (token, master, ieo, sale, prices):
+        sender.send(contract.end_setup())
     if plan.faucet and payouts_account == address_of(development_key("payer")):
         Sender(rpc, development_key("payer")).send(token.accept_account())  # elsewhere its owner does that
     if plan.accounts["admin"] != admin:
@@ -379,6 +380,13 @@ def check(manifest: Manifest, rpc: Rpc) -> None:
             findings.append(f"{name}: the code at {item.address} was not built from this version's sources")
     if not findings and (decimals := rpc.ask(manifest.token.decimals())) != DECIMALS:
         findings.append(f"the token counts in {decimals} decimals, not in {DECIMALS}")
+    if not findings:
+        contracts = (manifest.token, manifest.master_account, manifest.ieo_token, manifest.main_sale)
+        for contract in (*contracts, manifest.resource_prices):
+            if contract.address in {item.address for item in manifest.contracts.values()} and not rpc.ask(
+                contract.setup_ended()
+            ):
+                findings.append(f"the roles of {contract.address} can still be given without delay (endSetup)")
     if findings:
         raise ManifestMismatch(findings)
 

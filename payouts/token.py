@@ -16,6 +16,8 @@ from payouts.bindings.abi import Call
 from payouts.bindings.batches import Item, PayoutLists
 from payouts.bindings.utility_token import (
     AccountOpened,
+    BatchCollected,
+    BatchPaid,
     Released,
     Reserved,
     Settled,
@@ -27,7 +29,7 @@ from payouts.chain import Chain, ChainError, Log, Payload
 from payouts.core.rollup import ROLE_NUMBERS, Batch, Party, Reservation
 
 T = TypeVar("T")
-E = TypeVar("E", Released, Reserved, SettlementBegun, ToppedUp)
+E = TypeVar("E", AccountOpened, BatchCollected, BatchPaid, Released, Reserved, Settled, SettlementBegun, ToppedUp)
 
 DECIMALS: Final = 9
 """The token's unit is the ledger's (docs/decisions/0002-nine-decimals.md)."""
@@ -164,13 +166,8 @@ class Token:
         return self.ask(self.calls.allowance(owner, self.address))
 
     def _accounts_opened(self, first_block: int) -> frozenset[str]:
-        found = set()
-        for log in self.chain.logs(self.address, (AccountOpened.TOPIC,), first_block, self.chain.head().number):
-            event = AccountOpened.decode(abi.Log(log.address, log.topics, log.data))
-            if event is None or log.address != self.address:
-                raise ChainError("eth_getLogs: answered with events that were not asked for")
-            found.add(event.account)
-        return frozenset(found)
+        opened = self._logs(AccountOpened, (), first_block, self.chain.head().number)
+        return frozenset(event.account for event, _ in opened)
 
     def collector(self) -> str:
         """Returns who collects into the payouts account; the empty string while that is not open, or has nobody."""
@@ -254,16 +251,41 @@ class Token:
         return batches.pay(self.calls, settlement_id, committed, number)
 
     def settled(self, first_block: int, last_block: int, settlement_id: bytes | None = None) -> list[SettledLog]:
-        """Returns the settlements between two blocks, of one run or of all, in the chain's order."""
+        """Returns the settlements between two blocks, of one run or of all, in the chain's order.
+
+        With a payouts account only those of its own: other nodes settle through the same contract.
+        """
+        ours = None
+        if self.payouts_account and settlement_id is None:
+            ours = self._settled_by_us(first_block, last_block)
         found = []
-        for log in self.chain.logs(self.address, (Settled.TOPIC, settlement_id), first_block, last_block):
+        for event, log in self._logs(Settled, (settlement_id,), first_block, last_block):
+            if settlement_id not in (None, event.batch_id):
+                raise ChainError("eth_getLogs: answered with events that were not asked for")
+            if ours is None or event.batch_id in ours:
+                found.append(SettledLog(event, log.block_number, log.tx_hash))
+        return found
+
+    def _settled_by_us(self, first_block: int, last_block: int) -> set[bytes]:
+        """The settlements of which our payouts account settled something: said in the same transactions."""
+        account = (None, _word(self.payouts_account))
+        collected = self._logs(BatchCollected, account, first_block, last_block)
+        paid = self._logs(BatchPaid, account, first_block, last_block)
+        return {event.batch_id for event, _ in (*collected, *paid)}
+
+    def _logs(
+        self, kind: type[E], topics: tuple[bytes | None, ...], first_block: int, last_block: int
+    ) -> list[tuple[E, Log]]:
+        """This token's events of one kind."""
+        found = []
+        for log in self.chain.logs(self.address, (kind.TOPIC, *topics), first_block, last_block):
             try:
-                event = Settled.decode(abi.Log(log.address, log.topics, log.data))
+                event = kind.decode(abi.Log(log.address, log.topics, log.data))
             except ValueError as error:
                 raise ChainError(f"eth_getLogs: {error}") from error
-            if event is None or log.address != self.address or settlement_id not in (None, event.batch_id):
+            if event is None or log.address != self.address:
                 raise ChainError("eth_getLogs: answered with events that were not asked for")
-            found.append(SettledLog(event, log.block_number, log.tx_hash))
+            found.append((event, log))
         return found
 
     def lacks_begin(self, logs: Iterable[Log], wanted: SettlementBegun) -> str:

@@ -1,5 +1,6 @@
 """Bindings of IeoToken. Generated from the ABI by payouts.bindings.generate: do not edit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,22 +10,22 @@ from payouts.bindings.roles import Roles
 
 
 @dataclass(frozen=True, slots=True)
-class BonusGranted:
-    """Event `BonusGranted(address,uint256,bool)`."""
+class CapLowered:
+    """Event `CapLowered(uint8,uint256,uint256)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("47bcfeedc001c93bb431cbfb04751dcfc8e29d478f87cb4795588343d9f8a61e")
+    TOPIC: ClassVar[bytes] = bytes.fromhex("cc4fe14ec68d69a4a8f75af6bd6de88a580f72f654d69213d98490ead27112a4")
     TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("address", True),
+        ("uint8", True),
         ("uint256", False),
-        ("bool", False),
+        ("uint256", False),
     )
 
-    wallet: str
+    pool: int
     amount: int
-    extra: bool
+    cap: int
 
     @classmethod
-    def decode(cls, log: Log) -> "BonusGranted | None":
+    def decode(cls, log: Log) -> "CapLowered | None":
         """None when the log is another event."""
         if not log.topics or log.topics[0] != cls.TOPIC:
             return None
@@ -33,10 +34,12 @@ class BonusGranted:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Event `Closed()`."""
+    """Event `Closed(uint256)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("1cdde67b72a90f19919ac732a437ac2f7a10fc128d28c2a6e525d89ce5cd9d3a")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = ()
+    TOPIC: ClassVar[bytes] = bytes.fromhex("6cc09e7b5c3e49861ebe8f6867e1618fbfc14c8d0e968fde37c4243ca02a6f83")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (("uint256", False),)
+
+    cap: int
 
     @classmethod
     def decode(cls, log: Log) -> "Closed | None":
@@ -47,13 +50,40 @@ class Closed:
 
 
 @dataclass(frozen=True, slots=True)
-class MainSaleOpened:
-    """Event `MainSaleOpened(uint256)`."""
+class ExtraBonusGranted:
+    """Event `ExtraBonusGranted(address,uint256)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("15fe992ec62f10777cf3c2c9b6a6065d4dd431011513fb31bf9d057c0cdb45a3")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (("uint256", False),)
+    TOPIC: ClassVar[bytes] = bytes.fromhex("ff8055a811615a74483dc16717343d9291b637bf311bc95d6823b3c58ad32333")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("uint256", False),
+    )
 
+    wallet: str
     amount: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "ExtraBonusGranted | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class MainSaleOpened:
+    """Event `MainSaleOpened(uint256,uint256,uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("acebe202b84bc306a0b7e1e6a786ef899f15e99f759eb41a4c314337e6c312f0")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("uint256", False),
+        ("uint256", False),
+        ("uint256", False),
+    )
+
+    presale_tokens: int
+    main_sale_tokens: int
+    main_sale_periods: int
 
     @classmethod
     def decode(cls, log: Log) -> "MainSaleOpened | None":
@@ -65,17 +95,19 @@ class MainSaleOpened:
 
 @dataclass(frozen=True, slots=True)
 class PresaleGranted:
-    """Event `PresaleGranted(address,uint256,uint256,uint256)`."""
+    """Event `PresaleGranted(address,uint256,uint256,uint256,uint256)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("85e33b454a18feac23e481435bf6fdacb6b7104d0bcdd49405c90cff26e8b842")
+    TOPIC: ClassVar[bytes] = bytes.fromhex("ace5db2e684c515d324a0fd7eb65d77a3b1a4f18ecca29d3121eaf89add6e856")
     TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
         ("address", True),
+        ("uint256", True),
         ("uint256", False),
         ("uint256", False),
         ("uint256", False),
     )
 
     wallet: str
+    tranche: int
     purchased: int
     bonus: int
     purchase_day: int
@@ -103,6 +135,110 @@ class Redeemed:
 
     @classmethod
     def decode(cls, log: Log) -> "Redeemed | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class TrancheAnnounced:
+    """Event `TrancheAnnounced(uint256,uint256,uint256,uint256,uint256[],uint256[],uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("c48710724564f2dc25bb9904cdc3c78f5c005c973f1c88bed8312e62d6b708eb")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("uint256", True),
+        ("uint256", False),
+        ("uint256", False),
+        ("uint256", False),
+        ("uint256[]", False),
+        ("uint256[]", False),
+        ("uint256", False),
+    )
+
+    tranche: int
+    price: int
+    supply: int
+    bonus: int
+    leasts: Sequence[int]
+    bonuses: Sequence[int]
+    opens_at: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "TrancheAnnounced | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class TrancheClosed:
+    """Event `TrancheClosed(uint256,uint256,address)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("c8fbca10857985fc3dd4b3c76fe5ad17a5a7d556c7519c4f6876b75168001455")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("uint256", True),
+        ("uint256", False),
+        ("address", False),
+    )
+
+    tranche: int
+    sold: int
+    by: str
+
+    @classmethod
+    def decode(cls, log: Log) -> "TrancheClosed | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockedAnnounced:
+    """Event `UnlockedAnnounced(address,uint256,uint8,uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("f1c3a2f5394346c8e018100f58188019bdcf77a2830d7d35dc8580a881fac6be")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("uint256", False),
+        ("uint8", False),
+        ("uint256", False),
+    )
+
+    wallet: str
+    amount: int
+    pool: int
+    effective_at: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "UnlockedAnnounced | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class UnlockedCancelled:
+    """Event `UnlockedCancelled(address,uint256,uint8,address)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("9fb0da04f175362e6c9c6d4ba6b654262d2a0cb150035cef288c8609e99bcd4e")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("address", True),
+        ("uint256", False),
+        ("uint8", False),
+        ("address", False),
+    )
+
+    wallet: str
+    amount: int
+    pool: int
+    by: str
+
+    @classmethod
+    def decode(cls, log: Log) -> "UnlockedCancelled | None":
         """None when the log is another event."""
         if not log.topics or log.topics[0] != cls.TOPIC:
             return None
@@ -197,6 +333,15 @@ class IeoToken(Roles, Erc20):
             reader(("bytes32",)),
         )
 
+    def lot(self) -> Call[int]:
+        """`LOT()` (reads)."""
+        return Call(
+            self.address,
+            "LOT()",
+            encode("d3284cda", (), ()),
+            reader(("uint256",)),
+        )
+
     def main_sale_role(self) -> Call[bytes]:
         """`MAIN_SALE_ROLE()` (reads)."""
         return Call(
@@ -206,12 +351,48 @@ class IeoToken(Roles, Erc20):
             reader(("bytes32",)),
         )
 
+    def max_bonus(self) -> Call[int]:
+        """`MAX_BONUS()` (reads)."""
+        return Call(
+            self.address,
+            "MAX_BONUS()",
+            encode("24f0808c", (), ()),
+            reader(("uint256",)),
+        )
+
+    def max_past_days(self) -> Call[int]:
+        """`MAX_PAST_DAYS()` (reads)."""
+        return Call(
+            self.address,
+            "MAX_PAST_DAYS()",
+            encode("d457f2f6", (), ()),
+            reader(("uint256",)),
+        )
+
+    def max_steps(self) -> Call[int]:
+        """`MAX_STEPS()` (reads)."""
+        return Call(
+            self.address,
+            "MAX_STEPS()",
+            encode("f367d5cc", (), ()),
+            reader(("uint256",)),
+        )
+
     def max_vesting_days(self) -> Call[int]:
         """`MAX_VESTING_DAYS()` (reads)."""
         return Call(
             self.address,
             "MAX_VESTING_DAYS()",
             encode("2ed32e29", (), ()),
+            reader(("uint256",)),
+        )
+
+    def min_vesting_days(self) -> Call[int]:
+        """`MIN_VESTING_DAYS()` (reads)."""
+        return Call(
+            self.address,
+            "MIN_VESTING_DAYS()",
+            encode("685e4236", (), ()),
             reader(("uint256",)),
         )
 
@@ -233,6 +414,54 @@ class IeoToken(Roles, Erc20):
             reader(("uint256",)),
         )
 
+    def announce_tranche(
+        self, price: int, supply: int, bonus: int, leasts: Sequence[int], bonuses: Sequence[int]
+    ) -> Call[int]:
+        """`announceTranche(uint256,uint256,uint256,uint256[],uint256[])`: tranche."""
+        return Call(
+            self.address,
+            "announceTranche(uint256,uint256,uint256,uint256[],uint256[])",
+            encode(
+                "fa9561ca",
+                (
+                    "uint256",
+                    "uint256",
+                    "uint256",
+                    "uint256[]",
+                    "uint256[]",
+                ),
+                (
+                    price,
+                    supply,
+                    bonus,
+                    leasts,
+                    bonuses,
+                ),
+            ),
+            reader(("uint256",)),
+        )
+
+    def announce_unlocked(self, wallet: str, amount: int, pool: int) -> Call[None]:
+        """`announceUnlocked(address,uint256,uint8)`."""
+        return Call(
+            self.address,
+            "announceUnlocked(address,uint256,uint8)",
+            encode(
+                "df08e226",
+                (
+                    "address",
+                    "uint256",
+                    "uint8",
+                ),
+                (
+                    wallet,
+                    amount,
+                    pool,
+                ),
+            ),
+            reader(()),
+        )
+
     def approve(self, value0: str, value1: int) -> Call[bool]:
         """`approve(address,uint256)` (reads)."""
         return Call(
@@ -252,12 +481,70 @@ class IeoToken(Roles, Erc20):
             reader(("bool",)),
         )
 
+    def bonus_of(self, tranche: int, purchased: int) -> Call[int]:
+        """`bonusOf(uint256,uint256)` (reads)."""
+        return Call(
+            self.address,
+            "bonusOf(uint256,uint256)",
+            encode(
+                "1ba148ea",
+                (
+                    "uint256",
+                    "uint256",
+                ),
+                (
+                    tranche,
+                    purchased,
+                ),
+            ),
+            reader(("uint256",)),
+        )
+
+    def cancel_unlocked(self, wallet: str, amount: int, pool: int) -> Call[None]:
+        """`cancelUnlocked(address,uint256,uint8)`."""
+        return Call(
+            self.address,
+            "cancelUnlocked(address,uint256,uint8)",
+            encode(
+                "38e15919",
+                (
+                    "address",
+                    "uint256",
+                    "uint8",
+                ),
+                (
+                    wallet,
+                    amount,
+                    pool,
+                ),
+            ),
+            reader(()),
+        )
+
+    def cap(self) -> Call[int]:
+        """`cap()` (reads)."""
+        return Call(
+            self.address,
+            "cap()",
+            encode("355274ea", (), ()),
+            reader(("uint256",)),
+        )
+
     def close(self) -> Call[None]:
         """`close()`."""
         return Call(
             self.address,
             "close()",
             encode("43d726d6", (), ()),
+            reader(()),
+        )
+
+    def close_tranche(self, tranche: int) -> Call[None]:
+        """`closeTranche(uint256)`."""
+        return Call(
+            self.address,
+            "closeTranche(uint256)",
+            encode("8e20cbe5", ("uint256",), (tranche,)),
             reader(()),
         )
 
@@ -270,6 +557,15 @@ class IeoToken(Roles, Erc20):
             reader(("bool",)),
         )
 
+    def end_main_sale(self, unsold: int) -> Call[None]:
+        """`endMainSale(uint256)`."""
+        return Call(
+            self.address,
+            "endMainSale(uint256)",
+            encode("4d685139", ("uint256",), (unsold,)),
+            reader(()),
+        )
+
     def extra_bonus_granted(self) -> Call[int]:
         """`extraBonusGranted()` (reads)."""
         return Call(
@@ -279,22 +575,20 @@ class IeoToken(Roles, Erc20):
             reader(("uint256",)),
         )
 
-    def grant_bonus(self, wallet: str, amount: int, extra: bool) -> Call[None]:
-        """`grantBonus(address,uint256,bool)`."""
+    def grant_extra_bonus(self, wallet: str, amount: int) -> Call[None]:
+        """`grantExtraBonus(address,uint256)`."""
         return Call(
             self.address,
-            "grantBonus(address,uint256,bool)",
+            "grantExtraBonus(address,uint256)",
             encode(
-                "3611c1af",
+                "0586fb59",
                 (
                     "address",
                     "uint256",
-                    "bool",
                 ),
                 (
                     wallet,
                     amount,
-                    extra,
                 ),
             ),
             reader(()),
@@ -319,7 +613,7 @@ class IeoToken(Roles, Erc20):
             reader(()),
         )
 
-    def grant_presale(self, wallet: str, purchased: int, bonus: int, purchase_day: int) -> Call[None]:
+    def grant_presale(self, wallet: str, tranche: int, purchased: int, purchase_day: int) -> Call[None]:
         """`grantPresale(address,uint256,uint256,uint256)`."""
         return Call(
             self.address,
@@ -334,8 +628,8 @@ class IeoToken(Roles, Erc20):
                 ),
                 (
                     wallet,
+                    tranche,
                     purchased,
-                    bonus,
                     purchase_day,
                 ),
             ),
@@ -408,6 +702,15 @@ class IeoToken(Roles, Erc20):
             reader(("uint256",)),
         )
 
+    def main_sale_ended(self) -> Call[bool]:
+        """`mainSaleEnded()` (reads)."""
+        return Call(
+            self.address,
+            "mainSaleEnded()",
+            encode("9f579731", (), ()),
+            reader(("bool",)),
+        )
+
     def main_sale_opened(self) -> Call[bool]:
         """`mainSaleOpened()` (reads)."""
         return Call(
@@ -415,6 +718,24 @@ class IeoToken(Roles, Erc20):
             "mainSaleOpened()",
             encode("984109e1", (), ()),
             reader(("bool",)),
+        )
+
+    def main_sale_periods(self) -> Call[int]:
+        """`mainSalePeriods()` (reads)."""
+        return Call(
+            self.address,
+            "mainSalePeriods()",
+            encode("b98b9f6b", (), ()),
+            reader(("uint256",)),
+        )
+
+    def main_sale_tokens(self) -> Call[int]:
+        """`mainSaleTokens()` (reads)."""
+        return Call(
+            self.address,
+            "mainSaleTokens()",
+            encode("80e1d870", (), ()),
+            reader(("uint256",)),
         )
 
     def open_main_sale(self) -> Call[int]:
@@ -444,12 +765,21 @@ class IeoToken(Roles, Erc20):
             reader(("uint256",)),
         )
 
-    def presale_granted(self) -> Call[int]:
-        """`presaleGranted()` (reads)."""
+    def presale_offered(self) -> Call[int]:
+        """`presaleOffered()` (reads)."""
         return Call(
             self.address,
-            "presaleGranted()",
-            encode("c1778f4a", (), ()),
+            "presaleOffered()",
+            encode("be844cee", (), ()),
+            reader(("uint256",)),
+        )
+
+    def presale_tokens(self) -> Call[int]:
+        """`presaleTokens()` (reads)."""
+        return Call(
+            self.address,
+            "presaleTokens()",
+            encode("0a09815c", (), ()),
             reader(("uint256",)),
         )
 
@@ -504,6 +834,23 @@ class IeoToken(Roles, Erc20):
             "today()",
             encode("b74e452b", (), ()),
             reader(("uint256",)),
+        )
+
+    def tranche_at(self, tranche: int) -> Call[tuple[int, int, int, int, int]]:
+        """`trancheAt(uint256)` (reads): price, supply, sold, bonus, opensAt."""
+        return Call(
+            self.address,
+            "trancheAt(uint256)",
+            encode("a8d4859f", ("uint256",), (tranche,)),
+            reader(
+                (
+                    "uint256",
+                    "uint256",
+                    "uint256",
+                    "uint256",
+                    "uint256",
+                )
+            ),
         )
 
     def transfer(self, value0: str, value1: int) -> Call[bool]:

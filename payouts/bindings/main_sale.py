@@ -84,16 +84,12 @@ class Refunded:
 
 @dataclass(frozen=True, slots=True)
 class SaleClosed:
-    """Event `SaleClosed(uint256,bool)`."""
+    """Event `SaleClosed(uint256)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("abd29be12abad77e16507ae7619ae69ca4a9a8fab3f2798bdd7b952a9cff468e")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("uint256", False),
-        ("bool", False),
-    )
+    TOPIC: ClassVar[bytes] = bytes.fromhex("cb67f20f64495b30f15524c55f90201dd6571d6b5c19dac183d2aeb25315b2dc")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (("uint256", False),)
 
     unsold: int
-    terminated: bool
 
     @classmethod
     def decode(cls, log: Log) -> "SaleClosed | None":
@@ -330,15 +326,6 @@ class MainSale(Roles):
             "startedAt()",
             encode("f21f537d", (), ()),
             reader(("uint256",)),
-        )
-
-    def terminate(self) -> Call[None]:
-        """`terminate()`."""
-        return Call(
-            self.address,
-            "terminate()",
-            encode("0c08bf88", (), ()),
-            reader(()),
         )
 
     def treasury(self) -> Call[str]:

@@ -46,7 +46,7 @@ class SeizureExecuted:
 
     account: str
     evidence_hash: bytes
-    announced: int
+    due: int
     taken: int
 
     @classmethod
@@ -189,8 +189,8 @@ class MasterAccount(Roles):
             reader(("uint256",)),
         )
 
-    def seizure(self, account: str, evidence_hash: bytes) -> Call[tuple[int, int, int]]:
-        """`seizure(address,bytes32)` (reads): amount, executableAt, state."""
+    def seizure(self, account: str, evidence_hash: bytes) -> Call[tuple[int, int, int, int]]:
+        """`seizure(address,bytes32)` (reads): amount, taken, executableAt, state."""
         return Call(
             self.address,
             "seizure(address,bytes32)",
@@ -207,6 +207,7 @@ class MasterAccount(Roles):
             ),
             reader(
                 (
+                    "uint256",
                     "uint256",
                     "uint256",
                     "uint8",

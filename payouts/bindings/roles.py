@@ -102,6 +102,52 @@ class RoleAdminChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleAnnounced:
+    """Event `RoleAnnounced(bytes32,address,uint256)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("159bff7091ece0ce1359c9abd9a2f21cd6de995813de0bbf0ec7a2e21e9ea485")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("bytes32", True),
+        ("address", True),
+        ("uint256", False),
+    )
+
+    role: bytes
+    account: str
+    effective_at: int
+
+    @classmethod
+    def decode(cls, log: Log) -> "RoleAnnounced | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCancelled:
+    """Event `RoleCancelled(bytes32,address,address)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("6275a1be197eb8a09f3731efaa5d581a07f7c6ffc7c6aac7d680468d2d573dc7")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("bytes32", True),
+        ("address", True),
+        ("address", False),
+    )
+
+    role: bytes
+    account: str
+    by: str
+
+    @classmethod
+    def decode(cls, log: Log) -> "RoleCancelled | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
 class RoleGranted:
     """Event `RoleGranted(bytes32,address,address)`."""
 
@@ -147,8 +193,32 @@ class RoleRevoked:
         return cls(*decode_event(cls.TYPES, log))
 
 
+@dataclass(frozen=True, slots=True)
+class SetupEnded:
+    """Event `SetupEnded()`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("4561e408b30894cd21d5f1fd3537df4eaeeb0d29d095b57e81b7813dba3b644f")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = ()
+
+    @classmethod
+    def decode(cls, log: Log) -> "SetupEnded | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
 class Roles(Contract):
     """What IeoToken, MainSale, MasterAccount, ResourcePrices, UtilityToken have in common."""
+
+    def announcement_window(self) -> Call[int]:
+        """`ANNOUNCEMENT_WINDOW()` (reads)."""
+        return Call(
+            self.address,
+            "ANNOUNCEMENT_WINDOW()",
+            encode("c9d9f45f", (), ()),
+            reader(("uint256",)),
+        )
 
     def default_admin_role(self) -> Call[bytes]:
         """`DEFAULT_ADMIN_ROLE()` (reads)."""
@@ -159,12 +229,40 @@ class Roles(Contract):
             reader(("bytes32",)),
         )
 
+    def guardian_role(self) -> Call[bytes]:
+        """`GUARDIAN_ROLE()` (reads)."""
+        return Call(
+            self.address,
+            "GUARDIAN_ROLE()",
+            encode("24ea54f4", (), ()),
+            reader(("bytes32",)),
+        )
+
     def accept_default_admin_transfer(self) -> Call[None]:
         """`acceptDefaultAdminTransfer()`."""
         return Call(
             self.address,
             "acceptDefaultAdminTransfer()",
             encode("cefc1429", (), ()),
+            reader(()),
+        )
+
+    def announce_role(self, role: bytes, account: str) -> Call[None]:
+        """`announceRole(bytes32,address)`."""
+        return Call(
+            self.address,
+            "announceRole(bytes32,address)",
+            encode(
+                "206bb7f0",
+                (
+                    "bytes32",
+                    "address",
+                ),
+                (
+                    role,
+                    account,
+                ),
+            ),
             reader(()),
         )
 
@@ -183,6 +281,25 @@ class Roles(Contract):
             self.address,
             "cancelDefaultAdminTransfer()",
             encode("d602b9fd", (), ()),
+            reader(()),
+        )
+
+    def cancel_role(self, role: bytes, account: str) -> Call[None]:
+        """`cancelRole(bytes32,address)`."""
+        return Call(
+            self.address,
+            "cancelRole(bytes32,address)",
+            encode(
+                "aa5a2096",
+                (
+                    "bytes32",
+                    "address",
+                ),
+                (
+                    role,
+                    account,
+                ),
+            ),
             reader(()),
         )
 
@@ -220,6 +337,15 @@ class Roles(Contract):
             "defaultAdminDelayIncreaseWait()",
             encode("022d63fb", (), ()),
             reader(("uint48",)),
+        )
+
+    def end_setup(self) -> Call[None]:
+        """`endSetup()`."""
+        return Call(
+            self.address,
+            "endSetup()",
+            encode("6e98b0ff", (), ()),
+            reader(()),
         )
 
     def get_role_admin(self, role: bytes) -> Call[bytes]:
@@ -344,6 +470,25 @@ class Roles(Contract):
             reader(()),
         )
 
+    def role_announced(self, role: bytes, account: str) -> Call[int]:
+        """`roleAnnounced(bytes32,address)` (reads): effectiveAt."""
+        return Call(
+            self.address,
+            "roleAnnounced(bytes32,address)",
+            encode(
+                "6c848173",
+                (
+                    "bytes32",
+                    "address",
+                ),
+                (
+                    role,
+                    account,
+                ),
+            ),
+            reader(("uint256",)),
+        )
+
     def rollback_default_admin_delay(self) -> Call[None]:
         """`rollbackDefaultAdminDelay()`."""
         return Call(
@@ -351,6 +496,15 @@ class Roles(Contract):
             "rollbackDefaultAdminDelay()",
             encode("0aa6220b", (), ()),
             reader(()),
+        )
+
+    def setup_ended(self) -> Call[bool]:
+        """`setupEnded()` (reads)."""
+        return Call(
+            self.address,
+            "setupEnded()",
+            encode("c4edcca3", (), ()),
+            reader(("bool",)),
         )
 
     def supports_interface(self, interface_id: bytes) -> Call[bool]:

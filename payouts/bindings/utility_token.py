@@ -120,17 +120,19 @@ class AuthorizationUsed:
 
 @dataclass(frozen=True, slots=True)
 class BatchCollected:
-    """Event `BatchCollected(bytes32,bytes32,uint256,uint256)`."""
+    """Event `BatchCollected(bytes32,address,bytes32,uint256,uint256)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("084cd7f2e3cd0c48636d1de81f8dabe5f1af3283d4592b742e4b34ddf5bd4b47")
+    TOPIC: ClassVar[bytes] = bytes.fromhex("9957ce1ebb2a2297e5f287f5eb48ac03d3cd7109f34374ba2743daa01b798799")
     TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
         ("bytes32", True),
+        ("address", True),
         ("bytes32", False),
         ("uint256", False),
         ("uint256", False),
     )
 
     batch_id: bytes
+    account: str
     list_hash: bytes
     count: int
     total: int
@@ -145,17 +147,19 @@ class BatchCollected:
 
 @dataclass(frozen=True, slots=True)
 class BatchPaid:
-    """Event `BatchPaid(bytes32,bytes32,uint256,uint256)`."""
+    """Event `BatchPaid(bytes32,address,bytes32,uint256,uint256)`."""
 
-    TOPIC: ClassVar[bytes] = bytes.fromhex("1e30f7b9044cf3e9a6753efae935b7d1ba85c0b78df36a3b71bd526887a0830c")
+    TOPIC: ClassVar[bytes] = bytes.fromhex("c717ed9661ab6bedc719ac98a1d720c0fb07e39546d37fdd961f8358d8597762")
     TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
         ("bytes32", True),
+        ("address", True),
         ("bytes32", False),
         ("uint256", False),
         ("uint256", False),
     )
 
     batch_id: bytes
+    account: str
     list_hash: bytes
     count: int
     total: int
@@ -395,52 +399,6 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
-class RoleAnnounced:
-    """Event `RoleAnnounced(bytes32,address,uint256)`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("159bff7091ece0ce1359c9abd9a2f21cd6de995813de0bbf0ec7a2e21e9ea485")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("bytes32", True),
-        ("address", True),
-        ("uint256", False),
-    )
-
-    role: bytes
-    account: str
-    effective_at: int
-
-    @classmethod
-    def decode(cls, log: Log) -> "RoleAnnounced | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
-class RoleCancelled:
-    """Event `RoleCancelled(bytes32,address,address)`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("6275a1be197eb8a09f3731efaa5d581a07f7c6ffc7c6aac7d680468d2d573dc7")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
-        ("bytes32", True),
-        ("address", True),
-        ("address", False),
-    )
-
-    role: bytes
-    account: str
-    by: str
-
-    @classmethod
-    def decode(cls, log: Log) -> "RoleCancelled | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
 class Settled:
     """Event `Settled(bytes32,bytes32,uint8,uint256,uint64,bytes32,bytes32,address)`."""
 
@@ -532,21 +490,6 @@ class SettlementBegun:
 
 
 @dataclass(frozen=True, slots=True)
-class SetupEnded:
-    """Event `SetupEnded()`."""
-
-    TOPIC: ClassVar[bytes] = bytes.fromhex("4561e408b30894cd21d5f1fd3537df4eaeeb0d29d095b57e81b7813dba3b644f")
-    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = ()
-
-    @classmethod
-    def decode(cls, log: Log) -> "SetupEnded | None":
-        """None when the log is another event."""
-        if not log.topics or log.topics[0] != cls.TOPIC:
-            return None
-        return cls(*decode_event(cls.TYPES, log))
-
-
-@dataclass(frozen=True, slots=True)
 class ToppedUp:
     """Event `ToppedUp(bytes32,address,uint256)`."""
 
@@ -604,15 +547,6 @@ class UtilityToken(Roles, Erc20):
             ),
         )
 
-    def announcement_window(self) -> Call[int]:
-        """`ANNOUNCEMENT_WINDOW()` (reads)."""
-        return Call(
-            self.address,
-            "ANNOUNCEMENT_WINDOW()",
-            encode("c9d9f45f", (), ()),
-            reader(("uint256",)),
-        )
-
     def burn_notice(self) -> Call[int]:
         """`BURN_NOTICE()` (reads)."""
         return Call(
@@ -628,15 +562,6 @@ class UtilityToken(Roles, Erc20):
             self.address,
             "DOMAIN_SEPARATOR()",
             encode("3644e515", (), ()),
-            reader(("bytes32",)),
-        )
-
-    def guardian_role(self) -> Call[bytes]:
-        """`GUARDIAN_ROLE()` (reads)."""
-        return Call(
-            self.address,
-            "GUARDIAN_ROLE()",
-            encode("24ea54f4", (), ()),
             reader(("bytes32",)),
         )
 
@@ -748,25 +673,6 @@ class UtilityToken(Roles, Erc20):
                 (
                     amount,
                     reason,
-                ),
-            ),
-            reader(()),
-        )
-
-    def announce_role(self, role: bytes, account: str) -> Call[None]:
-        """`announceRole(bytes32,address)`."""
-        return Call(
-            self.address,
-            "announceRole(bytes32,address)",
-            encode(
-                "206bb7f0",
-                (
-                    "bytes32",
-                    "address",
-                ),
-                (
-                    role,
-                    account,
                 ),
             ),
             reader(()),
@@ -903,25 +809,6 @@ class UtilityToken(Roles, Erc20):
             reader(()),
         )
 
-    def cancel_role(self, role: bytes, account: str) -> Call[None]:
-        """`cancelRole(bytes32,address)`."""
-        return Call(
-            self.address,
-            "cancelRole(bytes32,address)",
-            encode(
-                "aa5a2096",
-                (
-                    "bytes32",
-                    "address",
-                ),
-                (
-                    role,
-                    account,
-                ),
-            ),
-            reader(()),
-        )
-
     def collect(self, account: str, batch_id: bytes, list: bytes) -> Call[None]:
         """`collect(address,bytes32,bytes)`."""
         return Call(
@@ -969,15 +856,6 @@ class UtilityToken(Roles, Erc20):
                     "uint256[]",
                 )
             ),
-        )
-
-    def end_setup(self) -> Call[None]:
-        """`endSetup()`."""
-        return Call(
-            self.address,
-            "endSetup()",
-            encode("6e98b0ff", (), ()),
-            reader(()),
         )
 
     def mint(self, to: str, amount: int) -> Call[None]:
@@ -1264,25 +1142,6 @@ class UtilityToken(Roles, Erc20):
             reader(()),
         )
 
-    def role_announced(self, role: bytes, account: str) -> Call[int]:
-        """`roleAnnounced(bytes32,address)` (reads): effectiveAt."""
-        return Call(
-            self.address,
-            "roleAnnounced(bytes32,address)",
-            encode(
-                "6c848173",
-                (
-                    "bytes32",
-                    "address",
-                ),
-                (
-                    role,
-                    account,
-                ),
-            ),
-            reader(("uint256",)),
-        )
-
     def seal_minters(self) -> Call[None]:
         """`sealMinters()`."""
         return Call(
@@ -1321,15 +1180,6 @@ class UtilityToken(Roles, Erc20):
                     "uint256",
                 )
             ),
-        )
-
-    def setup_ended(self) -> Call[bool]:
-        """`setupEnded()` (reads)."""
-        return Call(
-            self.address,
-            "setupEnded()",
-            encode("c4edcca3", (), ()),
-            reader(("bool",)),
         )
 
     def top_up(self, account: str, owner: str, entity: bytes, role: int, amount: int, batch_id: bytes) -> Call[None]:

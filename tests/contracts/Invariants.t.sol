@@ -339,7 +339,8 @@ contract TokenActions is Base {
     }
 
     function execute(address account, bytes32 evidence, bool wait) private watched(account) {
-        (uint256 amount, uint256 executableAt, MasterAccount.State state) = master.seizure(account, evidence);
+        (uint256 amount, uint256 before, uint256 executableAt, MasterAccount.State state) =
+            master.seizure(account, evidence);
         if (wait && block.timestamp < executableAt) vm.warp(executableAt);
         uint256 approved = token.allowance(account, address(master));
         uint256 balance = token.balanceOf(account);
@@ -347,7 +348,7 @@ contract TokenActions is Base {
         try master.execute(account, evidence) {
             uint256 taken = balance - token.balanceOf(account);
             if (
-                taken > approved || taken > amount || block.timestamp < executableAt
+                taken > approved || taken > amount - before || block.timestamp < executableAt
                     || state != MasterAccount.State.Announced
             ) seizedTooMuch = true;
         } catch {
@@ -432,11 +433,11 @@ contract SaleActions is SaleBase {
     uint256 public etherIn;
     uint256 public etherOut;
     uint256 public redeemed;
-    uint256 private _next;
+    uint256 public tranches;
 
     constructor() {
         makeSale();
-        for (uint160 n = 1; n <= 6; n++) {
+        for (uint160 n = 1; n <= 12; n++) {
             wallets.push(address(0x3000 + n));
         }
     }
@@ -461,22 +462,46 @@ contract SaleActions is SaleBase {
         granted[to] += amount;
     }
 
-    function grantPresale(uint256 to, uint64 amount, uint64 bonus, uint16 daysAgo) external {
-        uint256 bought = bound(amount, 1, 1e15);
-        uint256 extra = bound(bonus, 0, 1e15);
-        vm.prank(GRANTER);
-        try ieo.grantPresale(wallet(to), bought, extra, block.timestamp / 1 days - daysAgo % 400) {
-            note(wallet(to), bought + extra);
+    function announceTranche(uint64 supply, uint16 bonus, uint64 least, uint16 added) external {
+        uint256[] memory leasts = new uint256[](1);
+        uint256[] memory bonuses = new uint256[](1);
+        (leasts[0], bonuses[0]) = (bound(least, 1, 1e14), bound(added, 1, 2000));
+        vm.prank(ADMIN);
+        try ieo.announceTranche(1e8, bound(supply, 1, 1e15), bound(bonus, 0, 8000), leasts, bonuses) {
+            tranches++;
         } catch {
             vm.assume(false);
         }
     }
 
-    function grantBonus(uint256 to, uint64 amount, bool extra) external {
-        uint256 units = bound(amount, 1, 1e14);
+    function closeTranche(uint256 which) external {
+        vm.assume(tranches != 0 && which % 4 == 0);
+        vm.prank(GUARDIAN);
+        ieo.closeTranche(which % tranches);
+    }
+
+    function grantPresale(uint256 to, uint256 which, uint64 amount, uint16 daysAgo) external {
+        if (tranches == 0) this.announceTranche(1e15, uint16(to), uint64(which), daysAgo);
+        uint256 bought = bound(amount, 1, 1e15);
+        address fresh = freshWallet(to);
         vm.prank(GRANTER);
-        try ieo.grantBonus(wallet(to), units, extra) {
-            note(wallet(to), units);
+        try ieo.grantPresale(fresh, which % tranches, bought, block.timestamp / 1 days - daysAgo % 200) {
+            note(fresh, bought + ieo.bonusOf(which % tranches, bought));
+        } catch {
+            vm.assume(false);
+        }
+    }
+
+    function grantExtraBonus(uint256 to, uint64 amount) external {
+        address holder = wallet(to);
+        for (uint256 n = 0; n < wallets.length; n++) {
+            (uint8 kind,,,,) = ieo.scheduleOf(wallet(to % 12 + n));
+            if (kind == 1) holder = wallet(to % 12 + n);
+        }
+        uint256 units = bound(amount, 1, 1e13);
+        vm.prank(GRANTER);
+        try ieo.grantExtraBonus(holder, units) {
+            note(holder, units);
         } catch {
             vm.assume(false);
         }
@@ -484,20 +509,58 @@ contract SaleActions is SaleBase {
 
     function grantVesting(uint256 to, uint64 amount, uint16 cliff, uint16 duration) external {
         uint256 units = bound(amount, 1, 1e15);
-        uint256 length = bound(duration, 1, 3650);
+        uint256 length = bound(duration, 360, 3650);
+        address fresh = freshWallet(to);
         vm.prank(GRANTER);
-        try ieo.grantVesting(wallet(to), units, block.timestamp / 1 days, bound(cliff, 0, length), length) {
-            note(wallet(to), units);
+        try ieo.grantVesting(fresh, units, block.timestamp / 1 days, bound(cliff, 0, length), length) {
+            note(fresh, units);
         } catch {
             vm.assume(false);
         }
     }
 
-    function grantUnlocked(uint256 to, uint64 amount, bool partner) external {
+    /// @dev One without a schedule, if there is one.
+    function freshWallet(uint256 seed) private view returns (address) {
+        for (uint256 n = 0; n < wallets.length; n++) {
+            (uint8 kind,,,,) = ieo.scheduleOf(wallet(seed % 12 + n));
+            if (kind == 0) return wallet(seed % 12 + n);
+        }
+        return wallet(seed);
+    }
+
+    function grantUnlockedSome(uint256 to, uint64 amount, bool partner) external {
+        vm.assume(!ieo.closed());
         uint256 units = bound(amount, 1, 1e15);
-        vm.prank(GRANTER);
-        ieo.grantUnlocked(wallet(to), units, partner ? IeoToken.Pool.Partner : IeoToken.Pool.Advisor);
+        grantUnlocked(wallet(to), units, partner ? IeoToken.Pool.Partner : IeoToken.Pool.Advisor);
         note(wallet(to), units);
+    }
+
+    /// @dev Now and then everything ends, the sale in the middle of a period.
+    function close(uint256 seed) external {
+        vm.assume(seed % 30 == 0);
+        if (seed / 30 % 3 == 0) {
+            vm.prank(ADMIN);
+            try ieo.close() {} catch {
+                vm.assume(false);
+            }
+            return;
+        }
+        vm.assume(!sale.closed());
+        for (uint256 n = 0; n < 3 && sale.startedAt() != 0; n++) {
+            buy(wallet(seed % 12 + n), 1 + n);
+            etherIn += 1 + n;
+        }
+        vm.prank(ADMIN);
+        sale.close();
+    }
+
+    function refund(uint256 seed) external {
+        (uint256 period, uint256 index, address buyer) = some(seed);
+        (,,, bool isVoid,) = sale.periodAt(period);
+        vm.assume(isVoid && buyer != address(0));
+        uint256 before = buyer.balance;
+        sale.refund(period, index);
+        etherOut += buyer.balance - before;
     }
 
     function pass(uint32 time) external {
@@ -524,7 +587,11 @@ contract SaleActions is SaleBase {
     }
 
     function contribute(uint256 who, uint96 amount) external {
-        if (sale.startedAt() == 0) start();
+        vm.assume(!sale.closed());
+        if (sale.startedAt() == 0) {
+            vm.assume(!ieo.closed() && who % 24 == 0); // the presale has its time
+            start();
+        }
         uint256 units = bound(amount, 1, 1e24);
         buy(wallet(who), units);
         etherIn += units;
@@ -533,7 +600,8 @@ contract SaleActions is SaleBase {
     function claim(uint256 seed) external {
         vm.assume(!(sale.startedAt() == 0 || sale.currentPeriod() == 0));
         (uint256 period, uint256 index, address buyer) = some(seed);
-        vm.assume(!(buyer == address(0) || period >= sale.currentPeriod()));
+        (,,, bool isVoid,) = sale.periodAt(period);
+        vm.assume(!(buyer == address(0) || period >= sale.currentPeriod() || isVoid));
         uint256 before = ieo.balanceOf(buyer);
         sale.claim(period, index);
         note(buyer, ieo.balanceOf(buyer) - before);
@@ -581,7 +649,7 @@ contract SaleInvariants is Base, Targets {
 
     function redeemed_and_locked_and_unlocked_are_what_was_granted() private view {
         uint256 supply = 0;
-        for (uint256 n = 0; n < 6; n++) {
+        for (uint256 n = 0; n < 12; n++) {
             address wallet = actions.wallets(n);
             uint256 all = ieo.redeemedOf(wallet) + ieo.lockedOf(wallet) + ieo.redeemableOf(wallet);
             eq(all, actions.granted(wallet), "granted");
@@ -592,7 +660,14 @@ contract SaleInvariants is Base, Targets {
         }
         eq(ieo.totalSupply(), supply, "supply");
         eq(token.totalSupply(), actions.redeemed(), "minted is redeemed");
-        ok(ieo.totalSupply() + token.totalSupply() <= ieo.CAP(), "cap");
+        ok(ieo.totalSupply() + token.totalMinted() <= ieo.cap(), "cap");
+        uint256 left = 0;
+        for (uint8 n = 0; n < 4; n++) {
+            left += ieo.poolLeft(IeoToken.Pool(n));
+        }
+        eq(ieo.totalSupply() + token.totalMinted() + left, ieo.cap(), "issued and still to be issued are the cap");
+        ok(ieo.presaleOffered() <= ieo.PRESALE_CAP(), "presale");
+        ok(ieo.extraBonusGranted() <= ieo.EXTRA_BONUS_CAP(), "additional bonus");
     }
 
     function ether_is_accounted_for() private view {

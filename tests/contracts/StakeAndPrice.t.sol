@@ -64,8 +64,10 @@ contract MasterAccountTest is Base {
         eq(keccak256(logs[0].data), keccak256(abi.encode(uint256(30), uint256(30))), "executed data");
         eq(token.balanceOf(TREASURY), 30, "taken");
         eq(token.allowance(ALICE, address(master)), 10, "allowance");
-        (uint256 amount, uint256 executableAt, MasterAccount.State state) = master.seizure(ALICE, EVIDENCE);
+        (uint256 amount, uint256 taken, uint256 executableAt, MasterAccount.State state) =
+            master.seizure(ALICE, EVIDENCE);
         eq(amount, 30, "amount");
+        eq(taken, 30, "taken");
         eq(executableAt, due, "due");
         ok(state == MasterAccount.State.Executed, "state");
     }
@@ -89,6 +91,56 @@ contract MasterAccountTest is Base {
         vm.prank(SEIZER);
         vm.expectRevert(abi.encodeWithSelector(MasterAccount.NothingAtStake.selector, ALICE));
         master.execute(ALICE, keccak256("third"));
+    }
+
+    /// @dev Who lowers its approval just before the seizure loses that much now and the rest later.
+    function test_a_seizure_cannot_be_front_run() public {
+        announce(30);
+        uint256 due = block.timestamp + 7 days;
+        vm.warp(due);
+        vm.prank(ALICE);
+        token.approve(address(master), 1); // just before
+        vm.recordLogs();
+        execute();
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        eq(keccak256(logs[0].data), keccak256(abi.encode(uint256(30), uint256(1))), "one of thirty");
+        (uint256 amount, uint256 taken,, MasterAccount.State state) = master.seizure(ALICE, EVIDENCE);
+        eq(amount, 30, "announced");
+        eq(taken, 1, "taken");
+        ok(state == MasterAccount.State.Announced, "still open");
+        vm.prank(SEIZER);
+        vm.expectRevert(abi.encodeWithSelector(MasterAccount.NothingAtStake.selector, ALICE));
+        master.execute(ALICE, EVIDENCE);
+        vm.prank(ALICE);
+        token.approve(address(master), 10);
+        execute();
+        vm.prank(ALICE);
+        token.approve(address(master), 1000);
+        vm.warp(due + 30 days - 1);
+        execute();
+        eq(token.balanceOf(TREASURY), 30, "all that was announced, and no more");
+        vm.prank(SEIZER);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                MasterAccount.NotAnnounced.selector, ALICE, EVIDENCE, MasterAccount.State.Executed
+            )
+        );
+        master.execute(ALICE, EVIDENCE);
+    }
+
+    function test_the_rest_of_a_seizure_ends_with_its_window() public {
+        announce(30);
+        uint256 due = block.timestamp + 7 days;
+        vm.warp(due);
+        vm.prank(ALICE);
+        token.approve(address(master), 1);
+        execute();
+        vm.prank(ALICE);
+        token.approve(address(master), 1000);
+        vm.warp(due + 30 days);
+        vm.prank(SEIZER);
+        vm.expectRevert(abi.encodeWithSelector(MasterAccount.WindowOver.selector, due + 30 days));
+        master.execute(ALICE, EVIDENCE);
     }
 
     function test_the_same_evidence_hits_an_account_once() public {

@@ -232,6 +232,7 @@ contract UtilityTokenTest is Base {
         checkSettled(logs[3], BATCH, entityOf(3), 5, ALICE, 4);
         eq(logs[4].topics[0], UtilityToken.BatchCollected.selector, "batch");
         eq(logs[4].topics[1], BATCH, "batch id");
+        eq(logs[4].topics[2], bytes32(uint256(uint160(PAYER))), "batch account");
         eq(keccak256(logs[4].data), keccak256(abi.encode(keccak256(list), uint256(1), uint256(4))), "batch data");
     }
 
@@ -478,6 +479,7 @@ contract UtilityTokenTest is Base {
         checkSettled(logs[3], BATCH, entityOf(1), 4, ALICE, 6);
         eq(logs[4].topics[0], UtilityToken.BatchPaid.selector, "batch");
         eq(logs[4].topics[1], BATCH, "batch id");
+        eq(logs[4].topics[2], bytes32(uint256(uint160(PAYER))), "batch account");
         eq(keccak256(logs[4].data), keccak256(abi.encode(keccak256(list), uint256(2), uint256(10))), "batch data");
         eq(token.balanceOf(BOB), 4, "bob");
         eq(token.balanceOf(ALICE), before + 6, "alice");

@@ -1,4 +1,4 @@
-"""A sample of the mutants, or with CGN_ALL_MUTANTS=1 all of them (about ten minutes on two busy cores, less on idle ones)."""
+"""A sample of the mutants, or with CGN_ALL_MUTANTS=1 all of them (about half an hour on two busy cores, less on idle ones)."""
 
 import importlib.util
 import os
@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parents[2] / "payouts/contracts/mutants"
-SAMPLE = ("5", "26", "40", "46", "57", "67", "73")
-"""No allowance needed, paid twice, a field not logged, no hold period, redeemed twice, claimed twice, today's price."""
+SAMPLE = ("6", "53", "61", "62", "91", "108", "133")
+"""No allowance needed, two entities for one, the payouts key pays whom it likes, a restored backup settles again, no delay,
+redeemed twice, claimed twice."""
 ALL = os.environ.get("CGN_ALL_MUTANTS") == "1"
 
 
@@ -36,7 +37,7 @@ def test_every_mutant_still_breaks_something_that_is_there() -> None:
 
 @pytest.mark.engine("forge")
 @pytest.mark.slow
-@pytest.mark.timeout(2400 if ALL else 400)
+@pytest.mark.timeout(5400 if ALL else 400)
 def test_mutants_are_killed() -> None:
     chosen = [] if ALL else SAMPLE
     done = subprocess.run([str(HERE / "run"), *chosen], capture_output=True, text=True, check=False)

@@ -2,7 +2,7 @@
 
 Nothing of the package is used but the committed artefact (ABI and bytecode): calls, errors, events and signatures go through
 web3's own contract objects, lists are packed here from the layout in payouts/contracts/README.md. The model knows balances,
-allowances, nonces, reservations and what was settled, and predicts for every call whether it is taken or which named error
+allowances, nonces, reservations, the settlement under way and what was settled, and predicts for every call whether it is taken or which named error
 refuses it, and what it logs. A refused call is mined all the same, with the gas limit given, and must leave everything as it was.
 """
 
@@ -27,9 +27,8 @@ from hypothesis.stateful import (
 pytestmark = pytest.mark.engine("anvil")
 ARTEFACT = Path(__file__).resolve().parents[2] / "payouts/contracts/artifacts/UtilityToken.json"
 ZERO = "0x" + "0" * 40
-STAFF = ("admin", "collector", "payer", "pauser", "minter")
+STAFF = ("admin", "collector", "payer", "pauser", "minter", "treasury")
 ENTITIES = tuple(bytes([n]) * 16 for n in range(1, 5))
-BATCHES = tuple((b"batch %d" % n).ljust(32, b".") for n in range(2))
 START = 1_000
 CAP = 5_000_000_000 * 10**9
 PERMIT_KEYS = tuple(bytes([n]) * 32 for n in range(1, 6))
@@ -42,7 +41,8 @@ anybody = st.sampled_from((0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 5, 6, 7))
 """The five, the zero address, the token itself, the payouts account."""
 
 ACTIONS = (
-    "transfer", "approve", "transferFrom", "permit", "mint", "reserve", "release", "collect", "pay", "pause", "unpause",
+    "transfer", "approve", "transferFrom", "permit", "mint", "burn", "reserve", "topUp", "release", "begin", "collect",
+    "pay", "abandon", "returnToPayer", "pause", "unpause",
 )  # fmt: skip
 LEAST = 2
 """How often the campaign must have seen each action taken, and refused."""
@@ -88,12 +88,15 @@ class Chain:
         self.entries = {
             item["name"]: self.web3.eth.contract(self.address, abi=[item]) for item in abi if "name" in item
         }
-        for name in ("collector", "payer", "pauser", "minter"):
+        for name in ("pauser", "minter", "treasury"):
             role = self.keccak(text=f"{name.upper()}_ROLE")
             assert self.send("admin", "grantRole", role, self.staff[name])[0] == "taken"
-        for who in self.people:
+        for who in (*self.people, self.staff["treasury"]):
             assert self.send("minter", "mint", who, START)[0] == "taken"
-        self.books = self.entries["payoutsAccount"].functions.payoutsAccount().call()
+        self.books = self.staff["payer"]
+        assert self.send("admin", "announceAccount", self.books, self.staff["collector"], ZERO)[0] == "taken"
+        assert self.send("payer", "acceptAccount")[0] == "taken"
+        assert self.send("admin", "endSetup")[0] == "taken"
         self.seen: Counter[tuple[str, str]] = Counter()
         self.fresh = self.rpc("evm_snapshot")
 
@@ -142,19 +145,7 @@ def chain(anvil_url: str) -> Chain:
     return Chain(anvil_url)
 
 
-def collection(reservation: bytes, amount: int, entity: bytes, role: int) -> bytes:
-    return (
-        (7).to_bytes(8, "big")
-        + b"x" * 32
-        + b"m" * 32
-        + reservation
-        + amount.to_bytes(12, "big")
-        + entity
-        + bytes([role])
-    )
-
-
-def payout(account: str, amount: int, entity: bytes, role: int) -> bytes:
+def packed_item(account: str, amount: int, entity: bytes, role: int) -> bytes:
     place = bytes.fromhex(account[2:])
     return (7).to_bytes(8, "big") + b"x" * 32 + b"m" * 32 + place + amount.to_bytes(12, "big") + entity + bytes([role])
 
@@ -168,17 +159,27 @@ class TokenMachine(RuleBasedStateMachine):
         self.people = self.chain.people
         self.targets = (*self.people, ZERO, self.chain.address, self.chain.books)
         self.token = self.chain.address
-        self.balances = dict.fromkeys(self.people, START)
-        self.supply = START * len(self.people)
+        self.treasury = self.chain.staff["treasury"]
+        self.balances = dict.fromkeys((*self.people, self.treasury), START)
+        self.supply = self.minted = START * (len(self.people) + 1)
         self.allowances: dict[tuple[str, str], int] = defaultdict(int)
         self.nonces = dict.fromkeys(self.people, 0)
-        self.held: dict[bytes, list[Any]] = {}
+        # (owner, entity, role): state, own, topped up, expiry, tag
+        self.held: dict[tuple[str, bytes, int], list[Any]] = {}
         self.collected = 0
-        self.progress: dict[tuple[bytes, str], tuple[bytes, int]] = {}
+        self.settlements = 0
+        self.current, self.last_row, self.uncollected, self.unpaid = bytes(32), 0, 0, 0
+        self.committed: list[tuple[bytes, int, str, int]] = []
+        self.abandoned = False
+        self.progress: dict[str, tuple[bytes, int]] = {}
         self.paused = False
         view = self.chain.view
-        accounts = (*self.people, self.token, self.chain.books)
+        accounts = (*self.people, self.treasury, self.token, self.chain.books)
         self.views = [*(view("balanceOf", who) for who in accounts), view("totalSupply")]
+        self.views.append(view("settlementOf", self.chain.books))
+
+    def named(self, number: int) -> bytes:
+        return (number + 1).to_bytes(2, "big") * 16
 
     def attempt(
         self, sender: str, function: str, values: tuple[Any, ...], *checks: tuple[bool, str]
@@ -194,7 +195,11 @@ class TokenMachine(RuleBasedStateMachine):
         return logs if outcome == "taken" else None
 
     def bad_recipient(self, to: str) -> list[tuple[bool, str]]:
-        return [(to == ZERO, "ERC20InvalidReceiver"), (to in (self.token, self.chain.books), "ForbiddenRecipient")]
+        return [(to == ZERO, "ERC20InvalidReceiver"), (to == self.token, "ForbiddenRecipient")]
+
+    def into_books(self, to: str) -> tuple[bool, str]:
+        """Looked at last: where a balance is read anyway."""
+        return to == self.chain.books, "ForbiddenRecipient"
 
     def events(self, name: str, logs: list[Any]) -> list[Any]:
         event = self.chain.entries[name].events[name]()
@@ -212,6 +217,7 @@ class TokenMachine(RuleBasedStateMachine):
             (self.paused, "TokenPaused"),
             *self.bad_recipient(target),
             (amount > self.balances[owner], "ERC20InsufficientBalance"),
+            self.into_books(target),
         )  # fmt: skip
         if logs is not None:
             self.balances[owner] -= amount
@@ -235,6 +241,7 @@ class TokenMachine(RuleBasedStateMachine):
             (self.paused, "TokenPaused"),
             *self.bad_recipient(target),
             (amount > self.balances[who], "ERC20InsufficientBalance"),
+            self.into_books(target),
         )  # fmt: skip
         if logs is not None:
             self.allowances[who, by] -= amount
@@ -290,140 +297,275 @@ class TokenMachine(RuleBasedStateMachine):
             (self.paused, "TokenPaused"),
             (amount == 0, "ZeroAmount"),
             *self.bad_recipient(target),
-            (amount > CAP - self.supply, "CapExceeded"),
+            (amount > CAP - self.minted, "CapExceeded"),
+            self.into_books(target),
         )  # fmt: skip
         if logs is not None:
             self.supply += amount
+            self.minted += amount
             self.balances[target] += amount
             self.moved(logs, (ZERO, target, amount))
 
-    @rule(owner=people, amount=AMOUNTS, number=st.integers(0, 5), by=st.sampled_from(STAFF[1:4]))
-    def reserve(self, owner: int, amount: int, number: int, by: str) -> None:
-        who, reservation, until = self.people[owner], bytes([1 + number]) * 32, self.chain.now() + 1000
+    @rule(owner=people, amount=AMOUNTS, by=st.sampled_from(("minter", "treasury", "owner", "owner")))
+    def burn(self, owner: int, amount: int, by: str) -> None:
+        who = self.people[owner] if by == "owner" else self.chain.staff[by]
         logs = self.attempt(
-            by, "reserve", (who, amount, reservation, until),
-            (by != "collector", "AccessControlUnauthorizedAccount"),
+            who, "burn", (amount,),
+            (by == "treasury", "BurnNotAnnounced"),
             (self.paused, "TokenPaused"),
             (amount == 0, "ZeroAmount"),
-            (reservation in self.held, "ReservationExists"),
-            (amount > self.allowances[who, self.token], "ERC20InsufficientAllowance"),
-            (amount > self.balances[who], "ERC20InsufficientBalance"),
+            (amount > self.balances.get(who, 0), "ERC20InsufficientBalance"),
         )  # fmt: skip
         if logs is not None:
+            self.supply -= amount
+            self.balances[who] -= amount
+            self.moved(logs, (who, ZERO, amount))
+
+    def give_back(self, place: tuple[str, bytes, int]) -> list[tuple[str, str, int]]:
+        """The movements by which an open reservation goes back."""
+        state, own, top, _, _ = self.held.get(place, [0, 0, 0, 0, b""])
+        if state != 1:
+            return []
+        self.balances[place[0]] += own
+        self.balances[self.treasury] += top
+        return [(self.token, to, part) for to, part in ((place[0], own), (self.treasury, top)) if part]
+
+    @rule(
+        owner=people, amount=AMOUNTS, entity=st.sampled_from(ENTITIES), role=st.sampled_from((0, 0, SUBSIDY, 2)),
+        ahead=st.integers(0, 1), by=st.sampled_from(("collector", "collector", "collector", "payer", "pauser")),
+        seconds=st.sampled_from((1000, 1000, 900, 0, 8 * 86_400)),
+    )  # fmt: skip
+    def reserve(self, owner: int, amount: int, entity: bytes, role: int, ahead: int, by: str, seconds: int) -> None:
+        who, settlement, now = self.people[owner], self.named(self.settlements + ahead), self.chain.now()
+        place, until = (who, entity, role), now + seconds
+        before = self.held.get(place, [0, 0, 0, 0, b""])
+        given_back = before[1] if before[0] == 1 else 0
+        logs = self.attempt(
+            by, "reserve", (self.chain.books, who, entity + bytes(16), role, amount, settlement, until),
+            (self.paused, "TokenPaused"),
+            (by != "collector", "NotCollector"),
+            (role == 2, "InvalidRole"),
+            (seconds not in (1000, 900), "InvalidExpiry"),
+            (before[4] == settlement[:10] and until <= before[3], "ReservationExists"),
+            (amount > self.allowances[who, self.token], "ERC20InsufficientAllowance"),
+            (amount > self.balances[who] + given_back, "ERC20InsufficientBalance"),
+        )  # fmt: skip
+        if logs is not None:
+            moves = self.give_back(place)
             self.allowances[who, self.token] -= amount
             self.balances[who] -= amount
-            self.held[reservation] = [who, amount, until]
-            self.moved(logs, (who, self.token, amount))
+            self.held[place] = [1, amount, 0, until, settlement[:10]]
+            self.moved(logs, *moves, *([(who, self.token, amount)] if amount else []))
 
-    @precondition(lambda self: not self.paused and len(self.held) < 6)
-    @rule(owner=people, amount=st.integers(1, 60))
-    def approve_and_reserve(self, owner: int, amount: int) -> None:
+    @precondition(lambda self: not self.paused)
+    @rule(owner=people, amount=st.integers(1, 60), entity=st.sampled_from(ENTITIES), ahead=st.integers(0, 1))
+    def approve_and_reserve(self, owner: int, amount: int, entity: bytes, ahead: int) -> None:
         """A step that gets somewhere."""
         self.approve(owner, 6, amount)
-        self.reserve(owner, amount, len(self.held), "collector")
+        self.reserve(owner, amount, entity, 0, ahead, "collector", 1000)
 
-    @rule(pick=st.integers(0, 5), by=st.sampled_from(("collector", "anybody")))
+    def pick(self, number: int, *states: int) -> tuple[str, bytes, int]:
+        """A place, one in these states if there is one."""
+        wanted = [place for place, item in self.held.items() if item[0] in states]
+        known = [*wanted, *self.held, (self.people[0], b"never used".ljust(16, b"."), 0)]
+        return known[number % max(1, len(wanted) or len(known))]
+
+    @rule(pick=st.integers(0, 9), amount=AMOUNTS, by=st.sampled_from(("treasury", "treasury", "payer")))
+    def top_up(self, pick: int, amount: int, by: str) -> None:
+        place = self.pick(pick, 1)
+        state, _, top, until, tag = self.held.get(place, [0, 0, 0, 0, bytes(10)])
+        settlement = bytes(tag) + bytes(22)
+        logs = self.attempt(
+            by, "topUp", (self.chain.books, place[0], place[1] + bytes(16), place[2], amount, settlement),
+            (by != "treasury", "AccessControlUnauthorizedAccount"),
+            (self.paused, "TokenPaused"),
+            (amount == 0, "ZeroAmount"),
+            (state != 1, "UnknownReservation"),
+            (self.chain.now() + 1 >= until, "ReservationExpired"),
+            (top > 0, "AlreadyToppedUp"),
+            (amount > self.balances[self.treasury], "ERC20InsufficientBalance"),
+        )  # fmt: skip
+        if logs is not None:
+            self.balances[self.treasury] -= amount
+            self.held[place][2] = amount
+            self.moved(logs, (self.treasury, self.token, amount))
+
+    @rule(pick=st.integers(0, 9), by=st.sampled_from(("collector", "anybody")))
     def release(self, pick: int, by: str) -> None:
-        known = [
-            *(key for key, (_, amount, _) in self.held.items() if amount),
-            *self.held,
-            b"never used".ljust(32, b"."),
-        ]
-        reservation = known[pick % len(known)]
-        owner, amount, until = self.held.get(reservation, ("", 0, 0))
-        early = by != "collector" and self.chain.now() < until - 2
+        place = self.pick(pick, 1)
+        state, own, top, until, _ = self.held.get(place, [0, 0, 0, 0, b""])
+        early = self.chain.now() + 1 < until
         logs = self.attempt(
-            "collector" if by == "collector" else self.people[0], "release", (reservation,),
-            (self.paused, "TokenPaused"),
-            (amount == 0, "UnknownReservation"),
-            (early, "ReservationOpen"),
+            "collector" if by == "collector" else self.people[0],
+            "release", (self.chain.books, place[0], place[1] + bytes(16), place[2]),
+            (state != 1, "UnknownReservation"),
+            (early and self.paused, "TokenPaused"),
+            (early and by != "collector", "ReservationOpen"),
         )  # fmt: skip
         if logs is not None:
-            self.balances[owner] += amount
-            self.held[reservation][1] = 0
-            self.moved(logs, (self.token, owner, amount))
+            moves = self.give_back(place)
+            self.held[place][:3] = [2, 0, 0]
+            self.moved(logs, *moves)
 
     @rule(
-        batch=st.sampled_from(BATCHES), number=st.integers(0, 5), amount=st.integers(1, 80) | st.just(2**96 - 1),
-        entity=st.sampled_from(ENTITIES), subsidy=st.booleans(),
+        entities=st.sets(st.sampled_from(ENTITIES)), role=st.integers(1, 4), share=st.integers(1, 30), data=st.data(),
+        more=st.integers(0, 50), by=st.sampled_from(("collector", "collector", "collector", "payer")),
+        wrong=st.sampled_from(("", "", "", "", "previous", "row", "funds", "root", "abandon")),
     )  # fmt: skip
-    def collect(self, batch: bytes, number: int, amount: int, entity: bytes, subsidy: bool) -> None:
-        reservation = bytes([1 + number]) * 32
-        owner, reserved, until = self.held.get(reservation, ("", 0, 0))
-        role = SUBSIDY if subsidy else 0
-        packed = collection(reservation, amount, entity, role)
+    def begin_next(
+        self, entities: set[bytes], role: int, share: int, data: Any, more: int, by: str, wrong: str
+    ) -> None:
+        """The next settlement: collects what is reserved for it, and pays so much of that and of what there is."""
+        if wrong == "abandon":
+            self.abandon("collector")
+        settlement = self.named(self.settlements + 1)
+        reserved = [item for item in self.held.values() if item[0] == 1 and item[4] == settlement[:10]]
+        collections = sum(item[1] + item[2] for item in reserved)
+        there = self.collected + collections
+        share = min(share, there // max(1, len(entities)))
+        items = [(entity, role, self.people[data.draw(people)], share) for entity in sorted(entities) if share]
+        packed = b"".join(packed_item(account, part, entity, role) for entity, role, account, part in items)
+        total = share * len(items) + (there + 1 if wrong == "funds" else 0)
+        root = bytes(32) if not total or wrong == "root" else bytes(self.chain.keccak(packed))
+        first = self.last_row + 1 + (wrong == "row")
         logs = self.attempt(
-            "collector", "collect", (batch, amount, self.chain.keccak(packed), packed),
+            by, "begin",
+            (
+                self.chain.books, settlement, b"?" * 32 if wrong == "previous" else self.current, first, first + more,
+                collections, total, root,
+            ),
             (self.paused, "TokenPaused"),
-            ((entity, role) <= self.progress.get((batch, "in"), (b"", 0)), "AlreadySettled"),
-            (reserved == 0, "UnknownReservation"),
-            (self.chain.now() >= until, "ReservationExpired"),
-            (amount > reserved, "ReservationExceeded"),
+            (by != "collector", "NotCollector"),
+            (wrong == "root" and total > 0, "ListNotCommitted"),
+            (wrong == "previous", "NotThePrevious"),
+            (self.uncollected + self.unpaid > 0, "SettlementOpen"),
+            (wrong == "row", "NotTheNextRow"),
+            (wrong == "funds", "CollectedFundsExceeded"),
         )  # fmt: skip
         if logs is not None:
-            self.balances[owner] += reserved - amount
-            self.held[reservation][1] = 0
+            self.settlements += 1
+            self.current, self.last_row, self.abandoned = settlement, first + more, False
+            self.uncollected, self.unpaid, self.committed, self.progress = collections, total, items, {}
+
+    @rule(pick=st.integers(0, 9), amount=st.integers(1, 80) | st.sampled_from((0, 2**96 - 1)), whole=st.booleans())
+    def collect(self, pick: int, amount: int, whole: bool) -> None:
+        place = self.pick(pick, 1)
+        owner, entity, role = place
+        state, own, top, until, tag = self.held.get(place, [0, 0, 0, 0, b""])
+        amount = own + top if whole else amount
+        packed = packed_item(owner, amount, entity, role)
+        logs = self.attempt(
+            "collector", "collect", (self.chain.books, self.current, packed),
+            (self.paused, "TokenPaused"),
+            (self.settlements == 0, "NotTheCurrent"),
+            ((entity, role) <= self.progress.get("in", (b"", 0)), "AlreadySettled"),
+            (role == 2, "InvalidRole"),
+            (amount == 0, "ZeroAmount"),
+            (state != 1 or tag != self.current[:10], "UnknownReservation"),
+            (self.chain.now() + 1 >= until, "ReservationExpired"),
+            (amount > own + top, "ReservationExceeded"),
+            (amount > self.uncollected, "CommitmentExceeded"),
+        )  # fmt: skip
+        if logs is not None:
+            of_own = min(amount, own)
+            rest, top_rest = own - of_own, top - (amount - of_own)
+            self.balances[owner] += rest
+            self.balances[self.treasury] += top_rest
+            self.held[place][:3] = [3, of_own, amount - of_own]
             self.collected += amount
-            self.progress[batch, "in"] = (entity, role)
-            rest = [(self.token, owner, reserved - amount)] if reserved > amount else []
-            self.moved(logs, (self.token, self.chain.books, amount), *rest)
-            self.settled(logs, batch, (entity, role, owner, amount))
+            self.uncollected -= amount
+            self.progress["in"] = (entity, role)
+            back = [(self.token, to, part) for to, part in ((owner, rest), (self.treasury, top_rest)) if part]
+            self.moved(logs, *back, (self.token, self.chain.books, amount))
+            self.settled(logs, self.current, (entity, role, owner, amount))
 
-    @precondition(lambda self: not self.paused and len(self.held) < 6 and self.collected < 10)
-    @rule(owner=people, amount=st.integers(10, 60), batch=st.sampled_from(BATCHES), entity=st.sampled_from(ENTITIES))
-    def reserve_and_collect(self, owner: int, amount: int, batch: bytes, entity: bytes) -> None:
-        """So that there is something to pay out."""
-        number = len(self.held)
-        self.approve_and_reserve(owner, amount)
-        self.collect(batch, number, amount, entity, False)
-
+    @precondition(lambda self: not self.paused and self.uncollected + self.unpaid == 0)
     @rule(
-        batch=st.sampled_from(BATCHES), entities=st.sets(st.sampled_from(ENTITIES), min_size=1), data=st.data(),
-        role=st.integers(1, 4), share=st.integers(1, 30) | st.sampled_from((0, 2**96 - 1)),
-        wrong=st.sampled_from(("", "", "", "list", "total", "twice", "to nobody", "to itself")),
+        owner=people, amount=st.integers(10, 60), entity=st.sampled_from(ENTITIES), data=st.data(),
+        entities=st.sets(st.sampled_from(ENTITIES), min_size=1), top=st.integers(0, 20), ends=st.sampled_from("pppan"),
     )  # fmt: skip
-    def pay(self, batch: bytes, entities: set[bytes], data: Any, role: int, share: int, wrong: str) -> None:
-        ordered = sorted(entities)
-        items = [(entity, role, self.people[data.draw(people)], share) for entity in ordered]
-        if wrong == "twice":
-            items.insert(0, items[0])
-        if wrong.startswith("to "):
-            items[-1] = (ordered[-1], role, ZERO if wrong == "to nobody" else self.token, share)
-        packed = b"".join(payout(account, share, entity, role) for entity, role, account, share in items)
-        total = share * len(items)
-        settled = (ordered[0], role) <= self.progress.get((batch, "out"), (b"", 0))
-        # the rules are looked at item by item: the first item's before what is wrong with a later one
-        misdirected, alone = wrong.startswith("to "), len(items) == 1
+    def a_whole_settlement(
+        self, owner: int, amount: int, entity: bytes, data: Any, entities: set[bytes], top: int, ends: str
+    ) -> None:
+        """Reserved, topped up, begun, collected; then paid, abandoned and given back, or left as it is."""
+        self.approve_and_reserve(owner, amount, entity, 1)
+        place = (self.people[owner], entity, 0)
+        if place not in self.held or self.held[place][0] != 1:
+            return
+        number = [key for key, item in self.held.items() if item[0] == 1].index(place)
+        self.top_up(number, top, "treasury")
+        before = self.settlements
+        self.begin_next(entities, 1, 5, data, 3, "collector", "")
+        if self.settlements == before:
+            return
+        self.collect([key for key, item in self.held.items() if item[0] == 1].index(place), 0, True)
+        if ends == "p":
+            self.pay("")
+        elif ends == "a":
+            self.abandon("collector")
+            self.return_to_payer([key for key, item in self.held.items() if item[0] == 3].index(place), "payer")
+
+    @rule(wrong=st.sampled_from(("", "", "", "list", "proof", "settlement", "caller", "empty")))
+    def pay(self, wrong: str) -> None:
+        packed = b"".join(packed_item(account, part, entity, role) for entity, role, account, part in self.committed)
+        if wrong == "list" and packed:
+            packed = packed[:-1] + b"\4"
+        total = sum(part for *_, part in self.committed)
+        is_committed = bool(self.committed) and not self.abandoned
+        first = self.committed[0][:2] if self.committed else (b"", 0)
+        same = wrong == "list" and bool(self.committed) and self.committed[-1][1] == 4
         logs = self.attempt(
-            "payer", "pay",
-            (batch, total + (wrong == "total"), self.chain.keccak(packed + b"!" * (wrong == "list")), packed),
+            self.people[0] if wrong == "caller" else "payer", "pay",
+            (
+                b"?" * 32 if wrong == "settlement" else self.current, b"" if wrong == "empty" else packed,
+                [bytes(32)] if wrong == "proof" else [],
+            ),
             (self.paused, "TokenPaused"),
-            (wrong == "list", "ListMismatch"),
-            (misdirected and alone, "ForbiddenRecipient"),
-            (share == 0, "ZeroAmount"),
-            (settled, "AlreadySettled"),
-            (misdirected, "ForbiddenRecipient"),
-            (wrong == "twice", "DuplicateInBatch"),
-            (wrong == "total", "TotalMismatch"),
+            (not self.committed or wrong == "empty", "EmptyBatch"),
+            (wrong in ("settlement", "caller"), "NotTheCurrent"),
+            (not is_committed or wrong == "proof" or (wrong == "list" and not same), "ListNotCommitted"),
+            (first <= self.progress.get("out", (b"", 0)), "AlreadySettled"),
+            (total > self.unpaid, "CommitmentExceeded"),
             (total > self.collected, "CollectedFundsExceeded"),
         )  # fmt: skip
         if logs is not None:
-            for _, _, account, part in items:
+            for _, _, account, part in self.committed:
                 self.balances[account] += part
             self.collected -= total
-            self.progress[batch, "out"] = (ordered[-1], role)
-            self.moved(logs, *((self.chain.books, account, part) for _, _, account, part in items))
-            self.settled(logs, batch, *items)
+            self.unpaid -= total
+            self.progress["out"] = self.committed[-1][:2]
+            self.moved(logs, *((self.chain.books, account, part) for _, _, account, part in self.committed))
+            self.settled(logs, self.current, *self.committed)
 
-    @precondition(lambda self: not self.paused and self.collected >= len(ENTITIES))
-    @rule(
-        batch=st.sampled_from(BATCHES),
-        entities=st.sets(st.sampled_from(ENTITIES), min_size=1),
-        data=st.data(),
-        role=st.integers(1, 4),
-    )
-    def pay_what_there_is(self, batch: bytes, entities: set[bytes], data: Any, role: int) -> None:
-        self.pay(batch, entities, data, role, data.draw(st.integers(1, self.collected // len(entities))), "")
+    @precondition(lambda self: self.settlements > 0)
+    @rule(by=st.sampled_from(("collector", "payer", "payer", "admin")))
+    def abandon(self, by: str) -> None:
+        logs = self.attempt(
+            by, "abandon", (self.chain.books, self.current),
+            (by != "collector", "NotCollector"),
+            (self.settlements == 0 or self.uncollected + self.unpaid == 0, "NotTheCurrent"),
+        )  # fmt: skip
+        if logs is not None:
+            self.abandoned, self.uncollected, self.unpaid = True, 0, 0
+
+    @rule(pick=st.integers(0, 9), by=st.sampled_from(("payer", "payer", "collector")))
+    def return_to_payer(self, pick: int, by: str) -> None:
+        place = self.pick(pick, 3)
+        state, own, top, _, tag = self.held.get(place, [0, 0, 0, 0, b""])
+        logs = self.attempt(
+            by, "returnToPayer", (place[0], place[1] + bytes(16), place[2]),
+            (self.paused, "TokenPaused"),
+            (not self.abandoned or by != "payer", "NotAbandoned"),
+            (state != 3 or tag != self.current[:10], "UnknownReservation"),
+            (own + top > self.collected, "CollectedFundsExceeded"),
+        )  # fmt: skip
+        if logs is not None:
+            self.balances[place[0]] += own
+            self.balances[self.treasury] += top
+            self.collected -= own + top
+            self.held[place][:3] = [2, 0, 0]
+            moves = [(self.chain.books, place[0], own)]
+            self.moved(logs, *moves, *([(self.chain.books, self.treasury, top)] if top else []))
 
     def settled(self, logs: list[Any], batch: bytes, *items: tuple[bytes, int, str, int]) -> None:
         """Each has its own event with its whole commitment."""
@@ -459,11 +601,12 @@ class TokenMachine(RuleBasedStateMachine):
     def the_chain_is_the_model(self) -> None:
         if not hasattr(self, "token"):
             return
-        *balances, held, collected, supply = self.chain.ask(*self.views)
+        *balances, held, collected, supply, settlement = self.chain.ask(*self.views)
         assert balances == list(self.balances.values())
-        assert held == sum(item[1] for item in self.held.values())
+        assert held == sum(item[1] + item[2] for item in self.held.values() if item[0] == 1)
         assert collected == self.collected
         assert supply == self.supply == sum(balances) + held + collected
+        assert (settlement[0], *settlement[2:]) == (self.current, self.last_row, self.uncollected, self.unpaid)
 
     def teardown(self) -> None:
         if not hasattr(self, "token"):
@@ -472,10 +615,11 @@ class TokenMachine(RuleBasedStateMachine):
         assert self.chain.ask(*(view("nonces", who) for who in self.people)) == list(self.nonces.values())
         found = self.chain.ask(*(view("allowance", *pair) for pair in self.allowances))
         assert found == list(self.allowances.values())
-        found = self.chain.ask(*(view("reservation", reservation) for reservation in self.held))
-        assert [(item[0].lower(), *item[1:]) for item in found] == [
-            (who.lower(), *rest) for who, *rest in self.held.values()
-        ]
+        books = self.chain.books
+        found = self.chain.ask(
+            *(view("reservation", books, who, entity + bytes(16), role) for who, entity, role in self.held)
+        )
+        assert [list(item) for item in found] == list(self.held.values())
 
 
 def test_the_token_does_what_the_model_says(chain: Chain) -> None:

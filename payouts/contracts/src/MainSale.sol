@@ -3,8 +3,9 @@ pragma solidity 0.8.37;
 
 import {AccessControlDefaultAdminRules} from
     "@openzeppelin/contracts/access/extensions/AccessControlDefaultAdminRules.sol";
+import {DelayedRoles} from "./DelayedRoles.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-import {IeoToken} from "./IeoToken.sol";
+import {IeoToken, MAIN_SALE_LOT} from "./IeoToken.sol";
 
 /// @title The main sale: an auction in periods of 29 hours (P-3)
 /// @notice Each period in which anybody contributes sells 10,000,000 IEO tokens (the last one what is left), shared by
@@ -13,11 +14,11 @@ import {IeoToken} from "./IeoToken.sol";
 /// Rounding loses nothing: the n-th contribution covers an interval (start, end] of the period's total, and gets
 /// floor(lot * end / total) - floor(lot * start / total). These differences sum to the lot exactly, so there is no dust;
 /// each differs from the exact share by less than one unit.
-contract MainSale is AccessControlDefaultAdminRules {
+contract MainSale is DelayedRoles {
     /// @notice Seconds.
     uint256 public constant PERIOD = 29 hours;
     /// @notice 1e-9 CPU.
-    uint256 public constant LOT = 10_000_000 * 1e9;
+    uint256 public constant LOT = MAIN_SALE_LOT;
 
     /// @dev One word. `total` is in wei: 2^96 wei are 79,000,000,000 ether.
     struct Period {
@@ -53,7 +54,7 @@ contract MainSale is AccessControlDefaultAdminRules {
     event Claimed(uint256 indexed period, uint256 indexed index, address indexed buyer, uint256 tokens);
     event Refunded(uint256 indexed period, uint256 indexed index, address indexed buyer, uint256 amount);
     event Withdrawn(uint256 indexed period, uint256 amount);
-    event SaleClosed(uint256 unsold, bool terminated);
+    event SaleClosed(uint256 unsold);
 
     error ZeroAddress();
     error NothingSent();
@@ -61,7 +62,6 @@ contract MainSale is AccessControlDefaultAdminRules {
     error NotStarted();
     error SaleIsClosed();
     error SoldOut();
-    error NotSoldOut(uint256 unsold);
     error TooMuch(uint256 amount);
     error PeriodRunning(uint256 period, uint256 until);
     error PeriodVoid(uint256 period);
@@ -124,7 +124,7 @@ contract MainSale is AccessControlDefaultAdminRules {
         if (tokens != 0) ieoToken.grantMainSale(buyer, tokens);
     }
 
-    /// @notice Gives a contribution back whose period was ended by `terminate`. Anybody may call; the buyer gets it.
+    /// @notice Gives a contribution back whose period was ended by `close`. Anybody may call; the buyer gets it.
     function refund(uint256 number, uint256 index) external {
         if (!_periods[number].isVoid) revert PeriodNotVoid(number);
         (address buyer, uint256 from, uint256 end) = _take(number, index);
@@ -141,20 +141,13 @@ contract MainSale is AccessControlDefaultAdminRules {
         _send(treasury, period_.total);
     }
 
-    /// @notice Closes the sale for good when all is sold and the last period is over. Anybody may call.
+    /// @notice Closes the sale, once and for good: the admin at any time; anybody when all is sold and the last period is
+    /// over. Periods that are over are claimed as ever. What a period under way took is given back (`refund`), and its lot
+    /// counts as unsold. Unsold tokens are never minted: the cap is lowered by them.
     function close() external {
         if (closed) revert SaleIsClosed();
-        if (startedAt == 0) revert NotStarted();
-        if (unsold != 0) revert NotSoldOut(unsold);
-        _over(lastSoldPeriod);
-        closed = true;
-        emit SaleClosed(0, false);
-    }
-
-    /// @notice Closes the sale for good before all is sold. What the running period took is given back (`refund`), its lot
-    /// counts as unsold; periods that are over stay valid. Unsold tokens are never minted.
-    function terminate() external onlyRole(DEFAULT_ADMIN_ROLE) {
-        if (closed) revert SaleIsClosed();
+        bool isOver = startedAt != 0 && unsold == 0 && currentPeriod() > lastSoldPeriod;
+        if (!isOver) _checkRole(DEFAULT_ADMIN_ROLE);
         closed = true;
         if (startedAt != 0) {
             Period storage period_ = _periods[currentPeriod()];
@@ -163,7 +156,8 @@ contract MainSale is AccessControlDefaultAdminRules {
                 unsold += period_.lot;
             }
         }
-        emit SaleClosed(unsold, true);
+        emit SaleClosed(unsold);
+        if (startedAt != 0) ieoToken.endMainSale(unsold);
     }
 
     function periodAt(uint256 number)

@@ -3,15 +3,17 @@ pragma solidity 0.8.37;
 
 import {AccessControlDefaultAdminRules} from
     "@openzeppelin/contracts/access/extensions/AccessControlDefaultAdminRules.sol";
+import {DelayedRoles} from "./DelayedRoles.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {UtilityToken} from "./UtilityToken.sol";
 
 /// @title The master account, which stakes are approved to (P-2)
 /// @notice A miner's stake is what it approved to this contract (`allowance(miner, masterAccount)`); it stays in the miner's
 /// wallet. A seizure has three steps, each logged with the hash of its evidence: announced; withdrawn by operations while
-/// the hold period runs; or executed after it. It takes at most what is approved and there, and an account is hit for one
-/// piece of evidence at most once, for ever.
-contract MasterAccount is AccessControlDefaultAdminRules {
+/// the hold period runs; or executed after it. It takes at most what is approved and there. Who lowers its approval just
+/// before gains nothing by it: the rest stays open and is taken when there is something again, as long as the window is
+/// open. No piece of evidence takes more than was announced for it, or serves twice.
+contract MasterAccount is DelayedRoles {
     bytes32 public constant SEIZER_ROLE = keccak256("SEIZER_ROLE");
     bytes32 public constant OPERATIONS_ROLE = keccak256("OPERATIONS_ROLE");
     /// @notice How long after its hold a seizure may still be executed, in seconds: none hangs over an account for ever.
@@ -27,6 +29,7 @@ contract MasterAccount is AccessControlDefaultAdminRules {
     /// @dev One word.
     struct Seizure {
         uint96 amount;
+        uint96 taken;
         uint48 executableAt;
         State state;
     }
@@ -43,7 +46,8 @@ contract MasterAccount is AccessControlDefaultAdminRules {
         address indexed account, bytes32 indexed evidenceHash, uint256 amount, uint256 executableAt
     );
     event SeizureWithdrawn(address indexed account, bytes32 indexed evidenceHash, address by);
-    event SeizureExecuted(address indexed account, bytes32 indexed evidenceHash, uint256 announced, uint256 taken);
+    /// @notice `due` of what was announced before this step.
+    event SeizureExecuted(address indexed account, bytes32 indexed evidenceHash, uint256 due, uint256 taken);
 
     error ZeroAddress();
     error ZeroAmount();
@@ -89,17 +93,19 @@ contract MasterAccount is AccessControlDefaultAdminRules {
         emit SeizureWithdrawn(account, evidenceHash, msg.sender);
     }
 
-    /// @notice Takes what was announced, or as much of it as is still approved and in the account.
+    /// @notice Takes what was announced, or as much of it as is still approved and in the account. The rest can be taken
+    /// later in the window, in as many steps as it needs.
     function execute(address account, bytes32 evidenceHash) external onlyRole(SEIZER_ROLE) {
         Seizure storage seizure_ = _announced(account, evidenceHash);
         uint256 executableAt = seizure_.executableAt;
         if (block.timestamp < executableAt) revert HoldRunning(executableAt);
         if (block.timestamp >= executableAt + EXECUTION_WINDOW) revert WindowOver(executableAt + EXECUTION_WINDOW);
-        uint256 announced = seizure_.amount;
-        uint256 taken = Math.min(announced, atStake(account));
+        uint256 due = seizure_.amount - seizure_.taken;
+        uint256 taken = Math.min(due, atStake(account));
         if (taken == 0) revert NothingAtStake(account);
-        seizure_.state = State.Executed;
-        emit SeizureExecuted(account, evidenceHash, announced, taken);
+        seizure_.taken += uint96(taken);
+        if (taken == due) seizure_.state = State.Executed;
+        emit SeizureExecuted(account, evidenceHash, due, taken);
         // our token reverts where others return false; the check is for the day that it is another
         bool moved = token.transferFrom(account, treasury, taken);
         assert(moved);
@@ -113,10 +119,10 @@ contract MasterAccount is AccessControlDefaultAdminRules {
     function seizure(address account, bytes32 evidenceHash)
         external
         view
-        returns (uint256 amount, uint256 executableAt, State state)
+        returns (uint256 amount, uint256 taken, uint256 executableAt, State state)
     {
         Seizure memory found = _seizures[account][evidenceHash];
-        return (found.amount, found.executableAt, found.state);
+        return (found.amount, found.taken, found.executableAt, found.state);
     }
 
     function _announced(address account, bytes32 evidenceHash) private view returns (Seizure storage seizure_) {

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {AccessControlDefaultAdminRules} from
     "@openzeppelin/contracts/access/extensions/AccessControlDefaultAdminRules.sol";
+import {DelayedRoles} from "./DelayedRoles.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 /// @title What one CPU token buys, by resource and day (P-4)
@@ -13,7 +14,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 /// N is split into whole doublings, which are exact shifts, and a rest below one doubling, for which K^rest is computed in
 /// 128 binary digits. The result is the exact value's integer part for every day of forty years (tests compare all); beyond
 /// 30 doublings or so the last of then more than 33 digits may be below it.
-contract ResourcePrices is AccessControlDefaultAdminRules {
+contract ResourcePrices is DelayedRoles {
     bytes32 public constant PRICING_ROLE = keccak256("PRICING_ROLE");
     uint256 public constant ONE = 1 << 128;
     /// @notice 31 January 2019 in UTC days since 1970.

@@ -108,8 +108,12 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
         bytes32 payoutsRoot
     );
     event SettlementAbandoned(bytes32 indexed batchId, address indexed account, uint256 uncollected, uint256 unpaid);
-    event BatchCollected(bytes32 indexed batchId, bytes32 listHash, uint256 count, uint256 total);
-    event BatchPaid(bytes32 indexed batchId, bytes32 listHash, uint256 count, uint256 total);
+    event BatchCollected(
+        bytes32 indexed batchId, address indexed account, bytes32 listHash, uint256 count, uint256 total
+    );
+    event BatchPaid(
+        bytes32 indexed batchId, address indexed account, bytes32 listHash, uint256 count, uint256 total
+    );
     event Returned(bytes32 indexed batchId, bytes32 indexed entity, uint8 role, address owner, uint256 amount);
     event Reserved(
         bytes32 indexed reservationId,
@@ -719,7 +723,7 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
             // what is left gets lower, what is there gets higher
             _setWord(account, word - (posted << 128) + posted);
         }
-        emit BatchCollected(batchId, listHash, list.length / ITEM_BYTES, posted);
+        emit BatchCollected(batchId, account, listHash, list.length / ITEM_BYTES, posted);
     }
 
     function _post(address account, bytes32 batchId, bytes calldata list) private returns (uint256 posted) {
@@ -797,7 +801,7 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
             _setWord(msg.sender, word - (paid << 64) - paid);
         }
         _sequences[msg.sender].paid = uint128(last);
-        emit BatchPaid(batchId, listHash, list.length / ITEM_BYTES, paid);
+        emit BatchPaid(batchId, msg.sender, listHash, list.length / ITEM_BYTES, paid);
     }
 
     /// @notice Gives up what is left of the settlement under way: nothing more is collected or paid in it. What the account
