@@ -625,7 +625,10 @@ class Broker:
         else:
             behind = request.lane.fastest and request.lane.retries  # held back: they go first
             offer = None if behind else self._choose(request.lane, request)
-            if offer is not None:
+            if offer is not None and request.lane.retries:  # who waits for the same slot may come before it
+                self._enqueue(request)
+                self._match(offer.miner, out)
+            elif offer is not None:
                 self._assign(request, offer, out)
             elif code == _DSERVICE_FAULT:
                 self._refuse(request, "bad_gateway", "dservice", out)

@@ -180,6 +180,20 @@ def test_silent_miner_is_closed_and_its_requests_go_to_the_head_in_order(bench: 
     ]
 
 
+def test_a_lost_attempt_does_not_overtake_who_has_waited_longer(bench: Bench) -> None:
+    """Found by joining the adapters: a deadline frees a slot in the very tick in which another miner is given up."""
+    for n in range(3):
+        bench.join(f"m{n}")
+    assert bench.arrive("r0") == [Assign("r0", 1, "m0")]
+    assert bench.arrive("r1", deadline_ms=2_000) == [Assign("r1", 1, "m1")]
+    assert bench.arrive("r2") == [Assign("r2", 1, "m2")]
+    bench.acknowledge("r1", 1, "m1")
+    bench.tell(SlotsChanged("m0", 1, 0))
+    assert bench.fail("r0", 1, "m0") == []
+    given = bench.pass_time(2_000)
+    assert [command for command in given if isinstance(command, Assign)] == [Assign("r0", 2, "m1")]
+
+
 @pytest.mark.parametrize(("worked_ms", "deadline_ms"), [(35_000, 60_000), (50_000, 60_000), (13_000, 24_000)])
 def test_work_may_take_its_whole_deadline(bench: Bench, worked_ms: int, deadline_ms: int) -> None:
     """N-10, N-11: work that shows no sign of trouble is left alone, whoever else is free, and its miner stays."""
