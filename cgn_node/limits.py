@@ -137,6 +137,9 @@ RESULT_OVERHEAD_BYTES = 4 * KIB
 """Held answers to requests that brought their id, for `GET /requests/<id>/result`: long enough to dial again and ask,
 and all together no more than 64 long ones. Each counts with its headers and objects."""
 
+RESULTS_SWEEP_S = 10
+"""How often those whose time is over are looked for, while there are any."""
+
 ENDINGS_KEPT = 10_000
 """Requests that ended without a row, so that `GET /requests/<id>` says why; 300 bytes each."""
 

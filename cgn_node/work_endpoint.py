@@ -95,6 +95,7 @@ class WorkEndpoint:
         self._latencies = latencies
         self._by_address: Counter[str] = Counter()
         self._results = Results()
+        self._forgetting: asyncio.TimerHandle | None = None
         self._endings: OrderedDict[str, tuple[str, dict[str, Any]]] = OrderedDict()
         self._reserved: set[str] = set()  # ids brought by DApps, while the store is asked about them
         self._random = RandomPool()
@@ -327,6 +328,8 @@ class WorkEndpoint:
         """What `GET /requests/<id>` may be asked about it."""
         if request.result is not None:
             self._results.put(request.id, request.session.account_id, *request.result, self._driver.clock_ms())
+            if self._forgetting is None:
+                self._forgetting = asyncio.get_running_loop().call_later(limits.RESULTS_SWEEP_S, self._forget_results)
         elif request.record_command is None:
             state = {"request_id": request.id, "state": request.state, "attempts": request.attempts}
             if request.refusal is not None:
@@ -334,6 +337,13 @@ class WorkEndpoint:
             self._endings[request.id] = (request.session.account_id, state)
             if len(self._endings) > limits.ENDINGS_KEPT:
                 self._endings.popitem(last=False)
+
+    def _forget_results(self) -> None:
+        """So that a node with nothing to do gives their memory back."""
+        self._results.expire(self._driver.clock_ms())
+        again = self._results.bytes > 0
+        loop = asyncio.get_running_loop()
+        self._forgetting = loop.call_later(limits.RESULTS_SWEEP_S, self._forget_results) if again else None
 
     def _give_back(self, request: WorkRequest) -> None:
         """What the request was counted under."""

@@ -424,7 +424,8 @@ class WorkRequest:
     def refuse(self, command: commands.Refuse) -> None:
         """Over without the whole answer."""
         if self.state not in ("gone", "refused"):
-            self.state, self.outcome = "refused", command.code
+            self.state = "gone" if command.code == "cancelled" else "refused"
+            self.outcome = command.code
             problem = self.refusal = refusal(command, self)
             headers = [("CGN-Request-Id", self.id)]
             if self._is_billed(command):

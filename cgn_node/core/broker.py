@@ -421,10 +421,11 @@ class Broker:
         while acks and not _on_record(acks[0]):
             acks.popleft()
         acks.append((self._now + self._settings.acknowledge_ms, request, request.attempt))
+        factor_ppm = request.factor_ppm = _factor_ppm(request.terms, offer)
         budget_ns = None
         if request.max_fee_nano_eur is not None and request.attempt == 1:
             terms, fitness = request.terms, offer.miner.fitness
-            budget_ns = cpu_budget_ns(request.max_fee_nano_eur, fitness, terms.prices, _factor_ppm(terms, offer))
+            budget_ns = cpu_budget_ns(request.max_fee_nano_eur, fitness, terms.prices, factor_ppm)
         out.append(Assign(request.id, request.attempt, offer.miner.id, budget_ns))
 
     def _enqueue(self, request: Request) -> None:
@@ -704,6 +705,8 @@ class Broker:
         """Ends a request whose response nobody waits for any longer. The caller matches the miner."""
         if request.passed_on and request.offer is not None:
             return self._settle(request, code, out)
+        if code == "deadline" and request.offer is not None:
+            request.offer.failures += 1  # it may say for ever that it works on it: others come first until it succeeds
         miner = self._stop(request, code, out)
         self._refuse(request, code, "", out)
         return miner
@@ -890,14 +893,13 @@ class Broker:
 
 
 def _factor_ppm(terms: Terms, offer: Offer) -> int:
-    """The tier's factor in force when the request arrived; the latest known for a tier that was opened since."""
+    """The tier's factor in force when the request arrived; for a tier that was opened since, when it is assigned."""
     factor_ppm = terms.tier_factor_ppm.get(offer.miner.tier)
     return offer.pool.tier_factor_ppm if factor_ppm is None else factor_ppm
 
 
 def _price(request: Request, offer: Offer, usage: Usage) -> int:
-    terms = request.terms
-    return fee_nano_eur(usage, offer.miner.fitness, terms.prices, _factor_ppm(terms, offer))
+    return fee_nano_eur(usage, offer.miner.fitness, request.terms.prices, request.factor_ppm)
 
 
 def _key(request: Request) -> tuple[int, int]:

@@ -44,6 +44,7 @@ class Request:
         "codes",
         "cut",
         "deadline_ms",
+        "factor_ppm",
         "failed",
         "grace_until_ms",
         "id",
@@ -86,6 +87,7 @@ class Request:
         self.state = WAITING
         self.attempt = 0
         self.assigned_ms = 0
+        self.factor_ppm = 0  # of the tier of the latest attempt, by which it is priced
         self.life_ms = 0  # latest sign of life of the attempt on record
         self.offer: Offer | None = None
         self.failed: tuple[str, ...] = ()  # miners it failed on, in order

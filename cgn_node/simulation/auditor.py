@@ -90,6 +90,8 @@ class RequestBook:
     assigned_ms: int = 0
     acknowledged: bool = False
     life_ms: int = 0
+    factor_ppm: int = 0
+    """Of its tier: when it arrived, or for a tier that was opened since, when it was assigned."""
     passed_on: bool = False
     gone: bool = False
     failed: list[str] = field(default_factory=list)
@@ -132,8 +134,6 @@ class Auditor:
         self.settings = settings
         self.now_ms = 0
         self.terms: Terms | None = None
-        self.factors: dict[str, int] = {}
-        """The latest known of each tier."""
         self.miners: dict[str, MinerBook] = {}
         self.left: dict[str, tuple[int, MinerBook]] = {}
         self.requests: dict[str, RequestBook] = {}
@@ -160,7 +160,6 @@ class Auditor:
     def _told_PolicyChanged(self, event: events.PolicyChanged) -> None:
         if self.terms is None or event.terms.version > self.terms.version:
             self.terms = event.terms
-            self.factors.update(event.terms.tier_factor_ppm)
 
     def _told_MinerJoined(self, event: events.MinerJoined) -> None:
         before = self.miners.get(event.miner)
@@ -263,8 +262,7 @@ class Auditor:
 
     def _exact_fee(self, book: RequestBook, usage: Usage, name: str, miner: MinerBook | None = None) -> int:
         joined = (miner or self.miners[name]).joined
-        factor = book.terms.tier_factor_ppm.get(joined.tier, self.factors.get(joined.tier, 0))
-        return _exact_fee(usage, joined.fitness, book.terms, factor)
+        return _exact_fee(usage, joined.fitness, book.terms, book.factor_ppm)
 
     def _told_AttemptFailed(self, event: events.AttemptFailed) -> None:
         book = self._reported(event)
@@ -349,6 +347,9 @@ class Auditor:
         book.on_record = (command.attempt, command.miner)
         book.assigned_ms = book.life_ms = self.now_ms
         book.acknowledged = False
+        assert self.terms is not None
+        tier = miner.joined.tier
+        book.factor_ppm = book.terms.tier_factor_ppm.get(tier, self.terms.tier_factor_ppm[tier])
         self._check_budget(command, book, miner)
         book.gone_ms = None
 

@@ -147,6 +147,24 @@ async def test_headers_of_the_answer_reach_the_dapp(client: AsyncClient, origin:
     assert "work" in result.timings
 
 
+async def test_a_cap_that_cannot_fit_is_refused_before_the_work(
+    client: AsyncClient, network: Sandbox, origin: Any
+) -> None:
+    """N-22: MediaGen's estimator is asked where there is a cap; 402 names the price, nothing is done or charged."""
+    script = (
+        "var p = new Media(); p.makeCanvas(xs @ 6000, ys @ 4000, fillColor @ 0x224466); p.blur(radius @ 20);"
+        " p.save(type @ 'png');"
+    )
+    address = mrl(origin.add("heavy.ms", "function main() {\n" + script + "\n}"))
+    with pytest.raises(CgnProblem) as refused:
+        await client.request("GET", address, max_fee_nano_eur=100)
+    problem = refused.value.problem
+    assert (problem.status, problem.code, problem.extra["constraint"]) == (402, "price_cap", "estimate")
+    assert int(problem.extra["price_nano_eur"]) > 100
+    request_id = await alive(client, origin)
+    assert problem.extra["request_id"] not in await stored(network, {request_id})
+
+
 async def test_a_result_can_be_put_to_an_address(client: AsyncClient, origin: Any) -> None:
     """G-5: a pre-signed address gets the picture by PUT, through the miner's proxy."""
     target = origin.url("bucket/made.png") + "?X-Amz-Signature=abc"

@@ -363,6 +363,11 @@ async def test_a_paid_result_whose_reader_was_gone_can_be_fetched(tmp_path: Path
         assert (await world.call("GET", "/requests/" + "ab" * 16 + "/result", key=others_key)).status == 404
         unnamed = (await world.call("GET", "/noop")).headers["cgn-request-id"]
         assert (await world.call("GET", f"/requests/{unnamed}/result")).status == 404
+        world.node.work._results._keep_ms = 0  # an idle node gives their memory back, without being asked for any
+        assert (await world.call("GET", "/noop", "CGN-Request-Id: " + "cd" * 16)).status == 200
+        world.node.work._forget_results()
+        assert world.node.work._results.bytes > 0, "the first has time left, and the second stands behind it"
+        assert world.node.work._forgetting is not None
 
 
 def test_kept_results_are_bounded_by_age_and_bytes() -> None:

@@ -216,6 +216,16 @@ def test_work_ends_with_its_deadline(bench: Bench) -> None:
     assert bench.arrive("r2") == [Assign("r2", 1, "m1")]
 
 
+def test_a_miner_that_lets_a_deadline_pass_is_ranked_behind_equals(bench: Bench) -> None:
+    """N-8: its signs of life keep it in the pool, and do not make it a good choice."""
+    bench.join("m1")
+    bench.arrive("r1", deadline_ms=9_000)
+    bench.join("m2")
+    assert bench.work("r1", 1, "m1", 9_000)[-1] == Refuse("r1", "deadline")
+    assert bench.arrive("r2") == [Assign("r2", 1, "m2")]
+    assert bench.arrive("r3") == [Assign("r3", 1, "m1")]
+
+
 def test_a_miner_that_says_nothing_of_a_request_is_down(bench: Bench) -> None:
     """N-10, bad input: no DApp notices. Each request has a sign of life of its own, and 6 s without one are the end."""
     bench.join("dumb", slots=4)
@@ -684,7 +694,7 @@ def test_a_cut_request_that_finds_no_room_for_its_row_is_over(bench: Bench) -> N
 
 
 def test_the_tier_s_factor_is_the_one_in_force_when_the_request_arrived(bench: Bench) -> None:
-    """N-21: a price never changes under a request; a tier opened since has the latest."""
+    """N-21: a price never changes under a request; that of a tier opened since is the one it is assigned at."""
     bench.join("m1")
     bench.join("m3", tier="3")
 
@@ -708,6 +718,7 @@ def test_the_tier_s_factor_is_the_one_in_force_when_the_request_arrived(bench: B
     bench.arrive("r0", tiers=("2",))
     bench.arrive("r3", tiers=("2", "3"))
     bench.tell(PolicyChanged(factors(3, t2=1_000_000, t3=3_000_000)))
+    bench.tell(PolicyChanged(factors(4, t2=1_000_000, t3=9_000_000)))
     assert bill("r3", "3", arrive_again=False) == (thrice, 2)
 
 
