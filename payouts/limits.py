@@ -98,8 +98,9 @@ DAYS_TRIED = (0, -1, -2, -3, -4, -5, -6, -7, 1)
 """Days from the block's to that of the run, when a settlement is known by its events alone: a run settles the day
 before as a rule, and one that lay still or whose host's clock differs is found too."""
 
-ROWS_PER_RUN = 2_000_000
-"""Rows of one run: they are held in memory (about 1 KiB each). More are taken by the next run."""
+ROWS_PER_RUN = 500_000
+"""Rows of one run, which it holds in memory: about 1 KiB each as facts and plan (tests/bench/bench_audit.py), and as
+much again for the plan as the journal gives it back; so 1 GiB in all. More are taken by the next run."""
 
 assert 64_000 * PAYEES_PER_TRANSACTION < GAS_PER_TRANSACTION
 assert POLL_INTERVAL_S < POLL_INTERVAL_MAX_S < RPC_TIMEOUT_S < STUCK_AFTER_S < SETTLE_TIMEOUT_S

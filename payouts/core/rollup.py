@@ -22,7 +22,8 @@ Rules:
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from cgn_sdk.protocol import canonical
@@ -188,31 +189,32 @@ def plan(
     `unresolved` are payers that could not reserve; `accounts` Ethereum addresses by public id; `minimum_payout` is in
     1e-9 CPU. Raises ValueError when a row stands in the facts twice.
     """
-    ordered = sorted(facts, key=lambda fact: fact.ingest)
+    ordered = sorted(facts, key=attrgetter("ingest"))
     _refuse_repeats(ordered)
     payable = [fact for fact in ordered if not fact.waits_for(unresolved)]
-    paying: dict[Party, list[tuple[Fact, int]]] = defaultdict(list)
-    paid: dict[Party, list[tuple[Fact, int]]] = defaultdict(list)
+    paying: dict[Party, _Rows] = defaultdict(_Rows)
+    paid: dict[Party, _Rows] = defaultdict(_Rows)
     for fact in payable:
-        for share in fact.pay_in:
-            paying[share.party].append((fact, share.amount))
-        for share in fact.payouts:
-            paid[share.party].append((fact, share.amount))
+        for party, amount in fact.pay_in:
+            paying[party].add(fact, amount)
+        for party, amount in fact.payouts:
+            paid[party].add(fact, amount)
 
-    def batch_of(party: Party, rows: list[tuple[Fact, int]]) -> Batch:
-        pairs = sorted((fact.row_hash, fact.row_id) for fact, _ in rows)
+    def batch_of(party: Party, rows: _Rows) -> Batch:
+        rows.facts.sort(key=attrgetter("row_hash"))
+        row_hashes = tuple([fact.row_hash for fact in rows.facts])
         return Batch(
             batch_id=batch_id_of(settlement_id, party.id, party.role, keccak),
             party=party,
             account=_account(party, accounts, blocked),
-            commitment=commit((row_hash for row_hash, _ in pairs), sum(amount for _, amount in rows), keccak),
-            row_hashes=tuple(row_hash for row_hash, _ in pairs),
-            row_ids=tuple(row_id for _, row_id in pairs),
+            commitment=commit(row_hashes, rows.total, keccak),
+            row_hashes=row_hashes,
+            row_ids=tuple([fact.row_id for fact in rows.facts]),
         )
 
     collections, pending = [], _pending(ordered, unresolved)
     for party, rows in sorted(paying.items()):
-        if party not in unresolved and any(amount for _, amount in rows):
+        if party not in unresolved and rows.total:
             collections.append(batch_of(party, rows))
         else:
             pending.append(_held(party, rows, "nothing"))
@@ -241,18 +243,30 @@ def plan(
 
 def remaining(facts: Iterable[Fact], settled: Plan) -> tuple[Fact, ...]:
     """Returns what is still open once the plan is settled, by ingestion number: facts of the next run."""
-    done: dict[str, set[Party]] = defaultdict(set)
-    for batch in (*settled.collections, *settled.payouts):
-        for row_id in batch.row_ids:
-            done[row_id].add(batch.party)
+    done = {batch.party: frozenset(batch.row_ids) for batch in (*settled.collections, *settled.payouts)}
+    nothing: frozenset[str] = frozenset()
     left = []
-    for fact in sorted(facts, key=lambda fact: fact.ingest):
-        closed = done[fact.row_id]
-        pay_in = tuple(share for share in fact.pay_in if share.party not in closed)
-        payouts = tuple(share for share in fact.payouts if share.party not in closed)
+    for fact in sorted(facts, key=attrgetter("ingest")):
+        pay_in, payouts = (
+            tuple([share for share in shares if fact.row_id not in done.get(share.party, nothing)])
+            for shares in (fact.pay_in, fact.payouts)
+        )
         if pay_in or payouts:
             left.append(Fact(fact.ingest, fact.row_id, fact.row_hash, pay_in, payouts))
     return tuple(left)
+
+
+@dataclass(slots=True)
+class _Rows:
+    """What is open for one party."""
+
+    facts: list[Fact] = field(default_factory=list)
+    total: int = 0
+    """In 1e-9 CPU; no amount is negative."""
+
+    def add(self, fact: Fact, amount: int) -> None:
+        self.facts.append(fact)
+        self.total += amount
 
 
 def _refuse_repeats(ordered: list[Fact]) -> None:
@@ -271,33 +285,32 @@ def _account(party: Party, accounts: Mapping[str, str], blocked: frozenset[str])
 
 def _carry_reason(
     party: Party,
-    rows: list[tuple[Fact, int]],
+    rows: _Rows,
     accounts: Mapping[str, str],
     minimum_payout: int,
     blocked: frozenset[str],
 ) -> str:
     """Why a beneficiary is not paid in this run; empty when it is."""
-    total = sum(amount for _, amount in rows)
-    if total == 0:
+    if rows.total == 0:
         return "nothing"
-    if total < minimum_payout:
+    if rows.total < minimum_payout:
         return "minimum"
     if not _account(party, accounts, blocked):
         return "address"
-    return "too_large" if total > MAX_BATCH_AMOUNT else ""
+    return "too_large" if rows.total > MAX_BATCH_AMOUNT else ""
 
 
-def _held(party: Party, rows: list[tuple[Fact, int]], reason: str) -> Held:
-    return Held(party, sum(amount for _, amount in rows), tuple(fact.row_id for fact, _ in rows), reason)
+def _held(party: Party, rows: _Rows, reason: str) -> Held:
+    return Held(party, rows.total, tuple([fact.row_id for fact in rows.facts]), reason)
 
 
 def _pending(ordered: list[Fact], unresolved: frozenset[Party]) -> list[Held]:
     """Per unresolved payer, its rows that are left alone (with what it owes for them)."""
-    rows: dict[Party, list[tuple[Fact, int]]] = defaultdict(list)
-    for fact in ordered:
-        for share in fact.pay_in:
-            if share.party in unresolved and fact.waits_for(unresolved):
-                rows[share.party].append((fact, share.amount))
+    rows: dict[Party, _Rows] = defaultdict(_Rows)
+    for fact in ordered if unresolved else ():
+        for party, amount in fact.pay_in:
+            if party in unresolved and fact.waits_for(unresolved):
+                rows[party].add(fact, amount)
     return [_held(party, found, "unresolved") for party, found in sorted(rows.items())]
 
 

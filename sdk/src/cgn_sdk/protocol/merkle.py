@@ -22,16 +22,18 @@ def levels(leaves: Sequence[bytes], hash_: Hash) -> list[list[bytes]]:
     """
     if not leaves:
         return [[hash_(b"")]]
-    level = [hash_(b"\x00" + data) for data in leaves]
-    tree = [level]
-    while len(level) > 1:
-        pairs = zip(level[::2], level[1::2], strict=False)
-        above = [hash_(b"\x01" + left + right) for left, right in pairs]
-        if len(level) % 2:
-            above.append(level[-1])
-        tree.append(above)
-        level = above
+    tree = [[hash_(b"\x00" + data) for data in leaves]]
+    while len(tree[-1]) > 1:
+        tree.append(_above(tree[-1], hash_))
     return tree
+
+
+def _above(level: Sequence[bytes], hash_: Hash) -> list[bytes]:
+    """The next level: neighbours in pairs, an odd last one unchanged."""
+    above = [hash_(b"\x01" + left + right) for left, right in zip(level[::2], level[1::2], strict=False)]
+    if len(level) % 2:
+        above.append(level[-1])
+    return above
 
 
 def path(tree: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
@@ -49,7 +51,12 @@ def path(tree: Sequence[Sequence[bytes]], index: int) -> list[bytes]:
 
 def root(leaves: Sequence[bytes], hash_: Hash) -> bytes:
     """Returns the root over the leaves' data, in the order given."""
-    return levels(leaves, hash_)[-1][0]
+    if not leaves:
+        return hash_(b"")
+    level = [hash_(b"\x00" + data) for data in leaves]
+    while len(level) > 1:  # as `levels`, which keeps them all
+        level = _above(level, hash_)
+    return level[0]
 
 
 class Growing:
