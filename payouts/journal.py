@@ -286,7 +286,7 @@ class Journal:
 
     def drop(self, run_id: int) -> None:
         """Drops a run and those after it: the ledger or the chain has others in their place."""
-        with self._step("run.dropped"):
+        with self._writing():
             for table in ("batches", "held"):
                 self._db.execute(f"DELETE FROM {table} WHERE run_id >= ?", (run_id,))  # noqa: S608
             self._db.execute("UPDATE runs SET state = 'dropped' WHERE run_id >= ?", (run_id,))

@@ -7,59 +7,71 @@ not matter: whatever still gets mined of it settles batches that the contract th
 Three ways, by what is left of a settlement:
 - `adopt`: the ledger says that it has ended;
 - `take_up`: the ledger knows it, and it has not ended: it becomes the journal's unfinished run;
-- `take_from_chain`: only its events are left. Its id is over its rows and the day, so they are found by trying, and its
-  plan must give the very events.
+- `take_from_chain`: only the chain knows it. Its id is over its rows and the day, so the day is found by trying, and
+  its plan must give the very sums, payees and events.
 
 A run that died before it claimed its place has moved nothing and is begun anew; what it reserved is found on the chain.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from cgn_sdk.protocol.settlement import Commitment, entity_on_chain
 
 from ledger.port import BatchRecord, SettlementRecord
 from payouts import facts as ledger_facts
 from payouts import limits
-from payouts.core.rollup import PAYING_ROLES, ROLE_NUMBERS, Batch, Party, reservations
+from payouts.bindings.utility_token import SettlementBegun
+from payouts.core.rollup import PAYING_ROLES, ROLE_NUMBERS, Batch, Party, Plan, Reservation, reservations
 from payouts.facts import SETTLED_STATES, shares_of
 from payouts.journal import AdoptedRun, OpenRow
 from payouts.settlement import Settlement, SettlementError
 from payouts.token import SettledLog, expected
 
 
+class OnChain(NamedTuple):
+    """A settlement of the payouts account as the chain tells it."""
+
+    begun: SettlementBegun
+    block_number: int
+    settled: list[SettledLog]
+
+
 async def adopt(settlement: Settlement, ended: Sequence[SettlementRecord], first_block: int) -> None:
     """Enters settlements that have ended, and the rows up to their last that are open for somebody.
 
-    The newest comes with its batches: its events are still looked at.
+    Those whose events are not buried, or are not there (their blocks may have gone), come with their batches: they are
+    still looked at.
     """
     if not ended:
         return
-    newest = ended[-1]
-    records = await _batches_of(settlement, newest)
-    events = await asyncio.to_thread(_events_of, settlement, newest.settlement_id, first_block)
-    opening_block = min((item.block_number for item in events), default=first_block + 1) - 1
-    settled = {(item.settled.entity, item.settled.role) for item in events}
-    batches = [
-        await _whole(settlement, record)
-        for record in sorted(records, key=lambda record: (record.role, record.public_id))
-        if (entity_on_chain(record.public_id), ROLE_NUMBERS[record.role]) in settled
-    ]
-    runs = [
-        AdoptedRun(
-            record.period,
-            record.first_ingest,
-            record.last_ingest,
-            record.settlement_id,
-            record.previous,
-            opening_block if record is newest else first_block,
-            tuple(batch for batch in batches if record is newest and batch.party.role in PAYING_ROLES),
-            tuple(batch for batch in batches if record is newest and batch.party.role not in PAYING_ROLES),
+    head = (await asyncio.to_thread(settlement.token.chain.head)).number
+    blocks: dict[bytes, list[int]] = defaultdict(list)
+    for item in await asyncio.to_thread(settlement.token.settled, first_block, head):
+        blocks[item.settled.batch_id].append(item.block_number)
+    runs = []
+    for record in ended:
+        seen = blocks[record.settlement_id]
+        is_buried = bool(seen) and max(seen) <= head - limits.BURIED_BLOCKS
+        batches = (
+            [] if is_buried else [await _whole(settlement, batch) for batch in await _batches_of(settlement, record)]
         )
-        for record in ended
-    ]
+        batches = sorted((batch for batch in batches if batch.row_ids), key=lambda batch: batch.party)
+        runs.append(
+            AdoptedRun(
+                record.period,
+                record.first_ingest,
+                record.last_ingest,
+                record.settlement_id,
+                record.previous,
+                min(seen, default=head + 1) - 1,
+                tuple(batch for batch in batches if batch.party.role in PAYING_ROLES),
+                tuple(batch for batch in batches if batch.party.role not in PAYING_ROLES),
+            )
+        )
     last = max([settlement.journal.last_ingest(), *(record.last_ingest for record in ended)])
     settlement.journal.adopt(runs, await _open_rows(settlement, last))
 
@@ -75,59 +87,67 @@ async def take_up(settlement: Settlement, record: SettlementRecord, first_block:
         f"begun by {record.owner or 'a journal that is lost'} and has not ended: going on with it"
     )
     batches = await _batches_of(settlement, record)
-    events = await asyncio.to_thread(_events_of, settlement, record.settlement_id, first_block)
-    await _enter(settlement, record, batches, events)
+    await _enter(settlement, record, batches, await asyncio.to_thread(_seen, settlement, record, first_block))
 
 
-async def take_from_chain(settlement: Settlement, settlement_id: bytes, events: Sequence[SettledLog]) -> None:
-    """Enters a settlement of which only the events are left as the unfinished run. Raises SettlementError when the
-    ledger's rows do not give it."""
-    total = sum(item.settled.amount for item in events if item.settled.role in _PAYING)
+async def take_from_chain(settlement: Settlement, seen: OnChain) -> None:
+    """Enters a settlement that only the chain knows as the unfinished run. Raises SettlementError when the ledger's
+    rows do not give it."""
+    begun = seen.begun
     told = (
-        f"the chain holds settlement {settlement_id.hex()} (from block {events[0].block_number} on, {total} nano-CPU "
-        "collected), which neither ledger nor journal knows"
+        f"the chain holds settlement {begun.batch_id.hex()} (begun in block {seen.block_number}, over rows up to "
+        f"{begun.last_row}, {begun.collections} nano-CPU), which neither ledger nor journal knows"
     )
-    record = await _named(settlement, settlement_id, events)
-    if record is None:
+    record = await _named(settlement, seen)
+    if record is None or record.last_ingest > await settlement.store.head():
         raise SettlementError(
-            f"{told}, and it is over other rows than the ledger holds: the ledger is older than the chain (a restored "
-            "copy?), or another ledger settles with this contract. Nothing was signed. Bring back the newer ledger, "
-            "then run again"
+            f"{told}, and it does not follow from the ledger's rows: the ledger is older than the chain (a restored "
+            "copy?). Nothing was signed. Bring back the newer ledger, then run again"
         )
     settlement.tell(f"{told}: taken up from its rows {record.first_ingest} to {record.last_ingest}")
-    await _enter(settlement, record, [], events)
+    await _enter(settlement, record, [], seen)
 
 
 _PAYING = frozenset(ROLE_NUMBERS[role] for role in PAYING_ROLES)
 
 
-async def _named(settlement: Settlement, settlement_id: bytes, events: Sequence[SettledLog]) -> SettlementRecord | None:
-    """The settlement behind the journal's last that has this id, found by trying last row and day."""
-    journal = settlement.journal
-    first, previous = journal.last_ingest() + 1, journal.last_settlement_id()
-    head = min(await settlement.store.head(), first - 1 + limits.ROWS_PER_RUN)
-    block = await asyncio.to_thread(settlement.token.chain.block, events[0].block_number)
+async def _named(settlement: Settlement, seen: OnChain) -> SettlementRecord | None:
+    """The settlement that has this id, found by trying day and first row: the chain tells all else that it is over.
+
+    The chain's first row is the one after the settlement before, and runs that settled nothing may lie between.
+    """
+    begun = seen.begun
+    block = await asyncio.to_thread(settlement.token.chain.block, seen.block_number)
     if block is None:
         return None
     mined = datetime.fromtimestamp(block.timestamp_s, UTC).date()
     days = [(mined + timedelta(days=shift)).isoformat() for shift in limits.DAYS_TRIED]
 
     def search() -> SettlementRecord | None:
-        for day in days:
-            for last in range(first - 1, head + 1):
-                if settlement.settlement_id(day, first, last, previous) == settlement_id:
+        for first in range(begun.first_row, begun.last_row + 2):
+            for day in days:
+                if settlement.settlement_id(day, first, begun.last_row, begun.previous) == begun.batch_id:
                     place = (settlement.chain_id, settlement.token.address)
-                    return SettlementRecord(settlement_id, *place, day, first, last, previous)
+                    return SettlementRecord(begun.batch_id, *place, day, first, begun.last_row, begun.previous)
         return None
 
     return await asyncio.to_thread(search)
 
 
+def _seen(settlement: Settlement, record: SettlementRecord, first_block: int) -> OnChain | None:
+    token = settlement.token
+    head = token.chain.head().number
+    for begun, block_number in token.begun(first_block, head):
+        if begun.batch_id == record.settlement_id:
+            return OnChain(begun, block_number, token.settled(first_block, head, begun.batch_id))
+    return None
+
+
 async def _enter(
-    settlement: Settlement, record: SettlementRecord, batches: list[BatchRecord], events: Sequence[SettledLog]
+    settlement: Settlement, record: SettlementRecord, batches: list[BatchRecord], seen: OnChain | None
 ) -> None:
     """Begins the run of a settlement in the journal, with its plan where one was fixed."""
-    if not batches and not events:
+    if not batches and seen is None:
         settlement.begin(record.period, record.last_ingest)
         return
     facts = await ledger_facts.load(
@@ -138,18 +158,21 @@ async def _enter(
         period=record.period,
         settlement_id=record.settlement_id,
     )
+    events = seen.settled if seen else []
+    owing = reservations(facts.facts, facts.accounts, settlement.blocked())
     named = {(entity_on_chain(batch.public_id), ROLE_NUMBERS[batch.role]) for batch in batches}
     named |= {(item.settled.entity, item.settled.role) for item in events}
-    owing = {item.party for item in reservations(facts.facts, facts.accounts, settlement.blocked())}
-    unresolved = frozenset(party for party in owing if _on_chain(party) not in named)
+    if not batches:  # whoever is not collected from yet has its funds set aside
+        named |= await asyncio.to_thread(_holding, settlement, record, owing)
+    unresolved = frozenset(item.party for item in owing if _key(item.party) not in named)
     decided = settlement.decide(record.settlement_id, facts, unresolved)
     planned = (*decided.collections, *decided.payouts)
     gives_batches = {settlement.record(record, batch) for batch in planned} >= set(batches)
     gives_events = {expected(record.settlement_id, batch) for batch in planned} >= {item.settled for item in events}
-    if not gives_batches or not gives_events:
+    if not gives_batches or not gives_events or (seen and not _is_begun_so(settlement, seen.begun, decided)):
         raise SettlementError(
             f"settlement {record.settlement_id.hex()} cannot be made anew: its rows give other batches than "
-            f"{'the chain' if not gives_events else 'the ledger'} holds; minimum_payout_nano_cpu must be as it was "
+            f"{'the ledger' if not gives_batches else 'the chain'} holds; minimum_payout_nano_cpu must be as it was "
             "(cgn verify says whether rows were altered). Nothing was signed"
         )
     moved = sum(item.settled.amount * (1 if item.settled.role in _PAYING else -1) for item in events)
@@ -158,19 +181,31 @@ async def _enter(
         record.period,
         record.last_ingest,
         opening=settlement.token.balance(settlement.token.payouts_account) - moved,
-        opening_block=min((item.block_number for item in events), default=head.number + 1) - 1,
+        opening_block=seen.block_number - 1 if seen else head.number,
     )
     assert run.settlement_id == record.settlement_id, "the journal's line ends where the settlement begins"
     await settlement.claim(run)
     settlement.journal.fix(run.run_id, decided, unresolved)
 
 
-def _on_chain(party: Party) -> tuple[bytes, int]:
+def _holding(settlement: Settlement, record: SettlementRecord, owing: Iterable[Reservation]) -> set[tuple[bytes, int]]:
+    """The payers of whom the chain holds for this settlement what they owe."""
+    found = set()
+    for item in owing:
+        held = settlement.token.reservation(item.party, item.account) if item.account else None
+        if held and held.is_of(record.settlement_id) and held.own + held.topped_up >= item.amount:
+            found.add(_key(item.party))
+    return found
+
+
+def _is_begun_so(settlement: Settlement, begun: SettlementBegun, decided: Plan) -> bool:
+    """Whether the chain began a settlement with this plan's sums and payees."""
+    lists = settlement.token.payout_lists(decided.payouts, settlement.payees_per_transaction)
+    return (begun.collections, begun.payouts, begun.payouts_root) == (decided.collected, decided.paid, lists.root)
+
+
+def _key(party: Party) -> tuple[bytes, int]:
     return entity_on_chain(party.id), ROLE_NUMBERS[party.role]
-
-
-def _events_of(settlement: Settlement, settlement_id: bytes, first_block: int) -> list[SettledLog]:
-    return settlement.token.settled(first_block, settlement.token.chain.head().number, settlement_id)
 
 
 async def _batches_of(settlement: Settlement, record: SettlementRecord) -> list[BatchRecord]:

@@ -110,7 +110,8 @@ class Settlement:
             self.journal.fix(run.run_id, decided, flagged)
             run = self.journal.run(run.run_id)
         decided = self.journal.plan(run.run_id)
-        if run.state == "planned":
+        if run.settles:  # claimed and stored again: the ledger may have been brought back since
+            await self.claim(run)
             await self.store_batches(run, decided)
         tx_ids = await asyncio.to_thread(self.move_money, run, facts, decided)
         if run.state == "planned":
@@ -124,12 +125,11 @@ class Settlement:
         """Raises SettlementError when the chain holds a settlement that is new since the run began: another process
         settles, and what this one is about to decide holds no more."""
         known = {item.settlement_id for item in self.journal.settling()}
-        head = self.token.chain.head().number
-        for item in self.token.settled(run.opening_block, head):
-            if item.settled.batch_id not in known:
+        for begun, block_number in self.token.begun(look_from(run), self.token.chain.head().number):
+            if begun.batch_id not in known:
                 raise SettlementError(
-                    f"another process has settled meanwhile (settlement {item.settled.batch_id.hex()}, block "
-                    f"{item.block_number}); this run has collected and paid nothing. Run again to go on from there"
+                    f"another process settles (settlement {begun.batch_id.hex()}, begun in block {block_number}); this "
+                    "run has collected and paid nothing. Run again to go on from there"
                 )
 
     def _tell_later(self, run: Run, facts: Facts) -> None:
@@ -448,7 +448,7 @@ class Settlement:
 
     def _unsettled(self, run: Run, chunk: list[Batch]) -> list[Batch]:
         """Returns those that the chain does not hold yet. Others in their place are an error."""
-        logs = self.token.settled(run.opening_block, self._newest_block(run), run.settlement_id)
+        logs = self.token.settled(look_from(run), self._newest_block(run), run.settlement_id)
         found = {(item.settled.entity, item.settled.role): item.settled for item in logs}
         left = []
         for batch in chunk:
@@ -539,7 +539,7 @@ class Settlement:
         """Returns the transaction of each batch, from the chain's events: all of the plan's, and no others."""
         if not decided.collections and not decided.payouts:
             return {}
-        logs = self.token.settled(run.opening_block, self._newest_block(run), run.settlement_id)
+        logs = self.token.settled(look_from(run), self._newest_block(run), run.settlement_id)
         by_event = {(item.settled.entity, item.settled.role): item for item in logs}
         tx_ids = {}
         for batch in (*decided.collections, *decided.payouts):
@@ -624,6 +624,11 @@ class Settlement:
             "tx_id": tx_ids[batch.batch_id],
             "taken_ms": self.timings.taken_ms.get(f"{batch.party.role}:{batch.party.id}", 0),
         }
+
+
+def look_from(run: Run) -> int:
+    """The block from which a run's events are looked for: a reorganisation may have put them before its beginning."""
+    return max(0, run.opening_block - limits.BURIED_BLOCKS)
 
 
 def _transaction(tx: Tx) -> dict[str, Any]:

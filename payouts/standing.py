@@ -3,7 +3,7 @@
 "Once" must not rest on what one of them remembers. A journal may be yesterday's copy, a ledger may be restored, both
 may be, or another host may have settled. What is compared, and who is believed:
 
-- the chain is right about money: what it has settled is settled, whoever has forgotten it;
+- the chain is right about money: what a payouts account has settled is settled, whoever has forgotten it;
 - the ledger is right about rows and about which settlement follows which; the journal is made to agree (`rebuild`);
 - the journal is right about bytes: what it signed is offered again before anything new is.
 
@@ -13,7 +13,7 @@ to do. Nothing has been signed then that was not signed before.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from cgn_sdk.protocol.settlement import NO_SETTLEMENT
@@ -22,11 +22,9 @@ from ledger.port import SettlementRecord
 from payouts import limits, rebuild
 from payouts.core.rollup import Plan
 from payouts.journal import Run
-from payouts.settlement import Settlement, SettlementError
-from payouts.token import SettledLog, expected
-
-Events = dict[bytes, list[SettledLog]]
-"""Settlements on the chain by id, in the order of their first event."""
+from payouts.rebuild import OnChain
+from payouts.settlement import Settlement, SettlementError, look_from
+from payouts.token import expected
 
 
 def in_order(records: Iterable[SettlementRecord]) -> list[SettlementRecord]:
@@ -58,16 +56,16 @@ class Standing:
         back."""
         await self._check_numbers()
         line = in_order(await self._records())
-        events = await asyncio.to_thread(self._events)
-        await self._drop_overtaken(line, events)
+        on_chain = await asyncio.to_thread(self._on_chain, line)
+        await self._drop_overtaken(line, on_chain)
         if await self._tell_ledger(line):
             line = in_order(await self._records())
         if self.settlement.journal.unfinished() is not None:
             return
         await self._take_in(line)
         if self.settlement.journal.unfinished() is None:
-            await self._look_again(events)
-            await self._take_from_chain(events)
+            await self._look_again(on_chain)
+            await self._take_from_chain(on_chain)
 
     async def _check_numbers(self) -> None:
         head, taken = await self.settlement.store.head(), self.settlement.journal.last_ingest()
@@ -85,19 +83,28 @@ class Standing:
         place = (self.settlement.chain_id, self.settlement.token.address)
         return [record for record in found if (record.chain_id, record.token) == place]
 
-    def _events(self) -> Events:
-        """The chain's settlements since the last that the journal saw whole and buried."""
+    def _on_chain(self, line: list[SettlementRecord]) -> dict[bytes, OnChain]:
+        """The payouts account's settlements since the last that the journal saw whole and buried, by id, in the
+        order in which they began. Raises SettlementError when the endpoint's events lag behind its state."""
         token = self.settlement.token
         closed = [run for run in self.settlement.journal.settling() if run.state == "closed"]
-        first = closed[-1].opening_block - limits.BURIED_BLOCKS if closed else 0
-        found: Events = {}
-        for item in token.settled(max(first, self.first_block), token.chain.head().number):
-            found.setdefault(item.settled.batch_id, []).append(item)
+        first = max(look_from(closed[-1]) if closed else 0, self.first_block)
+        head = token.chain.head().number
+        found = {event.batch_id: OnChain(event, block, []) for event, block in token.begun(first, head)}
+        for item in token.settled(first, head):
+            if item.settled.batch_id in found:
+                found[item.settled.batch_id].settled.append(item)
+        newest = token.settlement().settlement_id
+        if newest not in {NO_SETTLEMENT, *found, *self._known(line)}:
+            raise SettlementError(
+                f"the chain's state names settlement {newest.hex()}, and its events up to block {head} do not: the "
+                "endpoint lags behind itself. Nothing was signed. Run again, or ask another endpoint"
+            )
         return found
 
     # --- the journal against ledger and chain ----------------------------------------------------------------------
 
-    async def _drop_overtaken(self, line: list[SettlementRecord], events: Events) -> None:
+    async def _drop_overtaken(self, line: list[SettlementRecord], on_chain: Mapping[bytes, OnChain]) -> None:
         """Drops the journal's run that has not ended when another one stands in its place."""
         journal = self.settlement.journal
         run = journal.unfinished()
@@ -105,11 +112,11 @@ class Standing:
             return
         holder = next((record for record in line if record.previous == run.previous), None)
         if run.state == "reserving":
-            is_overtaken = run.settlement_id in events or (
+            is_overtaken = run.settlement_id in on_chain or (
                 holder is not None and (holder.settlement_id != run.settlement_id or holder.ended_ns > 0)
             )
             # it did not know these when it began, and would take their rows
-            is_overtaken |= any(found not in self._known(line) for found in events)
+            is_overtaken |= any(found not in self._known(line) for found in on_chain)
         else:
             is_overtaken = holder is not None and await self._differs(run, holder)
         if is_overtaken:
@@ -208,27 +215,27 @@ class Standing:
 
     # --- what both have forgotten ----------------------------------------------------------------------------------
 
-    async def _look_again(self, events: Events) -> None:
+    async def _look_again(self, on_chain: Mapping[bytes, OnChain]) -> None:
         """Looks at the newest runs' transactions again: their blocks may have gone after the run had ended."""
         settlement = self.settlement
-        head = (await asyncio.to_thread(settlement.token.chain.head)).number
+        buried = (await asyncio.to_thread(settlement.token.chain.head)).number - limits.BURIED_BLOCKS
+        young = {run.run_id for run in settlement.journal.not_buried(buried)}
         runs = [run for run in settlement.journal.settling() if run.state == "closed"]
         for run in runs:
-            if run is not runs[-1] and run.opening_block < head - limits.BURIED_BLOCKS:
+            if run is not runs[-1] and run.opening_block < buried and run.run_id not in young:
                 continue
             decided = settlement.journal.plan(run.run_id)
             wanted = [expected(run.settlement_id, batch) for batch in (*decided.collections, *decided.payouts)]
-            found = {item.settled for item in events.get(run.settlement_id, ())}
+            seen = on_chain.get(run.settlement_id)
+            found = {item.settled for item in seen.settled} if seen else set()
             if await asyncio.to_thread(settlement.driver.renew, run.run_id) or not found.issuperset(wanted):
                 settlement.tell(f"blocks of the run over rows {run.first_ingest} to {run.last_ingest} have gone")
                 tx_ids = await asyncio.to_thread(settlement.move_money, run, None, decided)
                 await settlement.mark(run, decided, tx_ids, is_newest=run is runs[-1])
 
-    async def _take_from_chain(self, events: Events) -> None:
+    async def _take_from_chain(self, on_chain: Mapping[bytes, OnChain]) -> None:
         """Takes up a settlement that only the chain knows, if the ledger's rows give it."""
         known = {run.settlement_id for run in self.settlement.journal.settling()}
-        for found, logs in events.items():
-            if found in known:
-                continue
-            await rebuild.take_from_chain(self.settlement, found, logs)
-            return
+        unknown = next((seen for found, seen in on_chain.items() if found not in known), None)
+        if unknown is not None:
+            await rebuild.take_from_chain(self.settlement, unknown)

@@ -288,6 +288,17 @@ class Token:
             found.append((event, log))
         return found
 
+    def begun(self, first_block: int, last_block: int) -> list[tuple[SettlementBegun, int]]:
+        """Returns the settlements that the payouts account began between two blocks, each with its block."""
+        topics = (SettlementBegun.TOPIC, None, _word(self.payouts_account))
+        found = []
+        for log in self.chain.logs(self.address, topics, first_block, last_block):
+            event = SettlementBegun.decode(abi.Log(log.address, log.topics, log.data))
+            if event is None or log.address != self.address or event.account != self.payouts_account:
+                raise ChainError("eth_getLogs: answered with events that were not asked for")
+            found.append((event, log.block_number))
+        return found
+
     def lacks_begin(self, logs: Iterable[Log], wanted: SettlementBegun) -> str:
         """Returns what is wrong with a receipt that should begin exactly this settlement."""
         return "" if wanted in self._events(SettlementBegun, logs) else "it begins no such settlement"

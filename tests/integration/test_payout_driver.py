@@ -5,16 +5,26 @@ over the real adapter: what it hides or delays has really happened.
 """
 
 import itertools
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import payout_world as kit
 import pytest
-from payout_faults import Layer, Once, Time, settle, transactions
+from payout_faults import (
+    FailsHalfTheTime,
+    LagsBehind,
+    Layer,
+    Once,
+    OtherBlocks,
+    SwallowsBroadcasts,
+    Time,
+    TimesOutAfterSending,
+    settle,
+    transactions,
+)
 
-from payouts.chain import Block, ChainError, Receipt
+from payouts.chain import ChainError, Receipt
 from payouts.deploy import Sender
 from payouts.driver import DriverError
 from payouts.settlement import SettlementError
@@ -130,71 +140,6 @@ def test_somebody_else_uses_the_nonce(world: Any, skip: int) -> None:
     name = ["reserve", "begin", "collect"][skip]
     assert (name, 1, "lost") in states
     assert (name, 2, "final") in states
-
-
-class TimesOutAfterSending(Layer):
-    """Each broadcast arrives and times out; every other one arrives twice."""
-
-    def broadcast(self, raw: bytes) -> str:
-        self.calls += 1
-        self.real.broadcast(raw)
-        if self.calls % 2:
-            self.real.broadcast(raw)
-        raise ChainError("eth_sendRawTransaction: read timed out")
-
-
-class SwallowsBroadcasts(Layer):
-    """Says yes to the first two broadcasts of three and forgets them."""
-
-    def broadcast(self, raw: bytes) -> str:
-        self.calls += 1
-        return self.real.broadcast(raw) if self.calls % 3 == 0 else ""
-
-
-class LagsBehind(Layer):
-    """A pool of endpoints of which half do not know the newest blocks; chance says who answers."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.chance = random.Random(7)
-
-    def receipt(self, tx_hash: bytes) -> Receipt | None:
-        return None if self.chance.random() < 0.5 else self.real.receipt(tx_hash)
-
-    def is_known(self, tx_hash: bytes) -> bool:
-        return False
-
-    def head(self) -> Block:
-        newest = self.real.head()
-        older = self.real.block(max(0, newest.number - 3))
-        return older if self.chance.random() < 0.5 and older else newest
-
-    def nonce(self, account: str, block_number: int | None = None) -> int:
-        return self.real.nonce(account, block_number)
-
-
-class FailsHalfTheTime(Layer):
-    """Every second call of any kind is an HTTP error."""
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(self.real, name)
-
-        def call(*arguments: Any) -> Any:
-            self.calls += 1
-            if self.calls % 5 == 0:
-                raise ChainError(f"{name}: 502 Bad Gateway")
-            return real(*arguments)
-
-        return call
-
-
-class OtherBlocks(Layer):
-    """Receipts name blocks that are not on the chain, the first times."""
-
-    def receipt(self, tx_hash: bytes) -> Receipt | None:
-        self.calls += 1
-        found = self.real.receipt(tx_hash)
-        return found._replace(block_hash=b"\x01" * 32) if found and self.calls < 6 else found
 
 
 @pytest.mark.parametrize("layer", [TimesOutAfterSending, SwallowsBroadcasts, LagsBehind, OtherBlocks])

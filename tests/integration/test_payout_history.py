@@ -6,35 +6,27 @@ Either the run settles all that is in the ledger and an auditor finds everything
 """
 
 import asyncio
+import os
 import random
 import shutil
+import signal
 from collections.abc import Iterator
-from functools import reduce
-from operator import xor
 from pathlib import Path
 from typing import Any
 
 import payout_world as kit
 import pytest
+from payout_judge import FEE, check_books, check_chain, events, row
 
 from payouts import app
-from payouts.chain import Web3Chain
 from payouts.facts import FactError
 from payouts.settlement import SettlementError
-from payouts.token import SettledLog, Token
-from payouts.verify_app import audit
 
 pytestmark = pytest.mark.engine("anvil")
 
-FEE = 20_000_000
 MINIMUM = FEE * 15 // 100
 """An operator's share of one row is below it, of two rows is not: something is always carried from day to day."""
 FILES = ("ledger.sqlite", "journal.sqlite")
-
-
-def row(number: int) -> Any:
-    """Rows of two payers in turn; a contributor for each pair."""
-    return kit.make_row(number, enterprise=f"enterprise {number % 2}", contributor=f"contributor {number // 2 % 20}")
 
 
 class History:
@@ -100,36 +92,6 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
         yield past
 
 
-def events(world: Any) -> list[SettledLog]:
-    chain = Web3Chain(world.url)
-    return Token(chain, world.manifest.token.address).settled(world.manifest.first_block, chain.head().number)
-
-
-def check_chain(world: Any, settled: set[int]) -> None:
-    """Exactly these rows are collected, each once, to the unit; and what is paid or kept is what was collected."""
-    paying = [item.settled for item in events(world) if item.settled.role == 0]
-    hashes = [int.from_bytes(row(number).row_hash, "big") for number in settled]
-    assert sum(item.row_count for item in paying) == len(settled)
-    assert reduce(xor, (int.from_bytes(item.xor_hash, "big") for item in paying), 0) == reduce(xor, hashes, 0)
-    assert sum(item.amount for item in paying) == len(settled) * FEE
-    paid = sum(item.settled.amount for item in events(world) if item.settled.role != 0)
-    assert world.kept() == len(settled) * FEE - paid
-    assert sum(world.balance(f"contributor {n}") for n in range(20)) == len(settled) * FEE * 70 // 100
-    assert world.balance("enterprise 0") + world.balance("enterprise 1") == 2 * 10**12 - len(settled) * FEE
-
-
-def check_books(world: Any) -> None:
-    async def judge() -> Any:
-        store = await kit.open_store(world.ledger_url)
-        try:
-            return await audit(store, Web3Chain(world.url), world.manifest.token.address, world.manifest.first_block)
-        finally:
-            await store.close()
-
-    report = asyncio.run(judge())
-    assert report.sound, report.findings
-
-
 def run_until_quiet(world: Any) -> str:
     """Runs until there is nothing left to do. Returns why it stopped, or the empty string."""
     for _ in range(6):
@@ -177,3 +139,64 @@ def test_restored_to_earlier_moments(history: History, journal: int, ledger: int
 def test_restored_to_any_earlier_moment(history: History, journal: int, ledger: int) -> None:
     shutil.rmtree(history.folder / f"case{journal}-{ledger}", ignore_errors=True)
     check_restored(history, journal, ledger)
+
+
+def killed_run(world: Any, point: int) -> bool:
+    """A run in a process of its own that dies at the given point of its journal. Returns whether it got there."""
+    child = os.fork()
+    if child == 0:
+        passed = 0
+
+        def at(name: str) -> None:
+            nonlocal passed
+            passed += 1
+            if passed == point:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            asyncio.run(app.settle(settings(world), at=at))
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def check_killed_and_forgotten(history: History, point: int, forgets: tuple[str, ...]) -> bool:
+    """A run dies at a point; what is named is as it was before the run, and a row of another payer has come."""
+    folder = history.folder / f"killed{point}-{'-'.join(forgets)}"
+    folder.mkdir()
+    moment = history.folder / f"moment{MOMENTS - 1}"
+    for path in (history.world.folder / "manifest.json", *(moment / name for name in FILES)):
+        shutil.copy(path, folder)
+    world = kit.World(history.world.url, folder, history.world.manifest)
+    assert world.rpc("evm_revert", history.snapshot)
+    history.snapshot = world.rpc("evm_snapshot")
+    was_killed = killed_run(world, point)
+    for name in forgets:
+        for path in folder.glob(f"{name}.sqlite*"):
+            path.unlink()
+        shutil.copy(moment / f"{name}.sqlite", folder)
+    world.add_rows([row(101)])
+    assert not run_until_quiet(world)
+    check_chain(world, history.rows | {101})
+    check_books(world)
+    return was_killed
+
+
+FORGETS = [("journal",), ("ledger",), ("ledger", "journal")]
+
+
+@pytest.mark.parametrize("forgets", FORGETS, ids="+".join)
+@pytest.mark.parametrize("point", [5, 11, 19, 27, 35])
+def test_killed_and_forgotten(history: History, point: int, forgets: tuple[str, ...]) -> None:
+    """kill -9 in the middle of a run, and journal, ledger, or both are as they were before it: what is on the chain is
+    taken up, to the unit."""
+    assert check_killed_and_forgotten(history, point, forgets)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("forgets", FORGETS, ids="+".join)
+def test_killed_anywhere_and_forgotten(history: History, forgets: tuple[str, ...]) -> None:
+    for path in history.folder.glob("killed*"):
+        shutil.rmtree(path)
+    assert not all(check_killed_and_forgotten(history, point, forgets) for point in range(1, 100))

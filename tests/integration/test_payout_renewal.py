@@ -9,9 +9,8 @@ from typing import Any
 
 import payout_world as kit
 import pytest
-from payout_faults import Layer, Once, Time, send_ahead, settle, transactions
+from payout_faults import CountsTooHigh, LateReceipts, LateTransactions, Once, Time, send_ahead, settle, transactions
 
-from payouts.chain import Receipt
 from payouts.deploy import Sender
 from payouts.settlement import SettlementError
 
@@ -47,31 +46,6 @@ def steps(world: Any) -> list[tuple[str, int, str]]:
     return [(tx.step.split(":")[0], tx.attempt, tx.state) for tx in transactions(world)]
 
 
-class LateReceipts(Layer):
-    """Knows no receipt of one transaction for a while, and the truth about everything else: an index that is late."""
-
-    hidden = 0  # which broadcast
-    looks = 20
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.hashes: list[bytes] = []
-
-    def broadcast(self, raw: bytes) -> str:
-        from cgn_sdk.keccak import keccak_256
-
-        if keccak_256(raw) not in self.hashes:
-            self.hashes.append(keccak_256(raw))
-        return self.real.broadcast(raw)
-
-    def receipt(self, tx_hash: bytes) -> Receipt | None:
-        if self.hashes[self.hidden : self.hidden + 1] == [tx_hash]:
-            self.calls += 1
-            if self.calls < self.looks:
-                return None
-        return self.real.receipt(tx_hash)
-
-
 @pytest.mark.parametrize("confirmations", [1, 3])
 @pytest.mark.parametrize("hidden", [0, 1, 2, 3], ids=["reserve", "begin", "collect", "pay"])
 def test_a_receipt_comes_late(world: Any, hidden: int, confirmations: int) -> None:
@@ -81,17 +55,6 @@ def test_a_receipt_comes_late(world: Any, hidden: int, confirmations: int) -> No
     assert report["flagged"] == []
     assert steps(world) == [(name, 1, "final") for name in ("reserve", "begin", "collect", "pay")]
     check_settled_once(world)
-
-
-class LateTransactions(LateReceipts):
-    """Knows nothing of one transaction for long: neither its receipt nor itself, though its nonce is used."""
-
-    looks = 60
-
-    def is_known(self, tx_hash: bytes) -> bool:
-        return not (self.hashes[self.hidden : self.hidden + 1] == [tx_hash] and self.calls < self.looks) and (
-            self.real.is_known(tx_hash)
-        )
 
 
 @pytest.mark.parametrize("hidden", [0, 1, 2, 3], ids=["reserve", "begin", "collect", "pay"])
@@ -108,17 +71,6 @@ def test_a_transaction_that_was_given_up_turns_out_mined(world: Any, hidden: int
         ("pay", 1),
     ]
     check_settled_once(world)
-
-
-class CountsTooHigh(Layer):
-    """Says for the first `lies` questions that an account has mined more than it has."""
-
-    lies, too_many = 1, 1
-
-    def nonce(self, account: str, block_number: int | None = None) -> int:
-        self.calls += 1
-        count = int(self.real.nonce(account, block_number))
-        return count + self.too_many if self.calls <= self.lies else count
 
 
 @pytest.mark.parametrize(("lies", "too_many", "filled"), [(1, 1, 0), (2, 1, 1), (2, 3, 3)])

@@ -2,13 +2,15 @@
 over the real adapter. What a layer hides or delays has really happened."""
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
 import payout_world as kit
+from cgn_sdk.keccak import keccak_256
 
 from payouts import app
-from payouts.chain import Web3Chain
+from payouts.chain import Block, ChainError, Receipt, Web3Chain
 from payouts.journal import Journal, Tx
 
 
@@ -69,6 +71,129 @@ class Layer:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
+
+
+class TimesOutAfterSending(Layer):
+    """Each broadcast arrives and times out; every other one arrives twice."""
+
+    def broadcast(self, raw: bytes) -> str:
+        self.calls += 1
+        self.real.broadcast(raw)
+        if self.calls % 2:
+            self.real.broadcast(raw)
+        raise ChainError("eth_sendRawTransaction: read timed out")
+
+
+class SwallowsBroadcasts(Layer):
+    """Says yes to the first two broadcasts of three and forgets them."""
+
+    def broadcast(self, raw: bytes) -> str:
+        self.calls += 1
+        return self.real.broadcast(raw) if self.calls % 3 == 0 else ""
+
+
+class LagsBehind(Layer):
+    """A pool of endpoints of which half do not know the newest blocks; chance says who answers."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.chance = random.Random(7)
+
+    def receipt(self, tx_hash: bytes) -> Receipt | None:
+        return None if self.chance.random() < 0.5 else self.real.receipt(tx_hash)
+
+    def is_known(self, tx_hash: bytes) -> bool:
+        return False
+
+    def head(self) -> Block:
+        newest = self.real.head()
+        older = self.real.block(max(0, newest.number - 3))
+        return older if self.chance.random() < 0.5 and older else newest
+
+    def nonce(self, account: str, block_number: int | None = None) -> int:
+        return self.real.nonce(account, block_number)
+
+
+class FailsHalfTheTime(Layer):
+    """Every second call of any kind is an HTTP error."""
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self.real, name)
+
+        def call(*arguments: Any) -> Any:
+            self.calls += 1
+            if self.calls % 5 == 0:
+                raise ChainError(f"{name}: 502 Bad Gateway")
+            return real(*arguments)
+
+        return call
+
+
+class OtherBlocks(Layer):
+    """Receipts name blocks that are not on the chain, the first times."""
+
+    def receipt(self, tx_hash: bytes) -> Receipt | None:
+        self.calls += 1
+        found = self.real.receipt(tx_hash)
+        return found._replace(block_hash=b"\x01" * 32) if found and self.calls < 6 else found
+
+
+class LateReceipts(Layer):
+    """Knows no receipt of one transaction for a while, and the truth about everything else: an index that is late."""
+
+    hidden = 0  # which broadcast
+    looks = 20
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.hashes: list[bytes] = []
+
+    def broadcast(self, raw: bytes) -> str:
+        if keccak_256(raw) not in self.hashes:
+            self.hashes.append(keccak_256(raw))
+        return self.real.broadcast(raw)
+
+    def receipt(self, tx_hash: bytes) -> Receipt | None:
+        if self.hashes[self.hidden : self.hidden + 1] == [tx_hash]:
+            self.calls += 1
+            if self.calls < self.looks:
+                return None
+        return self.real.receipt(tx_hash)
+
+
+class LateTransactions(LateReceipts):
+    """Knows nothing of one transaction for long: neither its receipt nor itself, though its nonce is used."""
+
+    looks = 60
+
+    def is_known(self, tx_hash: bytes) -> bool:
+        return not (self.hashes[self.hidden : self.hidden + 1] == [tx_hash] and self.calls < self.looks) and (
+            self.real.is_known(tx_hash)
+        )
+
+
+class CountsTooHigh(Layer):
+    """Says for the first `lies` questions that an account has mined more than it has."""
+
+    lies, too_many = 1, 1
+
+    def nonce(self, account: str, block_number: int | None = None) -> int:
+        self.calls += 1
+        count = int(self.real.nonce(account, block_number))
+        return count + self.too_many if self.calls <= self.lies else count
+
+
+Endpoints = (
+    TimesOutAfterSending,
+    SwallowsBroadcasts,
+    LagsBehind,
+    FailsHalfTheTime,
+    OtherBlocks,
+    LateReceipts,
+    LateTransactions,
+    CountsTooHigh,
+)
+"""Every endpoint that misbehaves and leaves the truth to be found."""
 
 
 def send_ahead(world: Any, name: str, call: Any) -> None:
