@@ -15,6 +15,7 @@ as to be overlooked; then the whole query, or the whole text, goes.
 """
 
 import re
+import string
 from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Final
@@ -88,6 +89,8 @@ def _separators(level: int) -> str:
 
 
 _SEPARATORS: Final = [re.compile(_separators(level), re.I) for level in range(LEVELS + 1)]
+_EQUALS: Final = [re.compile(rf"{_at(level, '=')}(?P<quote>)", re.I) for level in range(LEVELS + 1)]
+"""The same, much faster, for a text without quotes."""
 _ENDS: Final = [re.compile(rf"{_up_to(level, '&#' + chr(34))}|[\s<>]", re.I) for level in range(LEVELS + 1)]
 _USERS: Final = [
     re.compile(
@@ -111,8 +114,8 @@ _WHOLE: Final = re.compile(
     ),
     re.I,
 )
-_NAME: Final = re.compile(r"[\w.~$-]+[\])]*\Z")
-_NAMES: Final = re.compile(r"(?<![\w.~$-])([\w.~$-]++)[\])]{0,4}[\\\"']{0,8}[ +\t]{0,4}[=:]")
+_NAME_CHARS: Final = string.ascii_letters + string.digits + "_.~$-"
+_NAMES: Final = re.compile(r"(?<![\w.~$-])([\w.~$-]++)[\[\]()]{0,4}[\\\"']{0,8}[ +\t]{0,4}[=:]")
 _OTHERS: Final = re.compile(r"//[^/\\?#\s]*@|cg[ns]_|eyj|bearer |basic ")
 """In lower case. Together: what nothing secret is without, at some stage of decoding. Most texts have none of it and
 are left alone at once."""
@@ -157,6 +160,9 @@ def _may_hold_one(text: str, listed: Collection[str]) -> bool:
 
 
 def _without_users(text: str, level: int) -> str:
+    if "@" not in text and "40" not in text:
+        return text
+
     def shorter(found: re.Match[str]) -> str:
         return found[0] if found["user"] == REDACTED else found[0].replace(found["user"], REDACTED, 1)
 
@@ -166,38 +172,36 @@ def _without_users(text: str, level: int) -> str:
 def _without_values(text: str, level: int, listed: Collection[str]) -> str:
     """The text with the values behind telling names replaced, at one level of encoding."""
     pieces, taken, place = [], 0, 0
-    while True:
-        found = _next_value(text, place, level)
-        if found is None:
-            break
-        name_end, begin, end = found
-        if _is_secret(_name_before(text, name_end, place), listed):
+    separators = _separators_of(text, level)
+    while (found := separators.search(text, place)) is not None:
+        begin = found.end()
+        if _is_secret(_name_before(text, found.start(), place), listed):
             pieces += [text[taken:begin], REDACTED]
-            taken = end
-            place = max(begin, end)
+            taken = place = max(begin, _value_end(text, found, level))
         else:
             place = begin
     return "".join([*pieces, text[taken:]])
 
 
-def _next_value(text: str, place: int, level: int) -> tuple[int, int, int] | None:
-    """(end of the name, begin of the value, end of the value) of the next pair or member."""
-    found = _SEPARATORS[level].search(text, place)
-    if found is None:
-        return None
-    if found["quote"]:
-        end = text.find(found["quote"], found.end())
+def _separators_of(text: str, level: int) -> re.Pattern[str]:
+    has_quotes = any(sign in text for sign in ('"', "'", "22", "27"))
+    return _SEPARATORS[level] if has_quotes else _EQUALS[level]
+
+
+def _value_end(text: str, separator: re.Match[str], level: int) -> int:
+    if separator["quote"]:
+        end = text.find(separator["quote"], separator.end())
     else:
-        stop = _ENDS[level].search(text, found.end())
+        stop = _ENDS[level].search(text, separator.end())
         end = -1 if stop is None else stop.start()
-    return found.start(), found.end(), len(text) if end < 0 else end
+    return len(text) if end < 0 else end
 
 
 def _name_before(text: str, end: int, begin: int) -> str:
     """The name that ends there, however much of it is encoded."""
-    run = _decoded(text[max(begin, end - _NAME_CHARS_MAX) : end])
-    found = _NAME.search(run)
-    return found[0] if found is not None else ""
+    run = text[max(begin, end - _NAME_CHARS_MAX) : end]
+    run = (_decoded(run) if "%" in run else run).rstrip("[]()")
+    return run[len(run.rstrip(_NAME_CHARS)) :]
 
 
 def _is_secret(name: str, listed: Collection[str]) -> bool:
@@ -212,13 +216,14 @@ def _is_clean(text: str, listed: Collection[str]) -> bool:
 
 def _shows_none(text: str, listed: Collection[str]) -> bool:
     place = 0
-    while (found := _next_value(text, place, 0)) is not None:
-        name_end, begin, _ = found
-        if _is_secret(_name_before(text, name_end, place), listed) and not text.startswith(REDACTED, begin):
+    separators = _separators_of(text, 0)
+    while (found := separators.search(text, place)) is not None:
+        if not text.startswith(REDACTED, found.end()) and _is_secret(_name_before(text, found.start(), place), listed):
             return False
-        place = begin
-    users = _USERS[0].finditer(text)
-    return all(found["user"] == REDACTED for found in users) and _WHOLE.search(text) is None
+        place = found.end()
+    if "@" in text and not all(found["user"] == REDACTED for found in _USERS[0].finditer(text)):
+        return False
+    return _WHOLE.search(text) is None
 
 
 def _coarse(text: str, listed: Collection[str]) -> str:

@@ -75,6 +75,8 @@ def test_a_signed_address_inside_an_address(depth: int) -> None:
         ("/a?token=", "/a?token=redacted"),
         ("/a?X%2DAmz%2DSignature=abc", "/a?X%2DAmz%2DSignature=redacted"),
         ("/a?%74oken=abc&w=1", "/a?%74oken=redacted&w=1"),
+        ("/a?token[]=abc&user[password]=def", "/a?token[]=redacted&user[password]=redacted"),
+        ("/a?token%5B%5D=abc&user%5Bpassword%5D=def", "/a?token%5B%5D=redacted&user%5Bpassword%5D=redacted"),
         (f"/a?x={API_KEY}&y=1", "/a?x=redacted&y=1"),
         (f"key {SESSION_KEY} was shown", "key redacted was shown"),
         (f"/a?x={JWT}", "/a?x=redacted"),
