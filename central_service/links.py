@@ -23,6 +23,8 @@ from cgn_sdk.protocol.errors import (
     ProblemError,
     ProtocolError,
 )
+from cgn_sdk.tunnel_connection import PacedClientConnection
+from cgn_sdk.turns import Turns
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
@@ -77,6 +79,7 @@ class Link:
                     self._spawn(self._admit(message, on_admitted))
                 else:
                     self._spawn(self._answer(message))
+                await asyncio.sleep(0)  # questions that have come together do not share one turn of the loop
         except ProtocolError as error:
             _log.warning("link.violation", node=self.node.id, reason=error.reason)
             await self._connection.close(error.close_code, error.reason[:100])
@@ -169,6 +172,7 @@ class Links:
         self._told: dict[str, int] = {}  # node -> the last line it was told of, while its link was up
         self._tells: set[asyncio.Future[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
+        self._turns = Turns()  # one queue for all nodes: what one of them sends is read in turns with what others do
 
     @property
     def admitted_count(self) -> int:
@@ -237,9 +241,12 @@ class Links:
             ping_interval=limits.LINK_PING_S,
             ping_timeout=limits.LINK_PING_S,
             close_timeout=2,
+            create_connection=PacedClientConnection,
             user_agent_header=None,
             proxy=None,
         )
+        assert isinstance(connection, PacedClientConnection)
+        connection.turns = self._turns
         try:
             if not is_pinned(connection.transport.get_extra_info("ssl_object"), [node.fingerprint]):
                 raise NotTheNode(node.id)

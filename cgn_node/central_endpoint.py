@@ -227,6 +227,7 @@ class _Link:
                 elif isinstance(message, link_envelope.Ask):
                     refusal = Problem("not_found", "A node answers no questions.")
                     await self._connection.send(self._correlator.refuse(message.id, refusal))
+                await asyncio.sleep(0)  # messages that have come together do not share one turn of the loop
         except ConnectionClosed:
             pass
         except ProtocolError as error:

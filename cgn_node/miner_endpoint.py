@@ -89,7 +89,7 @@ class MinerEndpoint:
         self.proxies = proxies
         self.keys = keys
         self._connections_max = connections_max
-        self._turns = Turns() if turns is None else turns
+        self.turns = Turns() if turns is None else turns
         self._kept: dict[bytes, _Kept] = {}
         self._numbers = itertools.count(1)
         self._tunnels: set[MinerTunnel] = set()
@@ -102,7 +102,7 @@ class MinerEndpoint:
             connections_max=self._connections_max,
             per_address_max=self._connections_max,
             counters=self.counters,
-            turns=self._turns,
+            turns=self.turns,
             is_proxy=self.proxies.is_proxy,
         )
         self._server = await websocket_server.start(
@@ -212,6 +212,7 @@ class MinerTunnel:
             self.tunnel,
             self._on_event,
             greeting_timeout_ms=int(1000 * max(1, limits.GREETING_S - waited_s)),
+            turns=endpoint.turns,
         )
         self.joined = False
         self._endpoint = endpoint

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from cgn_sdk.tunnel_connection import PacedServerConnection
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
@@ -22,7 +23,7 @@ async def start(
     *,
     subprotocol: str,
     max_size: int,
-    create_connection: Callable[..., ServerConnection] = ServerConnection,
+    create_connection: type[PacedServerConnection] = PacedServerConnection,
     **options: Any,
 ) -> Server:
     """Listens at the gate. `check` may refuse an upgrade; `options` are the library's for one connection."""
@@ -35,7 +36,9 @@ async def start(
 
     def factory() -> ServerConnection:
         protocol = ServerProtocol(subprotocols=[Subprotocol(subprotocol)], max_size=max_size)
-        return create_connection(protocol, server, close_timeout=limits.CLOSING_S, **options)
+        connection = create_connection(protocol, server, close_timeout=limits.CLOSING_S, **options)
+        connection.turns = gate.turns
+        return connection
 
     async def listen() -> Any:
         await gate.start(host, port, factory)

@@ -201,3 +201,22 @@ async def test_nobody_slow_is_held_for_long(tmp_path: Path) -> None:
         assert longest < 1.5 * limits.SLOW_HELD_S, place  # on a quiet machine: SLOW_HELD_S
         assert honest.longest_s < HONEST_S
         assert process.returncode is None
+
+
+async def test_frames_of_a_stranger_at_the_miners_port(tmp_path: Path) -> None:
+    """Half a megabyte of pings, the smallest that there are, before any HELLO; the pongs are not read."""
+    async with node_process(tmp_path) as (world, process), Honest(world) as honest:
+        reader, writer = await world.connect("miner")
+        writer.write(
+            b"GET /tunnel HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Protocol: cgn.tunnel.1\r\n\r\n"
+        )
+        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+        before = memory_mib(process, "VmRSS")
+        writer.write(b"\x89\x80\0\0\0\0" * 80_000)
+        for _ in range(20):
+            await asyncio.sleep(0.1)
+            assert memory_mib(process, "VmRSS") - before < 64
+        writer.transport.abort()
+        assert honest.longest_s < HONEST_S

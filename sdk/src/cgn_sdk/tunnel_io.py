@@ -33,6 +33,7 @@ from cgn_sdk.protocol.tunnel import (
     Writable,
 )
 from cgn_sdk.tunnel_connection import Taker
+from cgn_sdk.turns import Turns
 
 NOT_SENT_BYTES: Final = 128 * 1024
 """TCP_NOTSENT_LOWAT: un-sent bytes the kernel takes. Its own default lets megabytes queue before control frames."""
@@ -40,6 +41,10 @@ NOT_SENT_BYTES: Final = 128 * 1024
 FLUSHES_PER_MESSAGE: Final = 32
 """So many wishes to send in one turn of the loop are not gathered further: the peer begins with them while this end is
 still busy with the rest. Otherwise, under load, both ends take turns and each waits half of the time."""
+
+FRAMES_AT_ONCE: Final = 256
+"""Frames of a message taken before others have a turn: one or two milliseconds. A message of the smallest frames has
+32,768."""
 
 CLOSE_REASON_MAX_BYTES: Final = 120
 """A close frame holds 123 bytes of reason (RFC 6455 section 5.5)."""
@@ -58,6 +63,7 @@ class Connection(Protocol):
     def is_writable(self) -> bool: ...
     def attach(self, taker: Taker, /) -> None: ...
     def post(self, message: bytes, /) -> None: ...
+    def hold(self, wanted: bool, /) -> None: ...
     async def close(self, code: int = 1000, reason: str = "") -> None: ...
 
 
@@ -88,11 +94,14 @@ class TunnelLink:
         on_event: Callable[[Event], None],
         *,
         greeting_timeout_ms: int = HELLO_TIMEOUT_MS,
+        turns: Turns | None = None,
     ) -> None:
         self.tunnel = tunnel
         self._connection = connection
         self._on_event = on_event
         self._greeting_timeout_ms = greeting_timeout_ms
+        self._turns = Turns() if turns is None else turns
+        self._rest: deque[tuple[bytes, int]] = deque()  # messages, and how far they are read, that wait for a turn
         self._greeting_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[Exception | None] = self._loop.create_future()
@@ -187,17 +196,44 @@ class TunnelLink:
     def on_message(self, message: bytes) -> None:
         if self._ended.done():
             return  # behind a broken message nothing counts
+        if self._rest:
+            self._rest.append((message, 0))
+        else:
+            self._take(message, 0)
+
+    def _take(self, message: bytes, offset: int) -> None:
+        """A bounded number of the message's frames; the rest when it is our turn again, and nothing is read till
+        then."""
         tunnel, on_event = self.tunnel, self._on_event
         try:
-            for event in tunnel.receive(message):
+            events, offset = tunnel.receive_part(message, offset, FRAMES_AT_ONCE)
+            for event in events:
                 kind = type(event)
                 if kind is not DataReceived:
                     self._watch(kind, event)
                 on_event(event)
         except Exception as error:
+            self._rest.clear()
             self._ended.set_result(error)
+        else:
+            if offset < len(message):
+                self._rest.appendleft((message, offset))
+                self._connection.hold(True)
+                self._turns.add(self._on_turn)
         if tunnel.has_data_to_send:
             self.flush()
+
+    def _on_turn(self) -> None:
+        if self._ended.done() or not self._rest:
+            return
+        waiting = len(self._rest)
+        self._take(*self._rest.popleft())
+        if len(self._rest) == waiting or self._ended.done():
+            return  # still the same message: its next part has its turn in the queue
+        if self._rest:
+            self._turns.add(self._on_turn)
+        else:
+            self._connection.hold(False)
 
     def on_text(self) -> None:
         if not self._ended.done():
@@ -207,6 +243,7 @@ class TunnelLink:
         self.flush()
 
     def on_lost(self) -> None:
+        self._rest.clear()
         if not self._ended.done():
             self._ended.set_result(None)
         if not self._lost.done():

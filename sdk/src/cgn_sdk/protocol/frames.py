@@ -92,7 +92,12 @@ _VALID: Final = frozenset((type_, flags) for type_ in NAMES for flags in (0, END
 
 
 def decode_message(message: bytes) -> list[Frame]:
-    """The frames of one binary message, which holds whole frames only.
+    """The frames of one binary message, which holds whole frames only. Raises ProtocolError for anything else."""
+    return decode_part(message, 0, len(message))[0]
+
+
+def decode_part(message: bytes, offset: int, frames_max: int) -> tuple[list[Frame], int]:
+    """At most so many of a message's frames, from `offset` on, and where the next one begins.
 
     Raises ProtocolError for anything else. This is the tunnel's hot path: one slice per frame, no other copy.
     """
@@ -100,8 +105,8 @@ def decode_message(message: bytes) -> list[Frame]:
     if size > MESSAGE_MAX_BYTES:
         raise ProtocolError(f"a message of {size} bytes is longer than {MESSAGE_MAX_BYTES}")
     found: list[Frame] = []
-    offset = 0
-    while offset < size:
+    while offset < size and frames_max:
+        frames_max -= 1
         start = offset + FRAME_HEADER_BYTES
         if start > size:
             raise ProtocolError("a message ends inside a frame's header")
@@ -116,7 +121,7 @@ def decode_message(message: bytes) -> list[Frame]:
         if offset > size:
             raise ProtocolError("a message ends inside a frame's payload")
         found.append(_new(Frame, (type_, flags, stream, message[start:offset])))
-    return found
+    return found, offset
 
 
 class Decoder:

@@ -475,18 +475,25 @@ class Tunnel:
     def receive(self, message: bytes) -> list[Event]:
         """The events of one message, in order. Raises ProtocolError; events of frames before the broken one are lost
         with the connection."""
+        return self.receive_part(message, 0, len(message))[0]
+
+    def receive_part(self, message: bytes, offset: int, frames_max: int) -> tuple[list[Event], int]:
+        """The events of at most so many frames of a message, from `offset` on, and where the next frame begins: a
+        message of tiny frames has ten thousands, which nobody should take in one go. Raises as `receive` does."""
         events: list[Event] = []
         receivers = self._receivers
-        for frame in frames.decode_message(message):
+        found, offset = frames.decode_part(message, offset, frames_max)
+        for frame in found:
             receiver = receivers.get(frame[0])
             if receiver is None:
                 raise ProtocolError(f"{frames.NAMES[frame[0]]} is not for the {self.side} to receive")
             if not self._greeted_in and frame[0] not in self._greetings:
                 raise ProtocolError(f"{frames.NAMES[frame[0]]} before the greeting")
             receiver(frame, events)
-        if self._unsealed:  # whoever waited for it in a later message would wait for as long as the miner likes
+        # Whoever waited for a SEAL in a later message would wait for as long as the miner likes.
+        if offset == len(message) and self._unsealed:
             raise ProtocolError(f"{len(self._unsealed)} DONE frames in a message without a SEAL behind them")
-        return events
+        return events, offset
 
     def _state_for(self, stream: int, kind: str) -> _Stream | None:
         """The stream a frame is for; None when it has ended, or is ending, and the frame is to be dropped."""
