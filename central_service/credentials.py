@@ -139,7 +139,6 @@ class Credentials:
         if not await self._matches_once(digest, usable.hash, key.whole):
             return None
         throttle.forgive(name, now_ms)
-        self.remember(key, usable.hash)
         return usable
 
     async def _matches_once(self, digest: bytes, stored: str, whole: str) -> bool:
@@ -147,14 +146,24 @@ class Credentials:
         place = (digest, stored)
         proving = self._proving.get(place)
         if proving is None:
-            proving = asyncio.ensure_future(self.hashing.matches(stored, whole))
-            self._proving[place] = proving
-            proving.add_done_callback(lambda _: self._proving.pop(place, None))
+            proving = self._proving[place] = asyncio.ensure_future(self._hash(place, whole))
         return await asyncio.shield(proving)
 
+    async def _hash(self, place: tuple[bytes, str], whole: str) -> bool:
+        """Remembers what it finds in the step in which it ends, so that nobody who asks between begins again."""
+        try:
+            is_right = await self.hashing.matches(place[1], whole)
+            if is_right:
+                self._remember(*place)
+            return is_right
+        finally:
+            del self._proving[place]
+
     def remember(self, key: ApiKey, stored: str) -> None:
-        """The key is known to be the one behind `stored` (it was just proven or just made)."""
-        digest = hashlib.sha256(key.whole.encode()).digest()
+        """The key is known to be the one behind `stored`: it was just made."""
+        self._remember(hashlib.sha256(key.whole.encode()).digest(), stored)
+
+    def _remember(self, digest: bytes, stored: str) -> None:
         self._proven[digest] = (stored, self._monotonic() + limits.PROVEN_KEY_LIFE_S)
         self._proven.move_to_end(digest)
         if len(self._proven) > limits.PROVEN_KEYS_MAX:
