@@ -99,6 +99,35 @@ def keep_freed_memory() -> None:
         libc.mallopt(mmap, limits.MALLOC_MMAP_BYTES)
 
 
+class _Mallinfo(ctypes.Structure):
+    """`struct mallinfo2` of malloc.h."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        )
+    ]
+
+
+def give_memory_back() -> None:
+    """What the allocator keeps free beyond a bound goes back to the kernel: after a burst, nobody needs it."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallinfo2"):
+        libc.mallinfo2.restype = _Mallinfo
+        if libc.mallinfo2().fordblks > limits.FREED_KEPT_BYTES:
+            libc.malloc_trim(ctypes.c_size_t(limits.MALLOC_TOP_PAD_BYTES))
+
+
 def _print_key(chosen: Settings) -> int:
     """The member `nodes` of a trust file: what a validator needs to believe this node's receipts, rows and heads."""
     welcome = load_copy(chosen.state / COPY_NAME)
@@ -310,6 +339,7 @@ async def start_node(
     node = Node(driver, central, miners, work, recorder, spool, store, shipper, supervisor, session_file)
     node.listeners = [work_listener, *_status_listeners(facts, tls, turns)]
     supervisor.keep("ledger shipper", shipper.run)
+    supervisor.every("give memory back", limits.FREED_LOOK_S, give_memory_back)
     supervisor.every("look at the spool", limits.SHIPPING_LOOK_S, shipping.look)
     await _listen(node, chosen)
     return node

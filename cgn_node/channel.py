@@ -61,6 +61,9 @@ class Channel(asyncio.Transport, asyncio.Protocol):
         self._settled = True  # whether the peer has taken all that was written
         self._watch_from = 0.0
         self._watch_goal = 0  # what it must have taken at the end of the window
+        self._turn_at = 0.0
+        self._turn_bytes = 0
+        self._is_resting = False
         self._closing_at = 0.0
         self._dropped = 0
 
@@ -107,6 +110,15 @@ class Channel(asyncio.Transport, asyncio.Protocol):
             return False
         return now - self._watch_from >= window
 
+    @property
+    def stuck_since(self) -> float:
+        """Since when the sweep has seen the peer owe to read, without the least rate; 0: it takes what it gets."""
+        return self._watch_from
+
+    def cut_stuck(self) -> None:
+        """The node needs the memory of what this one does not read."""
+        self._cut("slow readers cut early")
+
     def _cut(self, why: str) -> None:
         self._gate.counters[why] += 1
         self.abort()
@@ -121,6 +133,7 @@ class Channel(asyncio.Transport, asyncio.Protocol):
             self._open()
 
     def data_received(self, data: bytes) -> None:
+        self._bound_turn(len(data))
         if self._phase == _OPEN:
             if self._tls is None:
                 self._hand_on(data)
@@ -136,6 +149,23 @@ class Channel(asyncio.Transport, asyncio.Protocol):
             self._dropped += len(data)
             if self._dropped > limits.CLOSING_MAX_BYTES:
                 self.abort()
+
+    def _bound_turn(self, size: int) -> None:
+        """The event loop reads a socket again and again in one turn while it has bytes: this one rests when it has had
+        its share. The loop's own time stands still within a turn."""
+        now = self._gate.get_loop().time()
+        if now != self._turn_at:
+            self._turn_at, self._turn_bytes = now, 0
+        self._turn_bytes += size
+        if self._turn_bytes >= limits.READ_AT_ONCE_BYTES and not self._is_resting and self._raw is not None:
+            self._is_resting = True
+            self._raw.pause_reading()
+            self._gate.turns.add(self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._is_resting = False
+        if not self._paused and self._raw is not None and self._phase != _LOST and not self._raw.is_closing():
+            self._raw.resume_reading()
 
     def eof_received(self) -> None:
         """Half-closed is closed: most clients that leave look like this first. The bare transport closes itself."""
@@ -196,7 +226,7 @@ class Channel(asyncio.Transport, asyncio.Protocol):
         return True
 
     def _resume_raw(self) -> None:
-        if self._raw is not None and not self._raw.is_closing():
+        if self._raw is not None and not self._is_resting and not self._raw.is_closing():
             self._raw.resume_reading()
 
     def _open(self) -> None:
@@ -302,6 +332,11 @@ class Channel(asyncio.Transport, asyncio.Protocol):
         self._raw.resume_reading()
 
     def abort(self) -> None:
+        if self._phase != _LOST and not self._settled:
+            with contextlib.suppress(
+                OSError
+            ):  # a reset: else the kernel keeps what is owed for a reader that never reads
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._phase = _LOST
         if self._raw is not None:
             self._raw.abort()
@@ -323,7 +358,8 @@ class Channel(asyncio.Transport, asyncio.Protocol):
     def resume_reading(self) -> None:
         self._paused = False
         if self._raw is not None and not self.is_closing():
-            self._raw.resume_reading()
+            if not self._is_resting:
+                self._raw.resume_reading()
             if self._encrypted or self._incoming.pending or (self._tls is not None and self._tls.pending()):
                 self._take_turn(self._decrypt_rest)
 

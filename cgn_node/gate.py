@@ -182,6 +182,21 @@ class Gate:
         now = self.clock()
         for channel in list(self._channels):
             channel.check(now)
+        self._bound_owed(now)
+
+    def _bound_owed(self, now: float) -> None:
+        """Answers that wait in memory for their readers have a bound together: beyond it, who has not read for longest
+        is cut, and after a second already."""
+        sizes = {channel: channel.get_write_buffer_size() for channel in self._channels}
+        owed = sum(sizes.values())
+        if owed <= limits.OWED_MAX_BYTES:
+            return
+        stuck = [each for each in sizes if each.stuck_since and now - each.stuck_since >= limits.STUCK_LEAST_S]
+        for channel in sorted(stuck, key=lambda each: each.stuck_since):
+            if owed <= limits.OWED_MAX_BYTES:
+                break
+            owed -= sizes[channel]
+            channel.cut_stuck()
 
 
 def _counted(peer: str) -> str:

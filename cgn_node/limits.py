@@ -53,6 +53,11 @@ PROGRESS_MIN_BYTES_PER_S = 1_024
 """A body that arrives, or an answer that is read, slower than this over a whole window is cut off. The time in which
 this node itself does not read does not count. A modem of 1994 is faster."""
 
+OWED_MAX_BYTES = 24 * MIB
+STUCK_LEAST_S = 0.5
+"""Answers of one listener that wait in memory for their readers. Beyond, readers that have taken nothing for so long
+are cut before their window is over, the most patient first: memory is everybody's."""
+
 CLOSING_S = 2
 CLOSING_MAX_BYTES = 256 * KIB
 """After the last byte has been taken: for the peer to close, and what it may still send meanwhile; it is read and
@@ -255,7 +260,7 @@ LATENCIES_KEPT = 512
 
 # --- Process ----------
 
-SWEEP_S = 1.0
+SWEEP_S = 0.5
 """One timer looks at every connection; a timer each would cost 3 to 5 microseconds per request."""
 
 DRAIN_S = 60
@@ -271,6 +276,11 @@ often that happens before older ones are. Everything a request makes is freed by
 
 RANDOM_POOL_BYTES = 4 * KIB
 """Random bytes fetched from the kernel at once, for row salts and request ids: a system call per request less."""
+
+FREED_KEPT_BYTES = 48 * MIB
+FREED_LOOK_S = 2.0
+"""Memory that is free in the allocator beyond this goes back to the kernel, looked at so often: what a burst of long
+bodies took is not kept for the next one."""
 
 MALLOC_TRIM_BYTES = 256 * MIB
 MALLOC_TOP_PAD_BYTES = 16 * MIB

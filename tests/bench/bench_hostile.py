@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ MIB = 1 << 20
 LARGE = MIB - 8_192
 """Just below what the node holds back until its row is durable."""
 HOSTILE = "ent_" + "h" * 20
+LARGE_ANSWER, SMALL_ANSWER = ((body, sha256(body).hexdigest()) for body in (b"x" * LARGE, b"small"))
 SOFT, HARD = 1_024, 20_000
 AFTER_S = 5.0
 
@@ -290,7 +292,7 @@ async def until_listening(port: int) -> None:
 @contextlib.asynccontextmanager
 async def node(folder: Path) -> AsyncIterator[Server]:
     from cgn_sdk.protocol.limits import PROGRESS_MS
-    from cgn_sdk.protocol.messages import Progress
+    from cgn_sdk.protocol.messages import Head, Progress
     from node_process import node_process
     from node_world import ScriptedMiner
 
@@ -304,14 +306,18 @@ async def node(folder: Path) -> AsyncIterator[Server]:
         miner.acknowledge(opened.stream)
         living = asyncio.create_task(live(miner, opened.stream))
         try:
-            body = await miner.body(opened.stream)
-            answer = b"x" * LARGE if opened.message.target.endswith("/large") else b"small"
-            await miner.answer(opened, [answer], request_bytes=len(body))
+            request_bytes = len(await miner.body(opened.stream))
+            answer, digest = LARGE_ANSWER if opened.message.target.endswith("/large") else SMALL_ANSWER
+            miner.tunnel.head(opened.stream, Head(200, (), len(answer)))
+            await miner.link.send_data(opened.stream, answer)
+            miner.tunnel.data(opened.stream, b"", end=True)
+            said = {"response_sha256": digest, "response_bytes": len(answer)}
+            miner.done(opened, b"", request_bytes=request_bytes, **said)
         finally:
             living.cancel()
 
     async with node_process(folder, (SOFT, HARD)) as (world, process):
-        await world.miner(serve=serve, slots=256).join()
+        await world.miner(serve=serve, slots=64).join()
         honest = f"Authorization: Bearer {world.session_key}\r\n"
         (grant,) = world.central.accounts.values()
         world.central.accounts[HOSTILE] = replace(grant, account_id=HOSTILE, concurrency=1_000)
