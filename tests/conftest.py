@@ -18,6 +18,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("cgn", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("cgn")  # how long an example takes says how busy the machine is, not whether the code is right
 
 ROOT = Path(__file__).resolve().parent.parent
 ANVIL = ROOT / ".cache/chain/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"

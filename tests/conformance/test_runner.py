@@ -1,5 +1,6 @@
 """One body of tests for every runner (M-3, M-4, M-5), and attacks on the walls of the Docker one."""
 
+import ast
 import asyncio
 import os
 import signal
@@ -164,6 +165,60 @@ async def test_every_escape_fails(tmp_path: Path) -> None:
             answer = await inside(one, expression)
             assert any(answer.startswith(start) for start in expected), f"{name}: {answer}"
         await inside(one, "[os.remove('/tmp/' + n) for n in os.listdir('/tmp')]")
+    finally:
+        await one.stop()
+
+
+@pytest.mark.engine("docker")
+async def test_the_whole_host_configuration_is_the_intended_one(tmp_path: Path) -> None:
+    """M-4: every field of the engine's record that opens a wall, not only those that an attack happened to try. What is
+    not named here has the value of a container that was given nothing."""
+    import docker
+
+    one = make_runner(
+        settings("docker", memory_bytes=96 << 20, pids=33, cpus_milli=700, temporary_bytes=3 << 20), tmp_path / "plain"
+    )
+    client = docker.from_env()
+    bare = client.containers.create(IMAGE, command=["true"])
+    await one.start()
+    try:
+        given = one._container.attrs["HostConfig"]  # type: ignore[attr-defined]
+        intended = {
+            **bare.attrs["HostConfig"],
+            "NetworkMode": "none", "ReadonlyRootfs": True, "CapDrop": ["ALL"], "IpcMode": "none", "Init": True,
+            "SecurityOpt": ["no-new-privileges"], "PidsLimit": 33, "Memory": 96 << 20, "MemorySwap": 96 << 20,
+            "NanoCpus": 700_000_000, "Tmpfs": {"/tmp": f"rw,noexec,nosuid,nodev,size={3 << 20},mode=1777"},
+        }  # fmt: skip
+        varying = {"Mounts", "Ulimits", "LogConfig", "Binds", "OomKillDisable", "ConsoleSize"}
+        differ = {name for name in {*given, *intended} - varying if given.get(name) != intended.get(name)}
+        assert not differ, {name: (given.get(name), intended.get(name)) for name in sorted(differ)}
+        assert not given["Binds"] and not given["OomKillDisable"]
+        assert [mount["Target"] for mount in given["Mounts"]] == ["/run/cgn"]
+        ulimits = {entry["Name"]: (entry["Soft"], entry["Hard"]) for entry in given["Ulimits"]}
+        assert ulimits == {"nofile": (1_024, 1_024), "core": (0, 0)}
+        assert given["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "4m", "max-file": "2"}}
+        config = one._container.attrs["Config"]  # type: ignore[attr-defined]
+        assert (config["User"], config.get("ExposedPorts")) == ("65534:65534", None)
+        assert not config["Tty"] and not config["OpenStdin"]
+    finally:
+        await one.stop()
+        bare.remove(force=True)
+        client.close()
+
+
+@pytest.mark.engine("docker")
+async def test_what_the_kernel_says_of_the_process_inside(tmp_path: Path) -> None:
+    """M-4: all five sets of capabilities (one that is effective later is bounded now), privileges, filter, identity."""
+    one = make_runner(settings("docker"), tmp_path / "plain")
+    await one.start()
+    try:
+        status = await inside(one, "open('/proc/self/status').read()")
+        lines = dict(line.split(":\t", 1) for line in ast.literal_eval(status).splitlines() if ":\t" in line)
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert int(lines[name], 16) == 0, name
+        assert (lines["NoNewPrivs"], lines["Seccomp"]) == ("1", "2")
+        assert lines["Uid"].split() == lines["Gid"].split() == ["65534"] * 4
+        assert set(lines["Groups"].split()) <= {"65534"}
     finally:
         await one.stop()
 

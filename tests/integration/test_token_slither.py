@@ -1,5 +1,6 @@
 """The outside judge: slither's findings are the accepted ones and no others, and its ERC-20 check passes whole."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -58,7 +59,11 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
         "PATH": f"{FORGE}:{BIN}:{os.environ['PATH']}:{ROOT / '.cache/node/bin'}",
         "CGN_CONTRACT_TOOLS": str(ROOT / ".cache/contracts"),
     }
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    with open(
+        ROOT / ".cache/slither.lock", "w"
+    ) as lock:  # both write one folder of build output, also under two workers
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 def place(finding: dict[str, object]) -> str:
@@ -72,7 +77,7 @@ def place(finding: dict[str, object]) -> str:
 
 @pytest.mark.engine("forge", "slither")
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_slither_finds_what_is_accepted_and_nothing_else(tmp_path: Path) -> None:
     out = tmp_path / "findings.json"
     command = ("slither", ".", "--filter-paths", "node_modules|tests/", "--exclude", NOT_ASKED, "--json", str(out))
@@ -86,7 +91,7 @@ def test_slither_finds_what_is_accepted_and_nothing_else(tmp_path: Path) -> None
 
 @pytest.mark.engine("forge", "slither")
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_slithers_erc20_check_is_whole() -> None:
     """All lines but its note on the approve race, which ERC-20 has by design: permit, or setting to zero first."""
     done = run(

@@ -181,8 +181,9 @@ class FakeNode:
         await self.connections[-1].send(text)
         return await asyncio.wait_for(self._waiting[id], 5)
 
-    async def until(self, condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-        async with asyncio.timeout(timeout_s):
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Waits for it. The bound only ends a test that would hang; on a busy machine everything takes longer."""
+        async with asyncio.timeout(60):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()

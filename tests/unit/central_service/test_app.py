@@ -89,7 +89,7 @@ async def test_a_seeded_central_serves_a_node_and_stops_cleanly(
 
     changed = await asyncio.to_thread(central.command, "flag", MIN, "--why", "wrong work, case 7")
     assert (changed.returncode, changed.stderr) == (0, "")
-    await node.until(lambda: node.tells, timeout_s=1.0)
+    await node.until(lambda: node.tells)
     assert node.tells == [link_envelope.Tell("revoke", {"account_ids": [], "miner_ids": [MIN]})]
     audit = (await asyncio.to_thread(central.command, "audit")).stdout.splitlines()
     assert re.search(rf"\(command\)\tminer.state\t{MIN}\twrong work, case 7$", audit[-1])

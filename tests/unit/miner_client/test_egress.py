@@ -1,6 +1,7 @@
 """The DService's only way out (M-4, G-5), over real sockets, attacked."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -74,11 +75,22 @@ async def test_connect_is_a_tunnel(socket_path: Path, canary: tuple[int, list[by
     assert seen == [b"GET /inside HTTP/1.1\r\n\r\n"]
 
 
-HOSTILE = [
-    "127.0.0.1", "localhost", "0.0.0.0", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]",
-    "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "169.254.169.254", "10.0.0.1", "192.168.0.1", "172.17.0.1",
-    "100.64.0.1", "[fe80::1]", "[fd00::1]", "rebind.example.org", "mixed.example.org", "user@93.184.216.34",
-]  # fmt: skip
+PRIVATE, NUMBER = b"is not a public address", b"four decimal numbers"
+HOSTILE = {
+    "127.0.0.1": PRIVATE, "0.0.0.0": PRIVATE, "169.254.169.254": PRIVATE, "10.0.0.1": PRIVATE, "192.168.0.1": PRIVATE,
+    "172.17.0.1": PRIVATE, "100.64.0.1": PRIVATE, "127.1": NUMBER, "2130706433": NUMBER, "0x7f000001": NUMBER,
+    "0177.0.0.1": NUMBER, "[::1]": PRIVATE, "[::ffff:127.0.0.1]": PRIVATE, "[::127.0.0.1]": PRIVATE,
+    "[64:ff9b::7f00:1]": PRIVATE, "[2002:7f00:1::]": PRIVATE, "[fe80::1]": PRIVATE, "[fd00::1]": PRIVATE,
+    "localhost": PRIVATE, "rebind.example.org": PRIVATE, "mixed.example.org": PRIVATE,
+    "nowhere.example.org": b"has no address", "user@93.184.216.34": b"",
+}  # fmt: skip
+"""Host -> the rule that must refuse it. Names are resolved: they are refused for what they resolve to and nothing else."""
+RESOLVED = {
+    "localhost": ["127.0.0.1"],
+    "rebind.example.org": ["127.0.0.1"],
+    "mixed.example.org": ["93.184.216.34", "127.0.0.1"],
+    "nowhere.example.org": [],
+}
 
 
 @pytest.mark.parametrize("host", HOSTILE)
@@ -86,25 +98,39 @@ HOSTILE = [
 async def test_nothing_private_is_reached(
     socket_path: Path, canary: tuple[int, list[bytes]], host: str, form: str
 ) -> None:
-    """Every disguise of a private address, by literal and by name, ends in a refusal and not at the canary."""
+    """Every disguise of a private address, by literal and by name, ends in a refusal and not at the canary. The canary's
+    port is allowed, so that no other rule refuses first."""
     port, seen = canary
+    asked: list[str] = []
 
     async def resolver(name: str, _: int) -> list[Address]:
-        answers = {
-            "rebind.example.org": ["127.0.0.1"],
-            "mixed.example.org": ["93.184.216.34", "127.0.0.1"],
-            "localhost": ["127.0.0.1"],
-        }
-        return [ip_address(one) for one in answers[name]]
+        asked.append(name)
+        return [ip_address(one) for one in RESOLVED[name]]
 
     way = Egress(socket_path, ["public"], resolver=resolver)
+    way._policy = dataclasses.replace(way._policy, ports=frozenset({port}))
     await way.start()
     request = f"CONNECT {host}:{port}" if form == "connect" else f"GET http://{host}:{port}/"
     answer = await ask(socket_path, request.encode() + b" HTTP/1.1\r\n\r\n")
     await way.stop()
-    assert answer.split(b" ")[1] in (b"400", b"403")
+    rule = HOSTILE[host] or (NUMBER if form == "connect" else b"user name or password")
+    assert answer.startswith(b"HTTP/1.1 403 ")
     assert b"CGN-Egress: refused" in answer
+    assert rule in answer.split(b"\r\n\r\n", 1)[1]
+    assert asked == ([host] if host in RESOLVED else [])
     assert (seen, way.refused) == ([], 1)
+
+
+@pytest.mark.parametrize("form", ["absolute", "connect"])
+@pytest.mark.parametrize("host", ["93.184.216.34", "name.example.org"])
+async def test_a_port_that_is_not_allowed_is_refused_for_the_port(socket_path: Path, host: str, form: str) -> None:
+    way = Egress(socket_path, ["public"])
+    await way.start()
+    request = f"CONNECT {host}:8123" if form == "connect" else f"GET http://{host}:8123/"
+    answer = await ask(socket_path, request.encode() + b" HTTP/1.1\r\n\r\n")
+    await way.stop()
+    assert answer.startswith(b"HTTP/1.1 403 ")
+    assert b"port 8123 may not be used" in answer
 
 
 async def test_the_address_checked_is_the_address_connected_to(
@@ -138,22 +164,25 @@ async def test_the_address_checked_is_the_address_connected_to(
 
 
 @pytest.mark.parametrize(
-    ("request_bytes", "status"),
+    ("request_bytes", "status", "why"),
     [
-        (b"POST http://127.0.0.1/ HTTP/1.1\r\n\r\n", b"405"),
-        (b"GET / HTTP/1.1\r\n\r\n", b"403"),
-        (b"nonsense\r\n\r\n", b"400"),
-        (b"CONNECT nowhere HTTP/1.1\r\n\r\n", b"400"),
-        (b"GET http://a/" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", b"431"),
+        (b"POST http://93.184.216.34/ HTTP/1.1\r\n\r\n", b"405", b"takes CONNECT, GET, HEAD and PUT"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"403", b"must begin with http://"),
+        (b"nonsense\r\n\r\n", b"400", b"request line"),
+        (b"CONNECT nowhere HTTP/1.1\r\n\r\n", b"400", b"cannot be parsed"),
+        (b"CONNECT 93.184.216.34:65536 HTTP/1.1\r\n\r\n", b"400", b"cannot be parsed"),
+        (b"GET http://a/" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n", b"431", b"longer than"),
     ],
 )
-async def test_bad_requests_are_refused_in_words(socket_path: Path, request_bytes: bytes, status: bytes) -> None:
+async def test_bad_requests_are_refused_in_words(
+    socket_path: Path, request_bytes: bytes, status: bytes, why: bytes
+) -> None:
     way = Egress(socket_path, ["public"])
     await way.start()
     answer = await ask(socket_path, request_bytes)
     await way.stop()
     assert answer.split(b" ")[1] == status
-    assert answer.split(b"\r\n\r\n", 1)[1]
+    assert why in answer.split(b"\r\n\r\n", 1)[1]
 
 
 async def test_a_dservice_without_egress_reaches_nothing(socket_path: Path, canary: tuple[int, list[bytes]]) -> None:
@@ -163,6 +192,7 @@ async def test_a_dservice_without_egress_reaches_nothing(socket_path: Path, cana
     answer = await ask(socket_path, b"GET http://93.184.216.34/ HTTP/1.1\r\n\r\n")
     await way.stop()
     assert answer.startswith(b"HTTP/1.1 403")
+    assert b"may not reach anything" in answer
 
 
 async def test_only_listed_targets_without_public(socket_path: Path) -> None:
@@ -171,3 +201,4 @@ async def test_only_listed_targets_without_public(socket_path: Path) -> None:
     answer = await ask(socket_path, b"CONNECT 93.184.216.34:443 HTTP/1.1\r\n\r\n")
     await way.stop()
     assert answer.startswith(b"HTTP/1.1 403")
+    assert b"not on the list of allowed hosts" in answer

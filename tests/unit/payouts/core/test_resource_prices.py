@@ -41,3 +41,27 @@ def test_whole_doublings_are_exact_and_days_before_are_refused() -> None:
 def test_costs_round_up() -> None:
     flat = prices.Coefficients(20_000, 3 * prices.ATTO, 0)
     assert [prices.cost(flat, n * prices.ATTO, 20_500) for n in (0, 1, 3)] == [0, 333_333_334, 10**9]
+
+
+def test_numbers_and_units_are_those_of_the_contract() -> None:
+    assert [(one.number, one.unit) for one in prices.RESOURCES] == [
+        (0, "KMIPS-hours"),
+        (1, "TFLOP-hours"),
+        (2, "gigabytes"),
+    ]
+
+
+def test_coefficients_that_do_not_double_stay() -> None:
+    flat = prices.Coefficients(20_000, 3 * prices.ATTO, 0)
+    assert [prices.amount_on(flat, day) for day in (20_000, 20_001, 40_000)] == [3 * prices.ATTO] * 3
+    assert prices.factor(0) == 1 << 128
+    with pytest.raises(ValueError, match="before the first day"):
+        prices.amount_on(flat, 19_999)
+
+
+@pytest.mark.parametrize("days", [1, 2, 730])
+def test_the_daily_factor_doubles_in_its_days_and_is_rounded_down(days: int) -> None:
+    """The contract multiplies by K day by day: K to the power of the days is 2, from below, by less than a part in 2^100."""
+    k = prices.factor(days)
+    assert k**days <= (2 << 128 * days) if days == 1 else k**days < (2 << 128 * days)
+    assert (k + 1) ** days > (2 << 128 * days)
