@@ -40,6 +40,7 @@ from cgn_sdk.dservice import estimates, verdicts
 from cgn_sdk.dservice.estimates import Estimator
 from cgn_sdk.dservice.problems import CONTENT_TYPE, Problem
 from cgn_sdk.dservice.verdicts import Verifier
+from cgn_sdk.protocol.http_fields import HOP_BY_HOP
 
 HEALTH_PATH = "/_cgn/health"
 HEADER_MAX_BYTES = 16 * 1024
@@ -100,6 +101,28 @@ def _metadata_headers(metadata: Mapping[str, str]) -> dict[str, str]:
         clean = re.sub(r"[^\x20-\x7e]", "?", value)
         headers[f"CGN-Meta-{name}"] = clean[:METADATA_MAX_CHARS]
     return headers
+
+
+def _check(response: Response) -> None:
+    """Raises TypeError or ValueError, for the log, where an answer would break a rule of HTTP on its way: the caller is
+    answered 500 at once instead of waiting for bytes that do not come."""
+    if not isinstance(response.body, (bytes, memoryview, AsyncIterable)):
+        raise TypeError(
+            f"body is {type(response.body).__name__}: give bytes (text.encode()) or an async iterable of bytes"
+        )
+    if not 200 <= response.status <= 599:
+        raise ValueError(f"status {response.status}: a handler answers with 200 to 599")
+    size = None if isinstance(response.body, AsyncIterable) else len(response.body)
+    if response.status == 205 and size != 0:
+        raise ValueError("an answer with status 205 has no content")
+    for name, value in response.headers.items():
+        lower = name.lower()
+        if set("\r\n\0") & set(name + value):
+            raise ValueError(f"the header {name!r} holds a line end or NUL")
+        if lower in HOP_BY_HOP:
+            raise ValueError(f"the header {name} speaks about one connection, which is the framework's own")
+        if lower == "content-length" and size is not None and value != str(size):
+            raise ValueError(f"Content-Length {value} for a body of {size} bytes; leave it out")
 
 
 def _problem_response(problem: Problem) -> web.Response:
@@ -194,6 +217,8 @@ class Server:
         if raw.path == HEALTH_PATH:
             return web.Response(status=200 if self._ready else 503, text="ready" if self._ready else "starting")
         try:
+            if raw.method == "CONNECT":  # its answer would have no end (RFC 9110 section 9.3.6)
+                raise Problem(405, "method_not_allowed", "this service is no proxy")
             if raw.path in (estimates.PATH, verdicts.PATH):
                 return await self._consult(raw)
             return await self._send(raw, await self._handler(_request_of(raw)))
@@ -225,6 +250,7 @@ class Server:
         return web.Response(body=json.dumps(document).encode(), content_type="application/json")
 
     async def _send(self, raw: web.BaseRequest, response: Response) -> web.StreamResponse:
+        _check(response)
         headers = {**response.headers, **_metadata_headers(response.metadata)}
         if isinstance(response.body, (bytes, memoryview)):
             return web.Response(status=response.status, body=bytes(response.body), headers=headers)

@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -76,6 +77,60 @@ async def test_refusals_are_problem_documents(server, caplog):
         assert "secret" not in await answer.text()
     async with server.get("http://d/_cgn/health") as answer:
         assert answer.status == 200
+
+
+async def none() -> AsyncIterator[bytes]:
+    yield b"x"
+
+
+MISTAKES = [
+    (Response(body="text"), "give bytes"),  # type: ignore[arg-type]
+    (Response(body=None), "give bytes"),  # type: ignore[arg-type]
+    (Response(100), "200 to 599"),
+    (Response(199), "200 to 599"),
+    (Response(600), "200 to 599"),
+    (Response(205, body=b"x"), "no content"),
+    (Response(205, body=none()), "no content"),
+    (Response(headers={"Content-Length": "5"}, body=b"abc"), "body of 3 bytes"),
+    (Response(headers={"transfer-encoding": "gzip"}, body=b"abc"), "one connection"),
+    (Response(headers={"Connection": "X-A"}, body=b"abc"), "one connection"),
+    (Response(headers={"X-A": "1\r\nX-B: 2"}, body=b"abc"), "line end"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "why"), MISTAKES)
+async def test_an_answer_that_would_break_http_is_a_500_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mistake: Response, why: str
+) -> None:
+    """Its caller would wait for bytes that do not come, or be told that the DService broke a rule; its developer reads
+    in the log which one, and the connection serves others."""
+
+    async def answer(request: Request) -> Response:
+        return mistake if request.path == "/mistake" else Response(205 if request.path == "/205" else 599)
+
+    made = Server(answer)
+    await made.start(socket_path=str(tmp_path / "s"))
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(tmp_path / "s"))) as session:
+        async with session.get("http://d/mistake") as response:
+            assert response.status == 500
+            assert "internal_error" in await response.text()
+        assert why in caplog.text
+        for path, status in (("/205", 205), ("/599", 599)):
+            async with session.get(f"http://d{path}") as response:
+                assert (response.status, await response.read()) == (status, b"")
+    await made.stop()
+
+
+async def test_connect_is_refused_with_an_answer_that_ends(tmp_path: Path) -> None:
+    made = Server(handle)
+    await made.start(socket_path=str(tmp_path / "s"))
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "s")
+    writer.write(b"CONNECT /echo HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert b"Content-Length: " in answer
+    await made.stop()
 
 
 async def test_health_waits_for_the_start(tmp_path: Path):
