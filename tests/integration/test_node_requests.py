@@ -17,7 +17,7 @@ from cgn_sdk.protocol.receipt import Receipt, Trust, TrustedMiner, verify_receip
 
 from cgn_node import limits
 from cgn_node.http1 import ChunkedDecoder
-from ledger.spool import Answer, SpoolFull
+from ledger.spool import Answer, Spool, SpoolFull
 
 MIB = 1 << 20
 
@@ -453,6 +453,23 @@ async def test_what_the_node_signed_is_kept_and_anybody_can_check_it(tmp_path: P
         assert head_findings(head, {page["node_id"]: key}, signing.verify) == []
         assert (head.last_ingest, head.commitment) == (1, extend(NO_ROWS, [stored.row_hash], keccak_256))
         assert await world.node.store.heads() == [head]
+
+
+async def test_what_the_spool_dropped_at_the_start_is_said(tmp_path: Path) -> None:
+    """N-24: bytes that were no whole group are kept, counted, and hold nothing up."""
+    spool = await Spool.open(tmp_path / "state/spool")
+    await spool.append(b"a row that was torn, or damaged afterwards")
+    spool._broken = OSError("killed")
+    await spool.close()
+    [path] = (tmp_path / "state/spool").glob("*.spool")
+    path.write_bytes(path.read_bytes().replace(b"torn", b"worn"))
+    async with support.world(tmp_path) as world:
+        await world.miner(serve=support.answer_with(b"result")).join()
+        [kept] = (tmp_path / "state/spool").glob("*.damaged")
+        assert b"worn" in kept.read_bytes()
+        assert world.node.recorder.dropped_bytes == kept.stat().st_size
+        assert (await world.call("GET", "/noop")).status == 200
+        assert len(await world.rows()) == 1
 
 
 async def test_a_request_id_counts_once(tmp_path: Path) -> None:

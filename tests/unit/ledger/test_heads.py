@@ -147,6 +147,27 @@ async def test_a_row_that_was_shipped_and_is_not_there_is_noticed(store: Store, 
     assert await store.heads() == []
 
 
+async def test_what_was_shipped_is_not_forgotten_over_a_store_that_was_away(
+    store: Store, kept: Path, make_row: MakeRow
+) -> None:
+    away = [StoreError("away"), None]
+
+    async def sometimes(after: int, limit: int) -> list[Any]:
+        if away and (error := away.pop(0)) is not None:
+            raise error
+        return list(await store.row_hashes(after, limit))
+
+    keeper = keeper_of(Answers(store, row_hashes=sometimes), kept)
+    await store.append([make_row(1)])
+    keeper.shipped([make_row(1), make_row(2)])
+    with pytest.raises(StoreError):
+        await keeper.advance()
+    with pytest.raises(LedgerDiffers, match=make_row(2).row_id):
+        await keeper.advance()
+    keeper.shipped([make_row(3)])
+    assert keeper._shipped == {}, "nothing is gathered for a head that will not come"
+
+
 async def test_a_row_that_was_shipped_twice_is_one(store: Store, kept: Path, make_row: MakeRow) -> None:
     keeper = keeper_of(store, kept)
     await ship(store, keeper, [make_row(1), make_row(2)])
