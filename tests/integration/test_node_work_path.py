@@ -24,8 +24,8 @@ RESULT_ID = "CGN-Request-Id: " + "ab" * 16
 
 @asynccontextmanager
 async def quick_world(folder: Path) -> AsyncIterator[support.World]:
-    """Silence is noticed after 600 ms."""
-    miner = support.config.MinerSettings(host="127.0.0.1", port=0, acknowledge_ms=400, silence_ms=600)
+    """Silence is noticed after a second."""
+    miner = support.config.MinerSettings(host="127.0.0.1", port=0, acknowledge_ms=400, silence_ms=1_000)
     async with support.world(folder, miner=miner) as world:
         yield world
 
@@ -93,7 +93,7 @@ async def test_work_that_shows_life_has_its_whole_deadline(tmp_path: Path, answe
         if answers:
             miner.tunnel.head(opened.stream, messages.Head(200, (), 5))
             miner.link.flush()
-        for _ in range(12):
+        for _ in range(20):
             await asyncio.sleep(0.2)
             say(miner, opened, cpu_ns=1_000)
         if not answers:
