@@ -8,13 +8,12 @@ import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar, get_type_hints
-from urllib.parse import unquote, urlsplit
 
 from cgn_sdk.protocol.canonical import CanonicalError, encode
 from cgn_sdk.protocol.head import Head
 from cgn_sdk.protocol.row import Finding, amount
-from elastic_transport import JsonSerializer, SerializationError, TransportError
-from elasticsearch import ApiError, AuthorizationException, Elasticsearch
+from elastic_transport import JsonSerializer, SerializationError
+from elasticsearch import AuthorizationException, Elasticsearch
 
 from ledger import limits
 from ledger.audit import Find, Range
@@ -22,7 +21,8 @@ from ledger.core.batch import BatchRecord, SettlementRecord
 from ledger.core.entries import Entry, Mark
 from ledger.core.row_audit import NO_MARK, AuditRow, Part
 from ledger.core.verify import Stored
-from ledger.port import StoreError
+from ledger.elasticsearch_address import address_of
+from ledger.elasticsearch_store import translated
 
 T = TypeVar("T", BatchRecord, SettlementRecord, Head)
 _UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError)
@@ -30,6 +30,10 @@ _LONGEST_NUMBER: Final = 20
 """Digits of an integer that any of our fields may hold."""
 _NAMED_MAX: Final = 100
 """Payment states of no row that are named one by one."""
+
+
+class _Unreadable(Exception):
+    """The cluster's answer is no JSON that could be read here."""
 
 
 class _Reading(JsonSerializer):
@@ -56,12 +60,10 @@ class ElasticsearchReader:
     """`ledger.audit.Reader` over a cluster."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._prefix = parts.path.strip("/") or "cgn"
-        user, password = (unquote(text or "") for text in (parts.username, parts.password))
+        self._address = address_of(url)
         self._client = Elasticsearch(
-            f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}",
-            basic_auth=(user, password) if user else None,
+            self._address.server,
+            **self._address.credentials(),
             request_timeout=limits.ELASTICSEARCH_TIMEOUT_S,
             serializers={_Reading.mimetype: _Reading()},
         )
@@ -135,10 +137,13 @@ class ElasticsearchReader:
     # --- the cluster ---
 
     def _newest_block(self) -> int:
-        with contextlib.suppress(AuthorizationException):  # who may only read sees it within a second
-            for kind in ("blocks", "payments", "batches", "settlements", "heads"):
-                self._ask(self._client.indices.refresh, index=self._name(kind))
+        for kind in ("blocks", "payments", "batches", "settlements", "heads"):
+            self._ask(self._refresh, index=self._name(kind))
         return next((int(hit["_id"]) for hit in self._newest("block") if hit["_id"].isdecimal()), 0)
+
+    def _refresh(self, index: str) -> None:
+        with contextlib.suppress(AuthorizationException):  # who may only read sees what is new within a second
+            self._client.indices.refresh(index=index)
 
     def _newest(self, field: str) -> list[dict[str, Any]]:
         answer = self._ask(self._client.search, index=self._name("blocks"), sort=[{field: "desc"}], size=1)
@@ -193,27 +198,23 @@ class ElasticsearchReader:
             return []
         try:
             answer = self._ask(self._client.mget, docs=[{"_index": index, "_id": id_} for index, id_ in keys])
-        except (SerializationError, RecursionError) as error:
+        except _Unreadable as error:
             if len(keys) == 1:
-                return [{"found": False, "error": f"{error!s:.120}"}]
+                return [{"found": False, "error": str(error)}]
             half = len(keys) // 2
             return self._documents(keys[:half]) + self._documents(keys[half:])
         documents: list[dict[str, Any]] = answer["docs"]
         return documents
 
     def _name(self, kind: str) -> str:
-        return f"{self._prefix}-{kind}"
+        return f"{self._address.prefix}-{kind}"
 
-    @staticmethod
-    def _ask(call: Callable[..., Any], **arguments: Any) -> Any:
-        try:
-            return call(**arguments)
-        except (SerializationError, AuthorizationException):
-            raise
-        except ApiError as error:
-            raise StoreError(f"the cluster answered {error.status_code}: {error!s:.400}") from error
-        except TransportError as error:
-            raise StoreError(f"the cluster did not answer: {error!s:.400}") from error
+    def _ask(self, call: Callable[..., Any], **arguments: Any) -> Any:
+        with translated(self._address):
+            try:
+                return call(**arguments)
+            except (SerializationError, RecursionError) as error:
+                raise _Unreadable(f"{error!s:.120}") from error
 
 
 def _listed(number: int, document: Mapping[str, Any], find: Find) -> Iterator[_Numbered]:

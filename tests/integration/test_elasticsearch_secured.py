@@ -1,6 +1,7 @@
 """The least rights on a real server with TLS and users: each role does its work, and none can alter what was written
 (L-3, L-6). Roles, users and URLs are those of docs/reference/ledger.md."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -12,6 +13,7 @@ from elasticsearch import AsyncElasticsearch, AuthorizationException
 from secured_elasticsearch import PASSWORD, Secured, distribution, secured
 
 from ledger import initialise, open_store
+from ledger.audit import audit
 from ledger.elasticsearch_setup import seal_months
 from ledger.port import BatchRecord, Store, StoreError
 
@@ -104,6 +106,11 @@ async def test_each_role_does_its_work(made: Secured, admin: AsyncElasticsearch,
     assert seen[0] == [*rows, make_row(6, event_time_ns=1_796_083_200_000_000_000), make_row(7)]
     for store in (node, payouts, verify):
         await store.close()
+    report = await asyncio.to_thread(audit, made.url("verify", PREFIX), [], chain_id=1, token="0x", processes=1)
+    assert report.rows == 7
+    kinds = {finding.code for finding in report.findings}
+    assert {"event_missing", "head_rows"} <= kinds, "no chain, and a head of nothing: what an audit is for"
+    assert not kinds & {"row_malformed", "row_hash", "row_missing", "entries", "part_hash", "left_over"}
 
 
 async def test_nobody_but_an_administrator_can_alter_what_was_written(made: Secured, make_row: MakeRow) -> None:

@@ -17,7 +17,7 @@ from cgn_sdk.signing import verify as verify_signature
 from elasticsearch import Elasticsearch
 from settled_ledger import CHAIN, TOKEN, settle, sign_heads
 
-from ledger import open_store
+from ledger import initialise, open_store
 from ledger.audit import audit
 from ledger.core.batch import SettledEvent
 from ledger.core.row_audit import Keys
@@ -64,6 +64,7 @@ def world(elasticsearch_url: str, make_row: Callable[..., Row]) -> Iterator[Worl
     rows = [row.signed(NODE.sign(ROW, row.row_hash)) for row in rows]
 
     async def make() -> list[SettledEvent]:
+        await initialise(f"{elasticsearch_url}/{prefix}")
         store = await open_store(f"{elasticsearch_url}/{prefix}")
         for start in range(0, ROWS, 4):  # three blocks
             await store.append(rows[start : start + 4])
