@@ -58,6 +58,9 @@ ROOMS = {
             "tests/integration/test_node_http_server.py",
             "tests/integration/test_node_requests.py",
             "tests/integration/test_node_central_and_miners.py",
+            "tests/integration/test_node_statements.py",
+            "tests/integration/test_node_revocations.py",
+            "tests/integration/test_node_resumed_readers.py",
         ),
     ),
     "ledger": Room(("ledger/*.py", "ledger/core/*.py"), ("tests/unit/ledger", "tests/conformance/test_store.py")),
@@ -334,7 +337,8 @@ def judge(name: str, room: Room, tree: Path, seconds: float, seed: int) -> Itera
     began = time.monotonic()
     code, said = ask(tree, tests_for(room, None, tree), seconds)
     if code != 0:
-        sys.exit(f"{name}: without any fault the tests end with {code}:\n{said}")
+        print(f"{name}: left out, without any fault the tests end with {code}:\n{said}")
+        return
     alone_s = time.monotonic() - began
     faults = faults_of(room, tree)
     print(f"{name}: {len(faults)} places, tests alone {alone_s:.0f} s, seed {seed}", flush=True)
