@@ -3,6 +3,8 @@
 cgn payouts run --config payouts.toml                         everything up to the newest row
 cgn payouts run --config payouts.toml --day 2026-11-21        rows before the first that is younger than that UTC day
 cgn payouts run --config payouts.toml --until-ingest 5000     rows up to that ingestion number
+cgn payouts account --key-file payer.key                      makes the key of this node's payouts account; its address
+cgn payouts accept --config payouts.toml                      opens the account once it was announced
 cgn payouts settings                                          every setting, as an example file
 
 Exit codes: 0 settled (payers that were flagged are shown), 1 could not go on (run it again), 2 wrong arguments or
@@ -51,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "settings":
         print(settings.reference(PayoutSettings), end="")
         return EXIT_OK
+    if options.command == "account":
+        return _account(options.key_file)
     try:
         wanted = settings.load(PayoutSettings, options.config, prefix="CGN_PAYOUTS_", environ=os.environ)
         if not wanted.token and wanted.manifest is None:
@@ -58,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(*error.mistakes, sep="\n", file=sys.stderr)
         return EXIT_USAGE
+    if options.command == "accept":
+        return _accept(wanted)
     tell: Callable[[str], None] = _silent if options.json else print
     return asyncio.run(_run(wanted, options, tell))
 
@@ -71,8 +77,47 @@ def _parser() -> argparse.ArgumentParser:
     window.add_argument("--day", type=date.fromisoformat, metavar="YYYY-MM-DD", help="up to the end of that UTC day")
     window.add_argument("--until-ingest", type=int, metavar="N", help="rows up to this ingestion number")
     run.add_argument("--json", action="store_true", help="print the report for machines, and nothing else")
+    account = commands.add_parser("account", help="make the key of this node's payouts account, or show its address")
+    account.add_argument("--key-file", type=Path, required=True, help="where the key is, or is to be")
+    accept = commands.add_parser("accept", help="open the payouts account, or take its new collector, once announced")
+    accept.add_argument("--config", type=Path, required=True, help="settings")
     commands.add_parser("settings", help="print every setting with its meaning")
     return parser
+
+
+def _account(path: Path) -> int:
+    """Prints the account of the key in a file; makes one where there is none, which nobody else ever sees."""
+    import secrets
+
+    from cgn_chassis.tls import write_private
+    from payouts import deploy
+
+    try:
+        if not path.exists():
+            write_private(path, (1 + secrets.randbelow(deploy.CURVE_ORDER - 1)).to_bytes(32, "big").hex().encode())
+            print(f"A new key is in {path}. Keep a copy where it cannot be lost: the account's funds move by it alone.")
+        print(deploy.address_of(deploy.read_key(path)))
+    except (OSError, ValueError) as error:
+        print(f"cgn payouts: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _accept(wanted: PayoutSettings) -> int:
+    """Sends the payouts account's consent, signed with its key."""
+    from payouts import deploy
+    from payouts.bindings.utility_token import UtilityToken
+    from payouts.rpc import Rpc, RpcError, Unreachable
+
+    try:
+        address, _ = _contract(wanted)
+        key = bytes.fromhex(wanted.payer_key.reveal().strip().removeprefix("0x"))
+        deploy.Sender(Rpc(wanted.rpc_url), key).send(UtilityToken(address).accept_account())
+    except (RpcError, Unreachable, OSError, ValueError, deploy.ManifestMismatch) as error:
+        print(f"cgn payouts: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    print(f"{deploy.address_of(key)} is open")
+    return EXIT_OK
 
 
 def _silent(line: str) -> None:

@@ -5,7 +5,8 @@ GAS_PER_TRANSACTION = 2**24
 
 PAYEES_PER_TRANSACTION = 250
 """Payees in one transaction. A payee that never held the token costs about 30,000 gas, so 250 stay below half of
-the limit even if gas prices of storage rise, and a transaction that fails blocks no more than 250."""
+the limit even if gas prices of storage rise, and a transaction that fails blocks no more than 250. A settlement
+under way has committed to lists of this size: it may change between runs only."""
 
 COLLECTIONS_PER_TRANSACTION = 100
 """Payers in one transaction: releasing what was reserved costs more than a payment."""

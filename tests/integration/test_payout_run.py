@@ -124,6 +124,92 @@ def test_the_treasury_tops_up_what_is_short(world: Any) -> None:
     assert world.balance("enterprise 0") == 0
 
 
+def test_a_payer_cannot_empty_the_treasury(world: Any) -> None:
+    """P-7: the payer moves away whatever comes into its account. The top-up never does: it goes to beneficiaries or back."""
+    treasury = kit.Secret(kit.development_key("treasury").hex())
+    world.fund("enterprise 0", 0, approved=10**12)
+    world.fund("enterprise 1", 0, approved=1)  # has not agreed to pay: nobody pays for it
+    world.fund("treasury", 10**12)
+    world.add_rows([row(1), row(2, enterprise="enterprise 1")])
+    token, thief = world.manifest.token, kit.account("thief")
+
+    def steal(point: str) -> None:
+        there = world.balance("enterprise 0")
+        if there:
+            kit.Sender(world.rpc, kit.development_key("enterprise 0")).send(token.transfer(thief, there))
+
+    from payouts import app
+
+    for _ in range(3):
+        report = asyncio.run(app.settle(world.settings(treasury_key=treasury), at=steal, tell=print))
+    assert [line["id"] for line in report["flagged"]] == [kit.public_id("enterprise 1")]
+    assert world.rpc.ask(token.balance_of(thief)) == 0
+    assert world.balance("treasury") == 10**12 - FEE  # what the beneficiaries of row 1 got, once
+    assert world.balance("contributor 0") == FEE * 70 // 100
+    assert world.rpc.ask(token.balance_of(token.address)) == 0  # and nothing is left set aside
+
+
+def test_two_nodes_settle_through_one_contract(world: Any, tmp_path: Path) -> None:
+    """P-18: each with its own payouts account, collector, ledger and journal; neither takes the other's settlements for
+    its own, and neither pays the other's account."""
+    token, rpc = world.manifest.token, world.rpc
+    second = kit.World(world.url, tmp_path / "second", world.manifest)
+    second.folder.mkdir()
+    world.manifest.save(second.folder / "manifest.json")
+    for name in ("payer 2", "collector 2"):
+        rpc("anvil_setBalance", kit.account(name), hex(10**21))
+    admin = kit.Sender(rpc, kit.development_key("admin"))
+    admin.send(token.announce_account(kit.account("payer 2"), kit.account("collector 2"), "0x" + "0" * 40))
+    keys = {
+        "payer_key": kit.Secret(kit.development_key("payer 2").hex()),
+        "collector_key": kit.Secret(kit.development_key("collector 2").hex()),
+    }
+    with pytest.raises(ValueError, match="not an open payouts account"):
+        second.settle(**keys)
+    kit.Sender(rpc, kit.development_key("payer 2")).send(token.accept_account())
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    for round_ in range(2):
+        world.add_rows([row(10 * round_ + n) for n in range(2)])
+        second.add_rows([row(10 * round_ + 5 + n, operator="payer") for n in range(3)])
+        reports = [world.settle(), second.settle(**keys)]
+        assert [report["collected"] for report in reports] == [2 * FEE, 3 * FEE]
+        assert all(report["balances"] for report in reports)
+        held = [(item["role"], item["reason"]) for item in reports[1]["held_back"]]
+        assert held == [("operator", "address")]  # the first node's payouts account is no address that can be paid
+    assert world.balance("enterprise 0") == 10**12 - 10 * FEE
+    with pytest.raises(ValueError, match="the collector of"):
+        second.settle(**(keys | {"collector_key": world.settings().collector_key}))
+
+
+def test_the_payouts_account_is_made_here_and_opens_itself(
+    world: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """P-18: the key never leaves the node; an administrator announces the address, and the account agrees."""
+    from payouts import app
+
+    key = tmp_path / "account.key"
+    assert app.main(["account", "--key-file", str(key)]) == 0
+    address = capsys.readouterr().out.split()[-1]
+    assert key.stat().st_mode & 0o077 == 0
+    assert app.main(["account", "--key-file", str(key)]) == 0
+    assert capsys.readouterr().out.split() == [address]  # the same, and nothing else
+    (tmp_path / "payouts.toml").write_text(
+        f'ledger_url = "{world.ledger_url}"\njournal = "journal.sqlite"\nrpc_url = "{world.url}"\n'
+        f'manifest = "{world.folder}/manifest.json"\ncollector_key_file = "account.key"\n'
+        'payer_key_file = "account.key"\n'
+    )
+    world.rpc("anvil_setBalance", address, hex(10**21))
+    assert app.main(["accept", "--config", str(tmp_path / "payouts.toml")]) == 1
+    assert "NothingAnnounced" in capsys.readouterr().err
+    admin = kit.Sender(world.rpc, kit.development_key("admin"))
+    admin.send(world.manifest.token.announce_account(address, kit.account("collector"), "0x" + "0" * 40))
+    assert app.main(["accept", "--config", str(tmp_path / "payouts.toml")]) == 0
+    assert world.rpc.ask(world.manifest.token.payouts_account(address)) == (kit.account("collector"), 0, True)
+    key.write_text("")
+    assert app.main(["account", "--key-file", str(key)]) == 1
+    assert "no private key" in capsys.readouterr().err
+
+
 def test_a_payee_without_an_account_holds_nobody_up(world: Any) -> None:
     world.fund("enterprise 0", 10**12, approved=10**12)
     world.add_rows([row(1, without_account=["developer 0"])])
