@@ -86,6 +86,84 @@ def _write_at(descriptor: int, data: bytes, offset: int) -> None:
         offset += written
 
 
+class HeldMemory:
+    """How much of all responses under way may wait in memory, over all requests of a node; the rest waits in unnamed
+    files in `folder`."""
+
+    def __init__(self, folder: Path, most: int = limits.HELD_MEMORY_BYTES) -> None:
+        self._folder = folder
+        self.left = most
+
+    def keep(self, data: bytes, file: "HeldFile | None") -> tuple["Piece", "HeldFile | None"]:
+        """The piece, and the file that its response's later pieces may use. Raises OSError when the disk is full."""
+        if len(data) <= self.left:
+            self.left -= len(data)
+            return _InMemory(data, self), file
+        file = HeldFile(_unnamed_file(self._folder)) if file is None else file
+        return _InFile(file, file.append(data), len(data)), file
+
+    def give_back(self, size: int) -> None:
+        self.left += size
+
+
+class HeldFile:
+    """An unnamed file for pieces of one response; closed with the last of them."""
+
+    __slots__ = ("_descriptor", "_length")
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._length = 0
+
+    def append(self, data: bytes) -> int:
+        at = self._length
+        _write_at(self._descriptor, data, at)
+        self._length += len(data)
+        return at
+
+    def read(self, at: int, size: int) -> bytes:
+        return os.pread(self._descriptor, size, at)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+
+class _InMemory:
+    __slots__ = ("_data", "_memory")
+
+    def __init__(self, data: bytes, memory: HeldMemory) -> None:
+        self._data = data
+        self._memory = memory
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def load(self) -> bytes:
+        return self._data
+
+    def __del__(self) -> None:
+        self._memory.give_back(len(self._data))
+
+
+class _InFile:
+    __slots__ = ("_at", "_file", "_size")
+
+    def __init__(self, file: HeldFile, at: int, size: int) -> None:
+        self._file = file
+        self._at = at
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def load(self) -> bytes:
+        return self._file.read(self._at, self._size)
+
+
+Piece = _InMemory | _InFile
+"""Some bytes of a response: `len` and `load`. What it takes is given back with the object."""
+
+
 class ResumeFailed(Exception):
     """Another attempt does not continue what the DApp has already received: the connection must be cut."""
 
@@ -102,11 +180,13 @@ class ResponseBody:
     """
 
     __slots__ = (
+        "_file",
         "_hash",
         "_held",
         "_held_bytes",
         "_held_max",
         "_left_digest",
+        "_memory",
         "_prefix_missing",
         "body_bytes",
         "headers",
@@ -114,9 +194,11 @@ class ResponseBody:
         "status",
     )
 
-    def __init__(self, held_bytes: int = limits.RESPONSE_HELD_BYTES) -> None:
+    def __init__(self, memory: HeldMemory, held_bytes: int = limits.RESPONSE_HELD_BYTES) -> None:
+        self._memory = memory
         self._held_max = held_bytes
-        self._held: list[bytes] = []
+        self._held: list[Piece] = []
+        self._file: HeldFile | None = None
         self._held_bytes = 0
         self._hash = sha256()  # over what has left, in this attempt's own bytes
         self._left_digest = b""
@@ -135,8 +217,7 @@ class ResponseBody:
                 self._left_digest = self._hash.digest()
             self._hash = sha256()
             self._prefix_missing = self.passed
-        self._held = []
-        self._held_bytes = 0
+        self._held, self._held_bytes, self._file = [], 0, None
 
     def head(self, status: int, headers: Headers, body_bytes: int | None) -> None:
         """Raises ResumeFailed when this is not the answer that the DApp has begun to receive."""
@@ -151,16 +232,15 @@ class ResponseBody:
         return digest, self.passed
 
     def data(self, data: bytes) -> list[bytes]:
-        """The pieces that may leave now. Raises ResumeFailed when the prefix is not what has left."""
+        """What may leave now. Raises ResumeFailed when the prefix is not what has left, or nothing more can be held."""
         if self._prefix_missing:
             data = self._compare_prefix(data)
         if not data:
             return []
-        self._held.append(data)
-        self._held_bytes += len(data)
+        self._hold(data)
         if not self.passed and self._held_bytes <= self._held_max:
             return []
-        passing = self._held[:-1] or self._cut_tail()
+        passing = [piece.load() for piece in self._held[:-1]] or self._cut_tail()
         for piece in passing:
             self._hash.update(piece)
             self.passed += len(piece)
@@ -168,12 +248,21 @@ class ResponseBody:
         self._held_bytes = len(self._held[0])
         return passing
 
+    def _hold(self, data: bytes) -> None:
+        try:
+            piece, self._file = self._memory.keep(data, self._file)
+        except OSError as error:
+            raise ResumeFailed(f"the response cannot be held: {error}") from error
+        self._held.append(piece)
+        self._held_bytes += len(data)
+
     def _cut_tail(self) -> list[bytes]:
         """A first piece that is alone longer than what is held: all but its end."""
-        piece = self._held[0]
+        piece = self._held[0].load()
         if self.passed or len(piece) <= limits.RESPONSE_TAIL_BYTES:
             return []
-        self._held = [piece[-limits.RESPONSE_TAIL_BYTES :]]
+        self._held = []
+        self._hold(piece[-limits.RESPONSE_TAIL_BYTES :])
         return [piece[: -limits.RESPONSE_TAIL_BYTES]]
 
     def _compare_prefix(self, data: bytes) -> bytes:
@@ -193,12 +282,12 @@ class ResponseBody:
             raise ResumeFailed(f"the response ends {self._prefix_missing} bytes before what the DApp has")
         digest = self._hash.copy() if self.passed else sha256()
         for piece in self._held:
-            digest.update(piece)
+            digest.update(piece.load())
         return digest.hexdigest(), self.passed + self._held_bytes
 
-    def finish(self) -> list[bytes]:
+    def finish(self) -> list[Piece]:
         """The pieces still held, which may leave once the row is durable."""
-        held, self._held, self._held_bytes = self._held, [], 0
+        held, self._held, self._held_bytes, self._file = self._held, [], 0, None
         return held
 
 

@@ -14,8 +14,8 @@ _FIXED = (
     + limits.METRICS_CONNECTIONS_MAX
     + limits.CENTRAL_CONNECTIONS_MAX
 )
-_PER_WORK_CONNECTION = 2
-"""Itself and the temporary file of a long body."""
+_PER_WORK_CONNECTION = 3
+"""Itself and the temporary files of a long body and of an answer that waits."""
 
 WANTED = _FIXED + _PER_WORK_CONNECTION * limits.CONNECTIONS_MAX + limits.MINERS_MAX
 """With so many open files every listener has its full bound."""

@@ -19,8 +19,8 @@ import asyncio
 import json
 import ssl
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from typing import Protocol, cast
 
@@ -58,6 +58,16 @@ class Taker(Protocol):
         """After `write` returned False: the reader has caught up."""
 
 
+class Loadable(Protocol):
+    """Bytes that may be elsewhere than in memory."""
+
+    def __len__(self) -> int: ...
+    def load(self) -> bytes: ...
+
+
+Pieces = Sequence[bytes | Loadable]
+
+
 class Exchange:
     """One request and its answer."""
 
@@ -90,11 +100,11 @@ class Exchange:
     def resume_body(self) -> None:
         self._connection.resume_body(self)
 
-    def answer(self, status: int, headers: Headers, body: bytes | list[bytes] = b"") -> None:
+    def answer(self, status: int, headers: Headers, body: bytes | Pieces = b"") -> None:
         """The whole answer at once. `headers` without framing ones. A HEAD request gets the head alone."""
         if not self.open:
             return
-        pieces = [body] if isinstance(body, bytes) else body
+        pieces: Pieces = [body] if isinstance(body, bytes) else body
         length = sum(map(len, pieces))
         if self.head.method == "HEAD":
             self.answer_head(status, headers, length)
@@ -102,7 +112,7 @@ class Exchange:
         self._start(status, headers, 0 if status in NO_CONTENT_STATUSES else length)
         if length and status not in NO_CONTENT_STATUSES:
             self.bytes_out += length
-            self._connection.send(pieces)
+            self._connection.send_whole(pieces, length)
         self._complete()
 
     def answer_head(self, status: int, headers: Headers, body_bytes: int | None) -> None:
@@ -301,6 +311,7 @@ class HttpConnection(asyncio.Protocol):
         self._reading = True
         self._has_turn = False  # waits in the listener's `turns`
         self._out: list[bytes] = []
+        self._waiting_answer: deque[bytes | Loadable] = deque()
         self._since = 0.0  # of the accept, of a later request's first byte, of an answer's end
         self._is_first = True
         self._body_until: float | None = None
@@ -342,6 +353,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._listener.forget(self)
         self._state = _CLOSED
+        self._waiting_answer.clear()
         self._drop_buffer()
         self._drop_exchange()
 
@@ -352,7 +364,7 @@ class HttpConnection(asyncio.Protocol):
         self.is_writable = True
         if self._exchange is not None and self._exchange.taker is not None:
             self._exchange.taker.writable()
-        if self._state == _HEAD and self._waiting_bytes():
+        if self._waiting_answer or (self._state == _HEAD and self._waiting_bytes()):
             self._take_turn()
         self._choose_reading()
 
@@ -366,7 +378,10 @@ class HttpConnection(asyncio.Protocol):
 
     def _on_turn(self) -> None:
         self._has_turn = False
-        if self._state == _HEAD:
+        if self._waiting_answer:
+            if self._state != _CLOSED:
+                self._send_portion()
+        elif self._state == _HEAD:
             if self.is_writable and self._waiting_bytes():
                 self._read_head()
         elif self._state == _BODY and not self._body_paused:
@@ -517,6 +532,29 @@ class HttpConnection(asyncio.Protocol):
         self._out += pieces
         self.flush()
 
+    def send_whole(self, pieces: Pieces, length: int) -> None:
+        """A whole body: a short one with its head, a long one in portions as the reader takes them."""
+        if length <= limits.JOINED_WRITE_BYTES:
+            self.send([piece if isinstance(piece, bytes) else piece.load() for piece in pieces])
+        else:
+            self._waiting_answer.extend(pieces)
+
+    def _send_portion(self) -> None:
+        """More of the answer, when what went before has been taken; at its end, what comes after it."""
+        waiting, size = self._waiting_answer, 0
+        if not self.is_writable:
+            return  # `resume_writing` brings us back
+        portion = []
+        while waiting and size < limits.WRITE_BUFFER_HIGH_BYTES:
+            piece = waiting.popleft()
+            portion.append(piece if isinstance(piece, bytes) else piece.load())
+            size += len(portion[-1])
+        self.send(portion)
+        if waiting:
+            self._take_turn()
+        else:
+            self._after_answer()
+
     def flush(self) -> None:
         if self._transport is not None and self._out:
             out, self._out = self._out, []
@@ -531,6 +569,13 @@ class HttpConnection(asyncio.Protocol):
         self.flush()
         self._exchange = None
         self._chunks = None
+        if self._waiting_answer:
+            self._take_turn()
+        else:
+            self._after_answer()
+
+    def _after_answer(self) -> None:
+        """All of the answer is with the transport: the next request, or the end."""
         now = self._listener.clock()
         if self.close_after:
             self._close()

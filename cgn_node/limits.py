@@ -117,8 +117,9 @@ JOINED_WRITE_BYTES = 128 * KIB
 """Pieces of an answer up to this length are joined before they are written: a copy costs less than a TLS record
 each."""
 
-WRITE_BUFFER_HIGH_BYTES = 256 * KIB
-"""Bytes waiting for a slow reader before the source is told to stop."""
+WRITE_BUFFER_HIGH_BYTES = 64 * KIB
+"""Bytes waiting for a slow reader before the source is told to stop; a long answer that is here as a whole is given to
+the transport in portions of this."""
 
 # --- Bodies (N-2, N-11) ----------
 
@@ -147,6 +148,10 @@ RESULTS_SWEEP_S = 10
 
 ENDINGS_KEPT = 10_000
 """Requests that ended without a row, so that `GET /requests/<id>` says why; 300 bytes each."""
+
+HELD_MEMORY_BYTES = 16 * MIB
+"""Of all responses that are held or wait for their readers, kept in memory; the rest is in unnamed files, so that many
+who ask for much and do not read cost disk, and little of it. A normal load stays below."""
 
 RESPONSE_TAIL_BYTES = 1
 """The end of a streamed response that waits for the row: without it no client takes the response for complete."""

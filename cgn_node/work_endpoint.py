@@ -19,7 +19,7 @@ from cgn_sdk.protocol.limits import DEADLINE_MAX_MS
 
 from cgn_chassis import logs
 from cgn_node import limits
-from cgn_node.bodies import RequestBody
+from cgn_node.bodies import HeldMemory, RequestBody
 from cgn_node.central_endpoint import CentralUnreachable
 from cgn_node.client_address import Proxies
 from cgn_node.core import events
@@ -92,6 +92,7 @@ class WorkEndpoint:
         self._recorder = recorder
         self._bodies_folder = bodies_folder
         self._held_bytes = held_bytes
+        self._held_memory = HeldMemory(bodies_folder)
         self._latencies = latencies
         self._by_address: Counter[str] = Counter()
         self._results = Results()
@@ -266,6 +267,7 @@ class WorkEndpoint:
             is_named=options.request_id is not None,
             body=body,
             held_bytes=self._held_bytes,
+            held_memory=self._held_memory,
             driver=driver,
             recorder=self._recorder.record,
             finished=self._finish_later,

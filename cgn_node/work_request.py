@@ -17,7 +17,7 @@ from cgn_sdk.protocol.messages import Done, Fail, Head, Progress, Statement
 from cgn_sdk.protocol.row import fee_nano_cpu
 
 from cgn_node import limits
-from cgn_node.bodies import RequestBody, ResponseBody, ResumeFailed
+from cgn_node.bodies import HeldMemory, RequestBody, ResponseBody, ResumeFailed
 from cgn_node.core import commands, events
 from cgn_node.core.pricing import Measured, Usage
 from cgn_node.driver import Driver
@@ -115,6 +115,7 @@ class WorkRequest:
         is_named: bool,
         body: RequestBody,
         held_bytes: int,
+        held_memory: HeldMemory,
         driver: Driver,
         recorder: Callable[["WorkRequest"], None],
         finished: Callable[["WorkRequest"], None],
@@ -130,7 +131,7 @@ class WorkRequest:
         """When the time is up, on the driver's clock."""
         self.max_fee_nano_eur = max_fee_nano_eur
         self.body = body
-        self.response = ResponseBody(held_bytes)
+        self.response = ResponseBody(held_memory, held_bytes)
         self.attempt: Attempt | None = None
         self.latest: Attempt | None = None
         """The attempt that was begun last, on the record or not: what is billed is always of this one."""
@@ -410,7 +411,7 @@ class WorkRequest:
         response, exchange = self.response, self.exchange
         if exchange.started:
             for piece in response.finish():
-                exchange.write(piece)
+                exchange.write(piece.load())
             exchange.end()
         elif exchange.head.method == "HEAD":
             exchange.answer_head(response.status, [*response.headers, *self._cost_headers()], response.body_bytes)

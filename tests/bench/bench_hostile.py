@@ -332,7 +332,7 @@ async def node(folder: Path) -> AsyncIterator[Server]:
 
 @contextlib.asynccontextmanager
 async def started(*words: str) -> AsyncIterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(words, preexec_fn=limited, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(words, preexec_fn=limited, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process
     finally:

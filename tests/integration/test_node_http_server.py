@@ -37,6 +37,8 @@ class Echo:
         path = exchange.head.path
         if path == "/large":
             exchange.answer(200, [], b"l" * 65_536)
+        elif path.startswith("/stored/"):
+            exchange.answer(200, [], [Stored(number) for number in range(int(path[8:]))])
         elif path.startswith("/bare/"):
             exchange.answer_head(200, [], int(path[6:]) if path[6:] else None)
         elif path.startswith("/status/"):
@@ -413,6 +415,50 @@ async def test_nothing_more_is_served_while_answers_are_not_read() -> None:
             got += data.count(b"HTTP/1.1 200 OK")
         assert echo.served == 2_001
         writer.close()
+
+
+class Stored:
+    """A piece of an answer that is not in memory."""
+
+    loads = 0
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __len__(self) -> int:
+        return 32_768
+
+    def load(self) -> bytes:
+        Stored.loads += 1
+        return bytes([self.number % 256]) * len(self)
+
+
+async def test_a_long_answer_is_fetched_as_its_reader_takes_it() -> None:
+    """What waits for a slow reader stays where it is; what comes behind the answer waits for its last byte."""
+    Stored.loads = 0
+    async with serving() as (_, echo, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(get("/stored/1000") + get("/x", CLOSE))
+        loads = -1
+        while loads != Stored.loads:
+            loads = Stored.loads
+            await asyncio.sleep(0.3)
+        assert loads < 500  # what the kernels' own buffers take
+        assert echo.served == 1
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"Content-Length: 32768000\r\n" in head
+        for number in range(1_000):
+            assert await reader.readexactly(32_768) == bytes([number % 256]) * 32_768
+        assert (await reader.read()).endswith(b"now")
+        writer.close()
+
+
+async def test_a_long_answer_before_the_end_of_the_connection_is_whole() -> None:
+    async with serving() as (_, _, port):
+        got = await talk(port, get("/stored/64", CLOSE))
+        assert len(got.split(b"\r\n\r\n", 1)[1]) == 64 * 32_768
 
 
 async def test_more_connections_than_allowed_are_closed() -> None:

@@ -1,6 +1,7 @@
 """Bodies: replay of requests, hold-back and resumption of responses (N-2, N-11)."""
 
 import os
+import tempfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgn_node.bodies import RequestBody, ResponseBody, ResumeFailed
+from cgn_node.bodies import HeldMemory, Piece, RequestBody, ResponseBody, ResumeFailed
 
 
 @pytest.mark.parametrize("sizes", [[], [5], [40, 24], [40, 30, 1000], [200]])
@@ -36,18 +37,32 @@ def test_small_bodies_touch_no_disk(tmp_path: Path) -> None:
         body.append(b"x")
 
 
-def test_a_short_response_waits_whole() -> None:
-    response = ResponseBody(held_bytes=10)
+def response_body(memory: int, held_bytes: int) -> ResponseBody:
+    """One whose node may hold so many bytes in memory; the rest is in a file."""
+    return ResponseBody(HeldMemory(Path(tempfile.gettempdir()), memory), held_bytes)
+
+
+def loaded(pieces: list[Piece]) -> list[bytes]:
+    return [piece.load() for piece in pieces]
+
+
+MEMORY = pytest.mark.parametrize("memory", [0, 6, 1 << 20])
+
+
+@MEMORY
+def test_a_short_response_waits_whole(memory: int) -> None:
+    response = response_body(memory, 10)
     response.attempt_begins()
     response.head(200, [("a", "b")], None)
     assert response.data(b"12345") == []
     assert response.data(b"67890") == []
     assert response.whole() == (sha256(b"1234567890").hexdigest(), 10)
-    assert (response.passed, response.finish()) == (0, [b"12345", b"67890"])
+    assert (response.passed, loaded(response.finish())) == (0, [b"12345", b"67890"])
 
 
-def test_a_failed_attempt_leaves_no_trace_before_anything_left() -> None:
-    response = ResponseBody(held_bytes=10)
+@MEMORY
+def test_a_failed_attempt_leaves_no_trace_before_anything_left(memory: int) -> None:
+    response = response_body(memory, 10)
     response.attempt_begins()
     response.head(500, [], 3)
     response.data(b"bad")
@@ -55,16 +70,22 @@ def test_a_failed_attempt_leaves_no_trace_before_anything_left() -> None:
     response.head(200, [], 4)
     response.data(b"good")
     assert response.whole()[0] == sha256(b"good").hexdigest()
-    assert (response.status, response.body_bytes, response.finish()) == (200, 4, [b"good"])
+    assert (response.status, response.body_bytes, loaded(response.finish())) == (200, 4, [b"good"])
 
 
-@given(st.binary(min_size=1, max_size=300), st.integers(1, 40), st.lists(st.integers(1, 60), max_size=12), st.data())
+@given(
+    st.binary(min_size=1, max_size=300),
+    st.integers(1, 40),
+    st.lists(st.integers(1, 60), max_size=12),
+    st.integers(0, 80),
+    st.data(),
+)
 def test_what_leaves_over_all_attempts_is_the_response_once(
-    whole: bytes, held: int, cuts: list[int], data: st.DataObject
+    whole: bytes, held: int, cuts: list[int], memory: int, data: st.DataObject
 ) -> None:
     """Any number of broken attempts, any slicing: the DApp sees the bytes once, in order, the last ones at the end
     only."""
-    response, seen = ResponseBody(held_bytes=held), b""
+    response, seen = response_body(memory, held), b""
     for broken in [*data.draw(st.lists(st.integers(0, len(whole)), max_size=3)), None]:
         response.attempt_begins()
         response.head(200, [], len(whole))
@@ -79,11 +100,11 @@ def test_what_leaves_over_all_attempts_is_the_response_once(
         assert seen == whole[: len(seen)]
         assert response.passed == len(seen)
     assert response.whole() == (sha256(whole).hexdigest(), len(whole))
-    assert seen + b"".join(response.finish()) == whole
+    assert seen + b"".join(loaded(response.finish())) == whole
 
 
-def passing() -> ResponseBody:
-    response = ResponseBody(held_bytes=4)
+def passing(memory: int) -> ResponseBody:
+    response = response_body(memory, 4)
     response.attempt_begins()
     response.head(200, [], 12)
     assert response.data(b"abcd") == []
@@ -92,21 +113,23 @@ def passing() -> ResponseBody:
     return response
 
 
-def test_another_status_length_or_prefix_is_not_mixed_in() -> None:
+@MEMORY
+def test_another_status_length_or_prefix_is_not_mixed_in(memory: int) -> None:
     with pytest.raises(ResumeFailed):
-        passing().head(500, [], 12)
+        passing(memory).head(500, [], 12)
     with pytest.raises(ResumeFailed):
-        passing().head(200, [], 11)
+        passing(memory).head(200, [], 11)
     with pytest.raises(ResumeFailed):
-        passing().data(b"abcX")
-    short = passing()
+        passing(memory).data(b"abcX")
+    short = passing(memory)
     assert short.data(b"abc") == []
     with pytest.raises(ResumeFailed):
         short.whole()
 
 
-def test_a_wrong_prefix_does_not_spoil_the_next_try() -> None:
-    response = passing()
+@MEMORY
+def test_a_wrong_prefix_does_not_spoil_the_next_try(memory: int) -> None:
+    response = passing(memory)
     with pytest.raises(ResumeFailed):
         response.data(b"XXXXXX")
     response.attempt_begins()
@@ -117,9 +140,37 @@ def test_a_wrong_prefix_does_not_spoil_the_next_try() -> None:
     assert response.whole()[0] == sha256(b"abcdefghijkl").hexdigest()
 
 
-def test_one_long_piece_keeps_its_end() -> None:
-    response = ResponseBody(held_bytes=4)
+@MEMORY
+def test_one_long_piece_keeps_its_end(memory: int) -> None:
+    response = response_body(memory, 4)
     response.attempt_begins()
     response.head(200, [], 6)
     assert response.data(b"abcdef") == [b"abcde"]
-    assert response.finish() == [b"f"]
+    assert loaded(response.finish()) == [b"f"]
+
+
+def test_what_is_held_is_given_back_with_its_pieces() -> None:
+    """Memory is a bound over all responses: who comes later is in a file, until the others have left."""
+    memory = HeldMemory(Path(tempfile.gettempdir()), 10)
+
+    def held(data: bytes) -> ResponseBody:
+        response = ResponseBody(memory, 100)
+        response.attempt_begins()
+        response.head(200, [], None)
+        response.data(data)
+        return response
+
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = open_files()
+    first, second = held(b"12345678"), held(b"abcdefgh")
+    assert open_files() == before + 1
+    pieces = [*first.finish(), *second.finish()]
+    assert loaded(pieces) == [b"12345678", b"abcdefgh"]
+    del first, second, pieces
+    assert open_files() == before
+    third = held(b"ABCDEFGHIJ")
+    assert open_files() == before
+    third.attempt_begins()
+    assert memory.left == 10

@@ -10,7 +10,7 @@ from cgn_node.descriptors import ALL, LEAST, WANTED, share
 def taken(work: int, miners: int) -> int:
     """Most files open at once."""
     others = limits.STATUS_CONNECTIONS_MAX + limits.METRICS_CONNECTIONS_MAX + limits.CENTRAL_CONNECTIONS_MAX
-    return limits.DESCRIPTORS_RESERVED + others + 2 * work + miners
+    return limits.DESCRIPTORS_RESERVED + others + 3 * work + miners
 
 
 def test_with_enough_every_listener_has_its_full_bound() -> None:
