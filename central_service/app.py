@@ -46,6 +46,7 @@ from central_service.settings import PREFIX, CentralSettings
 from central_service.store import Conflict, Records, Store
 from cgn_chassis import logs, process, settings
 from cgn_chassis.process import Life
+from cgn_chassis.supervisor import Supervisor
 from cgn_chassis.tls import client_context, server_context
 
 _log = logs.get("central")
@@ -117,12 +118,12 @@ async def serve(config: CentralSettings, life: Life, seed: Seed | None = None) -
     hashing = Hashing()
     credentials = Credentials(hashing)
     store = await Store.open(config.database)
+    supervisor = Supervisor(life.give_up, is_stopping=lambda: life.is_stopping)
     try:
-        background = None
         if seed is not None:
             if await store.read(lambda facts: facts.policy()) is None:
                 await plant_at_once(store, credentials, seed)
-            background = asyncio.ensure_future(hash_pending(store, credentials, seed))
+            supervisor.finish("hash the seed's keys", lambda: hash_pending(store, credentials, seed))
         elif open_count := await store.read(lambda facts: facts.pending_key_count()):
             _log.warning("central.keys_pending", keys=open_count, what_to_do="start with the same --seed again")
 
@@ -134,10 +135,10 @@ async def serve(config: CentralSettings, life: Life, seed: Seed | None = None) -
         server_tls = server_context(paths)
         client_tls = client_context(config.authority, credential_paths=paths)
         answers = Answers(store, credentials)
-        links = Links(answers, client_tls)
+        links = Links(answers, client_tls, supervisor)
         machine = await open_machine_port(answers, config.machine_host, config.machine_port, server_tls)
         portal = await open_portal_port(
-            config.portal_host, config.portal_port, server_tls, lambda: not life.is_stopping
+            config.portal_host, config.portal_port, server_tls, lambda: not (life.is_stopping or supervisor.problems)
         )
         await links.start()
         life.ready(machine_port=machine.port, portal_port=portal.port)
@@ -146,11 +147,11 @@ async def serve(config: CentralSettings, life: Life, seed: Seed | None = None) -
         await links.close()
         await machine.close()
         await portal.close()
-        if background is not None and seed is not None:
-            background.cancel()
-            await asyncio.gather(background, return_exceptions=True)
+        await supervisor.close()
+        if seed is not None:
             await hash_pending(store, credentials, seed, after_s=0)  # so that the next start needs no seed
     finally:
+        await supervisor.close()
         hashing.close()
         await store.close()
 

@@ -39,6 +39,11 @@ DIAL_LONGEST_S = 15.0
 as soon as it listens; then it doubles up to the longest, with full jitter, so that a region's nodes do not come back
 in one second."""
 
+DIAL_KNOWN_S = 600.0
+DIAL_KNOWN_LONGEST_S = 1.0
+"""A node that was linked so lately is about to come back: the longest wait is a second (a node restarts in three), or,
+when so many are away that this would be more than 500 dials a second, DIAL_STAGGER_S for each of them."""
+
 DIAL_STAGGER_S = 0.002
 """Between the first dials of nodes when Central starts: a TLS handshake costs a millisecond at each end."""
 
@@ -49,6 +54,14 @@ LINK_PING_S = 10.0
 
 LINK_STABLE_S = 5.0
 """A link that lasted this long was good: the next dial after it waits only the first step."""
+
+TOLD_AGAIN_S = 120.0
+"""What was revoked within this time before a link was lost is told again after the next hello: what was sent into a
+link that breaks may not have arrived, and what the node wrote down half a minute before its machine crashed may be
+lost."""
+
+SEEN_KEPT = 10_000
+"""Lines of the audit log with the time they were seen, for the look back."""
 
 CHANGE_POLL_S = 0.2
 """How often the audit log is read for changes by other processes: a revocation reaches nodes within a second (N-5)."""

@@ -1,16 +1,20 @@
 """Central dials every registered node and answers its questions there (C-1, N-4).
 
 One task per node dials, proves us by mutual TLS, checks the node's pinned certificate, and serves the link until it
-ends; then it waits (longer each time, with jitter) and dials again. One more task reads the audit log and tells the
-nodes what changed: policy, revocations. What a node missed while its link was down it is told after its next hello.
+ends; then it waits (longer each time, with jitter, and little for a node that was here a moment ago) and dials again.
+One more task reads the audit log and tells the nodes what changed: policy, revocations. What a node missed while its
+link was down it is told after its next hello, and once more what it was told last: nobody confirms what is told.
 """
 
 import asyncio
 import contextlib
+import itertools
 import random
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any
 
 from cgn_sdk.protocol import link, link_envelope
@@ -35,9 +39,16 @@ from central_service.core.records import Node
 from central_service.store import ACCOUNT_CHANGED, KEY_REVOKED, MINER_CHANGED, NODES_CHANGED, Change, Facts
 from cgn_chassis import logs
 from cgn_chassis.backoff import Backoff
+from cgn_chassis.supervisor import Supervisor
 from cgn_chassis.tls import is_pinned
 
+WATCHER = "links watcher"
+
 _log = logs.get("links")
+
+
+CLOSE_FAILED = 1011
+"""RFC 6455's registry: an unexpected condition. The link is dialled again."""
 
 
 class NotTheNode(Exception):
@@ -126,6 +137,10 @@ class Link:
             await self._send(self._correlator.refuse(ask.id, error.problem))
             await self._connection.close(CLOSE_NOT_AUTHENTICATED, "node.hello was refused")
             return
+        except Exception:
+            _log.exception("link.failed", node=self.node.id, ask=ask.method)
+            await self._connection.close(CLOSE_FAILED, "Central could not look at node.hello")
+            return
         self._helloed.set()
         self.policy_version = welcome.policy.version
         await self._send(self._correlator.answer(ask.id, welcome.to_params()))
@@ -156,6 +171,7 @@ class Links:
         self,
         answers: Answers,
         tls: ssl.SSLContext,
+        supervisor: Supervisor,
         *,
         poll_s: float = limits.CHANGE_POLL_S,
         dial_first_s: float = limits.DIAL_FIRST_S,
@@ -163,15 +179,17 @@ class Links:
     ) -> None:
         self._answers = answers
         self._tls = tls
+        self._supervisor = supervisor
         self._poll_s = poll_s
         self._dial_first_s = dial_first_s
         self._jitter = jitter
-        self._diallers: dict[Node, asyncio.Task[None]] = {}
+        self._diallers: dict[Node, str] = {}  # -> the name of its task
+        self._numbers = itertools.count(1)
         self._links: dict[str, Link] = {}
-        self._seen = 0  # the last line of the audit log that nodes were told of
-        self._told: dict[str, int] = {}  # node -> the last line it was told of, while its link was up
+        self._seen: deque[tuple[float, int]] = deque(maxlen=limits.SEEN_KEPT)
+        """When the audit log was seen up to which line; the last is what linked nodes have been told of."""
+        self._linked_at: dict[str, float] = {}  # node -> when its link was last seen up
         self._tells: set[asyncio.Future[None]] = set()
-        self._watcher: asyncio.Task[None] | None = None
         self._turns = Turns()  # one queue for all nodes: what one of them sends is read in turns with what others do
 
     @property
@@ -179,22 +197,19 @@ class Links:
         return sum(each.is_admitted for each in self._links.values())
 
     async def start(self) -> None:
-        self._seen = await self._answers.store.read(lambda facts: facts.last_change())
+        self._saw(await self._answers.store.read(lambda facts: facts.last_change()))
         await self._dial_registered()
-        self._watcher = asyncio.ensure_future(self._watch())
+        self._supervisor.keep(WATCHER, self._watch)
 
     async def close(self) -> None:
-        tasks: list[asyncio.Future[None]] = [
-            *self._diallers.values(),
-            *self._tells,
-            *([self._watcher] if self._watcher else []),
-        ]
         await asyncio.gather(
             *(each.close(1001, "Central stops") for each in self._links.values()), return_exceptions=True
         )
-        for task in tasks:
+        for name in (WATCHER, *self._diallers.values()):
+            self._supervisor.drop(name)
+        for task in self._tells:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tells, return_exceptions=True)
 
     # --- Dialling ---
 
@@ -202,9 +217,10 @@ class Links:
         """Dials the nodes that are registered now, and no others."""
         wanted = set(await self._answers.store.read(lambda facts: facts.nodes()))
         for node in sorted(set(self._diallers) - wanted, key=lambda each: each.id):
-            self._diallers.pop(node).cancel()
+            self._supervisor.drop(self._diallers.pop(node))
         for place, node in enumerate(sorted(wanted - set(self._diallers), key=lambda each: each.id)):
-            self._diallers[node] = asyncio.ensure_future(self._keep_linked(node, place * limits.DIAL_STAGGER_S))
+            self._diallers[node] = name = f"dial {node.id} {next(self._numbers)}"
+            self._supervisor.keep(name, partial(self._keep_linked, node, place * limits.DIAL_STAGGER_S))
 
     async def _keep_linked(self, node: Node, first_after_s: float) -> None:
         """Dials the node for ever. Nodes do not wait for each other: many that are unreachable delay none that is."""
@@ -227,7 +243,16 @@ class Links:
             except Exception:
                 failures += 1
                 _log.exception("link.failed", node=node.id)
-            await asyncio.sleep(dial_wait_s(failures, self._dial_first_s, self._jitter()))
+            await asyncio.sleep(self._wait_s(node, failures))
+
+    def _wait_s(self, node: Node, failures: int) -> float:
+        linked_at = self._linked_at.get(node.id)
+        is_known = linked_at is not None and asyncio.get_running_loop().time() - linked_at < limits.DIAL_KNOWN_S
+        longest_s = limits.DIAL_LONGEST_S
+        if is_known:
+            away = len(self._diallers) - len(self._links)
+            longest_s = min(longest_s, max(limits.DIAL_KNOWN_LONGEST_S, away * limits.DIAL_STAGGER_S))
+        return dial_wait_s(failures, self._dial_first_s, self._jitter(), longest_s)
 
     async def _link_once(self, node: Node) -> None:
         connection = await connect(
@@ -260,7 +285,8 @@ class Links:
             _log.error("link.violation", node=node.id, reason=error.reason)
             await connection.close(CLOSE_PROTOCOL_VIOLATION, error.reason)
         finally:
-            self._links.pop(node.id, None)
+            if (ended := self._links.pop(node.id, None)) is not None and ended.is_admitted:
+                self._linked_at[node.id] = asyncio.get_running_loop().time()
             await connection.close(CLOSE_NORMAL)
 
     # --- Telling ---
@@ -268,9 +294,10 @@ class Links:
     def _admitted(self, one: Link) -> None:
         """The node is told what it missed since it was last linked; if that is not known, all that is refused now."""
         _log.info("link.admitted", node=one.node.id, policy_version=one.policy_version)
-        told = self._told.get(one.node.id)
-        self._told[one.node.id] = self._seen
-        self._tell_soon(self._catch_up(one, told))
+        linked_at = self._linked_at.get(one.node.id)
+        self._linked_at[one.node.id] = asyncio.get_running_loop().time()
+        told = None if linked_at is None else self._seen_at(linked_at - limits.TOLD_AGAIN_S)
+        self._tell_soon(one, self._catch_up(one, told))
 
     async def _catch_up(self, one: Link, told: int | None) -> None:
         if told is None:
@@ -279,6 +306,14 @@ class Links:
             revoke = await self._answers.store.read(lambda facts: revoked_since(facts, told))
         for part in revoke.parts():
             await one.tell(link.TOPIC_REVOKE, part.to_params())
+
+    def _saw(self, line: int) -> None:
+        if not self._seen or self._seen[-1][1] != line:
+            self._seen.append((asyncio.get_running_loop().time(), line))
+
+    def _seen_at(self, moment: float) -> int | None:
+        """The line that had been seen by then; None when that is longer ago than is remembered."""
+        return next((line for at, line in reversed(self._seen) if at <= moment), None)
 
     async def _watch(self) -> None:
         while True:
@@ -290,9 +325,9 @@ class Links:
 
     async def notice_changes(self) -> None:
         """Reads what changed since the last time and tells every node."""
-        changes = await self._answers.store.read(lambda facts: facts.changes(self._seen))
+        seen = self._seen[-1][1]
+        changes = await self._answers.store.read(lambda facts: facts.changes(seen))
         if changes:
-            self._seen = changes[-1].id
             revoke = await self._answers.store.read(lambda facts: revocation(facts, changes))
             if revoke.account_ids or revoke.miner_ids:
                 self._answers.credentials.forget()
@@ -301,9 +336,10 @@ class Links:
                     self._tell_all(link.TOPIC_REVOKE, part.to_params())
             if any(change.action == NODES_CHANGED for change in changes):
                 await self._dial_registered()
+            self._saw(changes[-1].id)  # last: what failed before is read and told again
         for one in self._links.values():
             if one.is_admitted:
-                self._told[one.node.id] = self._seen
+                self._linked_at[one.node.id] = asyncio.get_running_loop().time()
         await self._tell_policy()
 
     async def _tell_policy(self) -> None:
@@ -314,23 +350,31 @@ class Links:
         for one in self._links.values():
             if policy is not None and one.is_admitted and one.policy_version < policy.version:
                 one.policy_version = policy.version
-                self._tell_soon(one.tell(link.TOPIC_POLICY, policy.to_params()))
+                self._tell_soon(one, one.tell(link.TOPIC_POLICY, policy.to_params()))
 
     def _tell_all(self, topic: str, params: dict[str, object]) -> None:
         for one in self._links.values():
             if one.is_admitted:
-                self._tell_soon(one.tell(topic, params))
+                self._tell_soon(one, one.tell(topic, params))
 
-    def _tell_soon(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _tell_soon(self, one: Link, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(self._told(one, work))
         self._tells.add(task)
         task.add_done_callback(self._tells.discard)
 
+    async def _told(self, one: Link, work: Coroutine[Any, Any, None]) -> None:
+        """A node that could not be told is dialled again: after its hello it is told anew."""
+        try:
+            await work
+        except Exception:
+            _log.exception("link.not_told", node=one.node.id)
+            await one.close(CLOSE_FAILED, "Central could not say what changed")
 
-def dial_wait_s(failures: int, first_s: float, jitter: float) -> float:
+
+def dial_wait_s(failures: int, first_s: float, jitter: float, longest_s: float = limits.DIAL_LONGEST_S) -> float:
     """Seconds before the next dial after so many failures in a row; `jitter` is from 0 to 1. The first ones are
     quick, so that a node that restarts is found as soon as it listens."""
-    backoff = Backoff(round(first_s * 1000), round(limits.DIAL_LONGEST_S * 1000))
+    backoff = Backoff(round(first_s * 1000), round(longest_s * 1000))
     return backoff.wait_ms(max(1, failures - limits.DIAL_QUICK + 1), jitter) / 1000
 
 

@@ -138,14 +138,19 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._idle_s / 4)
-            latest = loop.time() - self._idle_s
-            connections = list(self._web_server().connections)
-            for gone in self._quiet_since.keys() - set(connections):
-                if self._quiet_since[gone] < latest:  # a younger one may still be in its TLS handshake
-                    del self._quiet_since[gone]
-            for protocol in connections:
-                if protocol not in self._answering and self._quiet_since.get(protocol, 0.0) < latest:
-                    protocol.force_close()
+            try:
+                self._close_idle(loop.time() - self._idle_s)
+            except Exception:  # the next round looks at all of them again
+                _log.exception("http.sweep_failed")
+
+    def _close_idle(self, latest: float) -> None:
+        connections = list(self._web_server().connections)
+        for gone in self._quiet_since.keys() - set(connections):
+            if self._quiet_since[gone] < latest:  # a younger one may still be in its TLS handshake
+                del self._quiet_since[gone]
+        for protocol in connections:
+            if protocol not in self._answering and self._quiet_since.get(protocol, 0.0) < latest:
+                protocol.force_close()
 
 
 class _Refuser(asyncio.Protocol):

@@ -27,6 +27,7 @@ import stat
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
@@ -41,6 +42,11 @@ GATHER_S = 0.05
 """Lines below a warning may wait this long for others, so that one system call writes them all."""
 GATHERED_LINES_MAX = 256
 """More than these do not wait."""
+
+LIBRARY_LINES_PER_MINUTE = 30
+"""Lines of one library with one wording: a stranger can cause some by the thousand (a handshake that fails)."""
+LIBRARY_WORDINGS_MAX = 500
+"""Wordings told apart within a minute."""
 
 OWED_BYTES_MAX = 1 << 20
 """Lines kept for a pipe whose reader is slow; what comes on top is dropped."""
@@ -369,9 +375,31 @@ def _second(seconds: int) -> str:
 
 
 class _Bridge(logging.Handler):
-    """Takes lines of the standard library's logging into ours."""
+    """Takes lines of the standard library's logging into ours, and of those that repeat themselves so many a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._minute = 0
+        self._lines: Counter[tuple[str, str]] = Counter()
+
+    def _is_one_too_many(self, record: logging.LogRecord) -> bool:
+        minute = int(time.monotonic() // 60)
+        if minute != self._minute:
+            left_out = {wording: count - LIBRARY_LINES_PER_MINUTE for wording, count in self._lines.items()}
+            self._minute = minute
+            self._lines.clear()
+            for (name, wording), count in left_out.items():
+                if count > 0:
+                    _emit(WARNING, Log(name), "library.left_out", {"message": wording, "lines": count})
+        key = (record.name, str(record.msg)[:200])
+        if len(self._lines) >= LIBRARY_WORDINGS_MAX and key not in self._lines:
+            key = (record.name, "other lines")  # what differs each time is cut short together
+        self._lines[key] += 1
+        return self._lines[key] > LIBRARY_LINES_PER_MINUTE
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._is_one_too_many(record):
+            return
         level = max(known for known in _NAMES if known <= max(record.levelno, DEBUG))
         try:
             fields: dict[str, Any] = {"message": record.getMessage()}

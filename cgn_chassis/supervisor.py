@@ -2,7 +2,8 @@
 
     kept = Supervisor(life.stop)
     kept.keep("ledger shipper", shipper.run)       # safe to start again: it is, after a growing wait
-    kept.need("links watcher", links.watch)        # its end is the process's: stopped with the reason, started anew
+    kept.need("client", client.run)                # its end is the process's: stopped with the reason, started anew
+    kept.finish("hash the keys", hash_pending)     # ends when it has succeeded once
     ...
     await kept.close()
 
@@ -55,11 +56,19 @@ class _Owned:
 class Supervisor:
     """See the module. One per process, on the process's loop."""
 
-    def __init__(self, stop: Callable[[str], None], *, restart: Backoff = RESTART) -> None:
-        """`stop` asks the process to end, with the reason."""
+    def __init__(
+        self,
+        stop: Callable[[str], None],
+        *,
+        is_stopping: Callable[[], bool] = lambda: False,
+        restart: Backoff = RESTART,
+    ) -> None:
+        """`stop` asks the process to end, with the reason; while `is_stopping`, what ends may end."""
         self._stop = stop
+        self._is_stopping = is_stopping
         self._restart = restart
         self._owned: dict[str, _Owned] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def keep(self, name: str, work: Work) -> None:
         """Runs it, and again after a wait whenever it ends. For work that may begin anew at any point."""
@@ -68,6 +77,10 @@ class Supervisor:
     def need(self, name: str, work: Work) -> None:
         """Runs it once; its end stops the process. For work whose state is unknown after a failure."""
         self._own(name, self._needed(name, work))
+
+    def finish(self, name: str, work: Work) -> None:
+        """Runs it until it has returned once, again after a wait whenever it raises."""
+        self._own(name, self._kept(name, work, is_finite=True))
 
     def every(self, name: str, seconds: float, step: Callable[[], None]) -> None:
         """Takes the step again and again, the first time after so many seconds. A step that raises is counted."""
@@ -87,28 +100,33 @@ class Supervisor:
         """What is not running now, and why."""
         return [f"{kept.name}: {kept.problem}" for kept in self.statistics() if not kept.is_running]
 
-    async def close(self, name: str = "") -> None:
-        """Ends the one so named, or all of them."""
-        chosen = [name] if name else list(self._owned)
-        tasks = [self._owned[each].task for each in chosen if each in self._owned]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for each in chosen:
-            self._owned.pop(each, None)
+    def drop(self, name: str) -> None:
+        """Ends the one so named without waiting for it; it may have ended already."""
+        owned = self._owned.pop(name, None)
+        if owned is not None:
+            owned.task.cancel()
+            self._leaving.add(owned.task)
+            owned.task.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        """Ends all of them."""
+        for name in list(self._owned):
+            self.drop(name)
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
     def _own(self, name: str, coroutine: Coroutine[Any, Any, None]) -> None:
         assert name not in self._owned, f"{name} runs already"
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._owned[name] = _Owned(Kept(name), task)
 
-    async def _kept(self, name: str, work: Work) -> None:
+    async def _kept(self, name: str, work: Work, *, is_finite: bool = False) -> None:
         await asyncio.sleep(0)  # until it is in the table
         owned = self._owned[name]
         while True:
             began_ns = time.monotonic_ns()
             owned.kept.is_running = True
-            await self._run(owned.kept, work)
+            if await self._run(owned.kept, work, is_finite=is_finite):
+                return
             count = owned.failures.ended((time.monotonic_ns() - began_ns) // 1_000_000)
             wait_ms = self._restart.wait_ms(count, random.random())  # noqa: S311 - spreads, hides nothing
             _log.error("task.ended", task=name, problem=owned.kept.problem, ends=owned.kept.ends, again_in_ms=wait_ms)
@@ -117,14 +135,18 @@ class Supervisor:
     async def _needed(self, name: str, work: Work) -> None:
         await asyncio.sleep(0)
         kept = self._owned[name].kept
-        await self._run(kept, work)
+        if await self._run(kept, work):
+            return
         _log.error("task.ended", task=name, problem=kept.problem, process="stops")
         self._stop(f"{name} ended: {kept.problem}")
 
-    async def _run(self, kept: Kept, work: Work) -> None:
-        """Until it ends; then `kept` says why. Only our own cancelling passes through."""
+    async def _run(self, kept: Kept, work: Work, *, is_finite: bool = False) -> bool:
+        """Until it ends. Returns whether it may have; else `kept` says why it ended. Only our own cancelling passes
+        through."""
         try:
             await work()
+            if is_finite or self._is_stopping():
+                return True
             kept.problem = "it returned"
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -136,3 +158,4 @@ class Supervisor:
             _log.exception("task.failed", task=kept.name)
         kept.ends += 1
         kept.is_running = False
+        return False

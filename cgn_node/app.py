@@ -318,29 +318,25 @@ async def start_node(
     work_listener = HttpListener(
         work, tls=tls, name="work", connections_max=shares.work, turns=turns, is_proxy=proxies.is_proxy
     )
+    node = Node(driver, central, miners, work, recorder, spool, store, shipper, supervisor, session_file)
     facts = Facts(
         geolocation=chosen.geolocation,
         version=VERSION,
-        driver=driver,
-        central=central,
-        miners=miners,
-        work=work,
+        parts=node,
         work_listener=work_listener,
         sessions=sessions,
-        recorder=recorder,
         heads=heads,
         public_key=signer.public_key,
         latencies=latencies,
         policy=policy,
         shipping=shipping,
         rows_wait_s=chosen.rows_wait_s,
-        supervisor=supervisor,
     )
-    node = Node(driver, central, miners, work, recorder, spool, store, shipper, supervisor, session_file)
     node.listeners = [work_listener, *_status_listeners(facts, tls, turns)]
     supervisor.keep("ledger shipper", shipper.run)
     supervisor.every("give memory back", limits.FREED_LOOK_S, give_memory_back)
     supervisor.every("look at the spool", limits.SHIPPING_LOOK_S, shipping.look)
+    supervisor.every("tell of strangers", limits.STRANGERS_TOLD_S, miners.tell_strangers)
     await _listen(node, chosen)
     return node
 

@@ -215,6 +215,9 @@ CONCURRENCY_PER_ADDRESS_MAX = 2_048
 MINERS_MAX = 10_000
 """Tunnels of one node."""
 
+STRANGERS_TOLD_S = 60.0
+"""Connections to the miner endpoint that nobody known made are told of in one line so often; the metrics count each."""
+
 GRANTS_KEPT_S = 86_400
 """What Central said about a miner counts this long while Central cannot be reached."""
 

@@ -90,6 +90,8 @@ class MinerEndpoint:
         self.keys = keys
         self._connections_max = connections_max
         self.turns = Turns() if turns is None else turns
+        self.strangers = 0
+        """Connections that ended before Central knew their miner, since the last line about them."""
         self._kept: dict[bytes, _Kept] = {}
         self._numbers = itertools.count(1)
         self._tunnels: set[MinerTunnel] = set()
@@ -119,6 +121,12 @@ class MinerEndpoint:
             write_limit=WRITE_LIMIT_BYTES,
         )
         return int(self._server.sockets[0].getsockname()[1])
+
+    def tell_strangers(self) -> None:
+        """Now and then one line about all who came and went without being known here."""
+        if self.strangers:
+            _log.info("miner.strangers_left", count=self.strangers)
+            self.strangers = 0
 
     def drain(self) -> None:
         """No new tunnels; each miner is told to go elsewhere and keeps its running requests (N-18)."""
@@ -193,6 +201,10 @@ class MinerEndpoint:
             self._tunnels.discard(tunnel)
             tunnel.ended()
         self.counters[f"closed {closed.code}"] += 1
+        if tunnel.grant is None:  # nobody we know: a line for each would let anybody fill the disk
+            self.strangers += 1
+            _log.debug("miner.stranger_left", tunnel=number, code=closed.code, reason=closed.reason)
+            return
         level = _log.info if closed.code in (1000, 1001, CLOSE_DRAINING) else _log.warning
         level("miner.left", miner=tunnel.miner_id, tunnel=number, code=closed.code, reason=closed.reason)
 

@@ -5,7 +5,7 @@ import json
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from cgn_sdk.protocol.errors import Problem
 
@@ -18,6 +18,7 @@ from cgn_node.http_server import Exchange, HttpListener, json_body
 from cgn_node.miner_endpoint import MinerEndpoint
 from cgn_node.policy import PolicyView
 from cgn_node.recorder import Recorder
+from cgn_node.session_file import SessionFile
 from cgn_node.sessions import Sessions
 from cgn_node.shipping import Shipping
 from cgn_node.work_endpoint import WorkEndpoint, edge_problem
@@ -43,6 +44,18 @@ class Latencies:
         return {name: values[len(values) * part // 100] for name, part in (("p50", 50), ("p90", 90), ("p99", 99))}
 
 
+class Parts(Protocol):
+    """What is asked of the node (`app.Node`)."""
+
+    driver: Driver
+    central: CentralEndpoint
+    miners: MinerEndpoint
+    work: WorkEndpoint
+    recorder: Recorder
+    session_file: SessionFile
+    supervisor: Supervisor
+
+
 class Facts:
     """Everything both listeners show."""
 
@@ -51,37 +64,33 @@ class Facts:
         *,
         geolocation: str,
         version: str,
-        driver: Driver,
-        central: CentralEndpoint,
-        miners: MinerEndpoint,
-        work: WorkEndpoint,
+        parts: Parts,
         work_listener: HttpListener,
         sessions: Sessions,
-        recorder: Recorder,
         heads: HeadKeeper,
         public_key: bytes,
         latencies: Latencies,
         policy: Callable[[], PolicyView | None],
         shipping: Shipping,
         rows_wait_s: int,
-        supervisor: Supervisor,
     ) -> None:
         self.geolocation = geolocation
         self.version = version
-        self.driver = driver
-        self.central = central
-        self.miners = miners
-        self.work = work
+        self.driver = parts.driver
+        self.central = parts.central
+        self.miners = parts.miners
+        self.work = parts.work
         self.work_listener = work_listener
         self.sessions = sessions
-        self.recorder = recorder
+        self.session_file = parts.session_file
+        self.recorder = parts.recorder
         self.heads = heads
         self.public_key = public_key
         self.latencies = latencies
         self.policy = policy
         self.shipping = shipping
         self.rows_wait_s = rows_wait_s
-        self.supervisor = supervisor
+        self.supervisor = parts.supervisor
         self.started = time.monotonic()
 
     def load_state(self) -> str:
@@ -155,6 +164,7 @@ class Facts:
         lines.add("cgn_node_rows_refused_total", "counter", self.recorder.refused)
         self._add_shipping(lines)
         _add_process(lines)
+        lines.add("cgn_node_sessions_not_kept_total", "counter", self.session_file.failures)
         lines.family("cgn_node_broker_total", "what", statistics.counters)
         lines.family("cgn_node_driver_total", "kind", {k.__name__: n for k, n in self.driver.counters.items()})
         lines.family("cgn_node_work_total", "outcome", self.work.counters)

@@ -51,6 +51,7 @@ async def _run(life: process.Life, settings: MinerSettings) -> int | None:
     from cgn_sdk.signing import Signer
 
     from cgn_chassis import keys, tls
+    from cgn_chassis.supervisor import Supervisor
     from miner_client import fitness
     from miner_client.client import Client, Identity
     from miner_client.core import slots as slots_
@@ -78,20 +79,16 @@ async def _run(life: process.Life, settings: MinerSettings) -> int | None:
                 node=welcome.node_id, tier=welcome.tier, slots=slots.total, dservices=sorted(dservices)
             ),
         )
-        running = [asyncio.create_task(one.run(), name=f"dservice {name}") for name, one in dservices.items()]
-        working = asyncio.create_task(_work_when_ready(client, dservices), name="client")
-        stopping = asyncio.create_task(life.wait_stop(), name="stop")
+        supervisor = Supervisor(life.give_up, is_stopping=lambda: life.is_stopping)
         try:
-            await asyncio.wait([*running, working, stopping], return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done():
+            for name, one in dservices.items():
+                supervisor.keep(f"dservice {name}", one.run)
+            supervisor.need("client", lambda: _work_when_ready(client, dservices))
+            await life.wait_stop()
+            if not life.has_given_up:
                 await client.drain(limits.DRAIN_MS / 1000)
-            for task in (*running, working):
-                if task.done() and not task.cancelled():
-                    task.result()  # what ends by itself has failed: the process says so and is started again
         finally:
-            for task in (working, stopping, *running):
-                task.cancel()
-            await asyncio.gather(working, stopping, *running, return_exceptions=True)
+            await supervisor.close()
     return None
 
 

@@ -219,6 +219,9 @@ class Client:
     async def _sweep(self, work: Work) -> None:
         while True:
             await asyncio.sleep(limits.SWEEP_MS / 1000)
-            work.sweep(time.monotonic_ns())
-            for dservice in self._dservices.values():
-                dservice.look()
+            try:
+                work.sweep(time.monotonic_ns())
+                for dservice in self._dservices.values():
+                    dservice.look()
+            except Exception:  # the next sweep may go well: without any, nothing is timed out and memory is not seen
+                _log.exception("tunnel.sweep_failed")

@@ -168,14 +168,23 @@ class ProcessRunner:
         """Address-space limits break V8 and thread pools, so what it really holds is watched instead."""
         while True:
             await asyncio.sleep(_MEMORY_EVERY_S)
-            with contextlib.suppress(OSError):
-                if self._log.stat().st_size > _LOG_MAX_BYTES:
-                    os.truncate(self._log, 0)  # it is opened for appending, so the child writes on from the start
-            held = self.memory_bytes()
-            if held > self._settings.memory_bytes and self._process is not None:
-                _log.error("DService %s holds %d bytes, more than its limit: killed", self._settings.name, held)
-                _signal_group(self._process.pid, signal.SIGKILL)
-                return
+            try:
+                if self._is_too_large():
+                    return
+            except Exception:  # the next look may go well: without any, nothing bounds what it holds
+                _log.exception("the memory of %s could not be looked at", self._settings.name)
+
+    def _is_too_large(self) -> bool:
+        """Whether it held more than it may, and was killed."""
+        with contextlib.suppress(OSError):
+            if self._log.stat().st_size > _LOG_MAX_BYTES:
+                os.truncate(self._log, 0)  # it is opened for appending, so the child writes on from the start
+        held = self.memory_bytes()
+        if held <= self._settings.memory_bytes or self._process is None:
+            return False
+        _log.error("DService %s holds %d bytes, more than its limit: killed", self._settings.name, held)
+        _signal_group(self._process.pid, signal.SIGKILL)
+        return True
 
 
 class _TreeClock:

@@ -29,6 +29,7 @@ from central_service.credentials import Credentials, Hashing  # noqa: E402
 from central_service.links import Links  # noqa: E402
 from central_service.planting import plant  # noqa: E402
 from central_service.store import Store  # noqa: E402
+from cgn_chassis.supervisor import Supervisor  # noqa: E402
 from cgn_node.central_endpoint import CentralEndpoint  # noqa: E402
 
 COMMAND = [
@@ -109,7 +110,7 @@ async def verified_per_s(questions: int = 10_000, at_once: int = 200) -> float:
         await plant(store, credentials, read_seed(make_seed()))
         where = Node(NOD, OPR, f"wss://127.0.0.1:{port}/central", certificates.pin("node"))
         await store.write("bench", "here it is", lambda records: records.put_node(where))
-        links = Links(Answers(store, credentials), certificates.client(), dial_first_s=0.02)
+        links = Links(Answers(store, credentials), certificates.client(), Supervisor(print), dial_first_s=0.02)
         await links.start()
         await admitted.wait()
         miner = link.MinerVerify(CON, MIN, KEYS[CON]).to_params()

@@ -17,6 +17,7 @@ from central_service.credentials import Credentials, Hashing
 from central_service.links import Links
 from central_service.planting import plant
 from central_service.store import Store
+from cgn_chassis.supervisor import Supervisor
 from cgn_node.central_endpoint import CentralEndpoint, CentralUnreachable
 
 SESSION = link.SessionOpen(ENT, KEYS[ENT]).to_params()
@@ -73,7 +74,7 @@ async def make_links(central: Answers, certificates: Certificates) -> AsyncItera
     made: list[Links] = []
 
     async def make(certificate: str = "central") -> Links:
-        links = Links(central, certificates.client(certificate), dial_first_s=0.02)
+        links = Links(central, certificates.client(certificate), Supervisor(lambda reason: None), dial_first_s=0.02)
         made.append(links)
         await links.start()
         return links

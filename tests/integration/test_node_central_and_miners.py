@@ -14,6 +14,7 @@ from cgn_sdk.tunnel_connection import CONNECTION_OPTIONS
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
+from cgn_chassis import logs
 from cgn_chassis.tls import Authority, client_context
 from cgn_node import limits
 
@@ -392,3 +393,25 @@ async def test_metrics_are_on_a_listener_of_their_own(tmp_path: Path) -> None:
         assert "# TYPE cgn_node_miners gauge\ncgn_node_miners 1\n" in text
         assert "cgn_node_rows_total 1\n" in text
         assert 'cgn_node_pool_slots{dservice="noop",tier="2",owner=""} 8' in text
+
+
+async def test_strangers_that_come_and_go_fill_no_log(tmp_path: Path) -> None:
+    """O-6: counted one by one, told of in one line; a miner that was known has its own."""
+    lines: list[tuple[int, str, dict[str, object]]] = []
+    async with support.world(tmp_path) as world:
+        state = logs._State
+        previous, state.sink = state.sink, lambda level, name, event, fields: lines.append((level, event, fields))
+        try:
+            for _ in range(30):
+                await (await support.ScriptedMiner(world).dial_silently()).close()
+            wrong = await world.miner(1, api_key="cgn_wrong").join()
+            assert wrong.closed is not None
+            known = await world.miner(0).join()
+            await known.leave()
+            await until(lambda: world.node.miners.strangers == 31)
+            world.node.miners.tell_strangers()
+            await until(lambda: any(event == "miner.left" for _, event, _ in lines))
+        finally:
+            state.sink = previous
+    told = [(event, fields.get("count")) for level, event, fields in lines if level >= logs.INFO and "left" in event]
+    assert sorted(told) == [("miner.left", None), ("miner.strangers_left", 31)]

@@ -166,13 +166,17 @@ class ScriptedMiner:
         waits[0].cancel()  # type: ignore[union-attr]
         return self
 
-    async def dial(self) -> None:
-        self.connection = await connect(
+    async def dial_silently(self) -> ClientConnection:
+        """Connects and says nothing."""
+        return await connect(
             f"wss://localhost:{self.world.ports['miner']}/tunnel",
             ssl=self.world.client_tls,
             subprotocols=[messages.PROTOCOL],
             **DIALLING_OPTIONS,
         )
+
+    async def dial(self) -> None:
+        self.connection = await self.dial_silently()
         self.link = TunnelLink(self.connection, self.tunnel, self._on_event)
         given = {
             "account_id": CONTRIBUTOR,

@@ -30,8 +30,9 @@ from websockets.exceptions import ConnectionClosed
 from central_service import limits
 from central_service.answers import Answers
 from central_service.core.records import ACTIVE, BANNED, FLAGGED, SUSPENDED, Account, DService, Node
-from central_service.links import Links, dial_wait_s
+from central_service.links import Links, dial_wait_s, refused_now
 from central_service.store import Records
+from cgn_chassis.supervisor import Supervisor
 
 SESSION = {"account_id": ENT, "api_key": KEYS[ENT], "end_user": ""}
 MINER = {"account_id": CON, "miner_id": MIN, "api_key": KEYS[CON]}
@@ -49,9 +50,11 @@ async def node(certificates: Certificates, hello: dict[str, Any], answers: Answe
 
 @pytest.fixture
 async def links(certificates: Certificates, answers: Answers) -> AsyncIterator[Links]:
-    made = Links(answers, certificates.client(), dial_first_s=0.02)
+    supervisor = Supervisor(lambda reason: None)
+    made = Links(answers, certificates.client(), supervisor, dial_first_s=0.02)
     yield made
     await made.close()
+    await supervisor.close()
 
 
 async def register(answers: Answers, fake: FakeNode, certificates: Certificates, pin: str = "node") -> None:
@@ -245,6 +248,73 @@ async def test_a_node_that_comes_back_is_dialled_again(node: FakeNode, links: Li
     await node.stop()
     await node.start(port)
     await node.until(lambda: len(node.welcomes) == 2)
+
+
+async def test_a_node_that_was_away_longer_is_linked_a_second_after_it_listens(
+    node: FakeNode, links: Links, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C-1: however many dials have failed meanwhile; only nodes that were not here for long wait longer."""
+    waits: list[float] = []
+    monkeypatch.setattr("central_service.links.dial_wait_s", lambda *given: waits.append(dial_wait_s(*given)) or 0.001)
+    await links.start()
+    await node.until(lambda: node.welcomes)
+    port = node.port
+    await node.stop()
+    async with asyncio.timeout(30):
+        while len(waits) < 5 * limits.DIAL_QUICK:
+            await asyncio.sleep(0.01)
+    assert max(waits) <= limits.DIAL_KNOWN_LONGEST_S
+    monkeypatch.setattr(limits, "DIAL_KNOWN_S", 0.0)
+    waits.clear()
+    async with asyncio.timeout(30):
+        while not waits or max(waits) <= limits.DIAL_KNOWN_LONGEST_S:
+            await asyncio.sleep(0.01)
+    await node.start(port)
+    await node.until(lambda: len(node.welcomes) == 2)
+
+
+async def test_what_was_told_just_before_the_link_broke_is_told_again(
+    node: FakeNode, links: Links, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C-10: nobody confirms what is told, so the last minutes are repeated, and no more than those."""
+    monkeypatch.setattr(limits, "TOLD_AGAIN_S", 0.5)
+    await links.start()
+    await node.until(lambda: node.welcomes)
+    await answers.store.write("ops", "old", lambda records: records.set_miner_state(MIN, FLAGGED))
+    await node.until(lambda: len(node.tells) == 1)
+    await asyncio.sleep(1.0)
+    await answers.store.write("ops", "new", lambda records: records.set_miner_state(MIN_2, FLAGGED))
+    await node.until(lambda: len(node.tells) == 2)
+    node.tells.clear()
+    node.connections[0].transport.abort()
+    await node.until(lambda: node.tells)
+    assert node.tells == [link_envelope.Tell("revoke", {"account_ids": [], "miner_ids": [MIN_2]})]
+
+
+@pytest.mark.parametrize("fails", ["changes", "refused"])
+async def test_what_could_not_be_read_is_read_again_and_told(
+    node: FakeNode, links: Links, answers: Answers, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Neither the watcher nor the catching up after a hello ends with a database that says no for a moment."""
+    real, left = answers.store.read, 3
+
+    async def read(work: Any) -> Any:
+        nonlocal left
+        if left and (work is refused_now if fails == "refused" else node.welcomes):
+            left -= 1
+            raise OSError("the disk is away")
+        return await real(work)
+
+    await answers.store.write("ops", "before", lambda records: records.set_miner_state(MIN, FLAGGED))
+    monkeypatch.setattr(answers.store, "read", read)
+    await links.start()
+    await node.until(lambda: node.welcomes)
+    await answers.store.write("ops", "wrong work", lambda records: records.set_miner_state(MIN_2, FLAGGED))
+
+    def told() -> set[str]:
+        return {miner for tell in node.tells for miner in tell.params["miner_ids"]}
+
+    await node.until(lambda: told() == {MIN, MIN_2} and not left)
 
 
 async def test_a_node_that_reads_nothing_stops_nobody_else(

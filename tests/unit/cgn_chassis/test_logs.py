@@ -107,6 +107,21 @@ def test_libraries_come_out_in_the_same_form() -> None:
     assert (line["source"], line["message"]) == ("some.library", "odd thing")
 
 
+def test_a_library_that_repeats_itself_is_cut_short_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    out, now = io.StringIO(), 6_000.0
+    logs.configure(stream=out, form="json")
+    monkeypatch.setattr("cgn_chassis.logs.time.monotonic", lambda: now)
+    for number in range(1_000):
+        logging.getLogger("websockets.server").error("opening handshake failed for %d", number)
+    logging.getLogger("websockets.server").error("something else")
+    assert out.getvalue().count("\n") == logs.LIBRARY_LINES_PER_MINUTE + 1
+    now += 60
+    logging.getLogger("other").error("a minute later")
+    left_out, later = lines_of(out.getvalue())[-2:]
+    assert (left_out["event"], left_out["lines"]) == ("library.left_out", 1_000 - logs.LIBRARY_LINES_PER_MINUTE)
+    assert later["message"] == "a minute later"
+
+
 def test_an_exception_carries_its_trace() -> None:
     out = io.StringIO()
     logs.configure(stream=out, form="text")

@@ -102,9 +102,38 @@ async def test_closing_ends_all_and_counts_none(supervisor: Supervisor, reasons:
     supervisor.need("two", work)
     await asyncio.sleep(0.01)
     kept = supervisor.statistics()
-    await supervisor.close("one")
+    supervisor.drop("one")
+    supervisor.drop("one")
+    await asyncio.sleep(0.01)
     assert len(ended) == 1
     await supervisor.close()
     assert len(ended) == 2
     assert all(one.ends == 0 for one in kept)
     assert not reasons
+
+
+async def test_what_has_an_end_is_taken_to_it_once(supervisor: Supervisor, reasons: list[str]) -> None:
+    begun = 0
+
+    async def third_time_lucky() -> None:
+        nonlocal begun
+        begun += 1
+        if begun < 3:
+            raise RuntimeError("not yet")
+
+    supervisor.finish("hash", third_time_lucky)
+    await until(lambda: begun == 3)
+    await asyncio.sleep(0.01)
+    assert begun == 3
+    assert supervisor.statistics()[0].ends == 2
+    assert not supervisor.problems
+    assert not reasons
+
+
+async def test_what_ends_while_the_process_stops_may_end(reasons: list[str]) -> None:
+    supervisor = Supervisor(reasons.append, is_stopping=lambda: True)
+    supervisor.need("client", returns)
+    await asyncio.sleep(0.01)
+    assert not reasons
+    assert supervisor.statistics()[0].ends == 0
+    await supervisor.close()

@@ -7,6 +7,7 @@ A child whose start fails shows the end of that log, because that is what a deve
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import os
@@ -115,7 +116,8 @@ async def start_child(
                 if line.startswith(READY_PREFIX) and not ready.done():
                     text = line[len(READY_PREFIX) :].strip()
                     ready.set_result(json.loads(text) if text.startswith(b"{") else {})
-                sink.write(line)
+                with contextlib.suppress(OSError):  # a full disk: the child's pipe has to be emptied all the same
+                    sink.write(line)
         if not ready.done():
             ready.set_exception(ChildFailed(f"{name} ended before it was ready"))
 
