@@ -61,8 +61,6 @@ class Channel(asyncio.Transport, asyncio.Protocol):
         self._settled = True  # whether the peer has taken all that was written
         self._watch_from = 0.0
         self._watch_goal = 0  # what it must have taken at the end of the window
-        self._turn_at = 0.0
-        self._turn_bytes = 0
         self._is_resting = False
         self._closing_at = 0.0
         self._dropped = 0
@@ -133,7 +131,8 @@ class Channel(asyncio.Transport, asyncio.Protocol):
             self._open()
 
     def data_received(self, data: bytes) -> None:
-        self._bound_turn(len(data))
+        if len(data) >= limits.READ_AT_ONCE_BYTES:
+            self._rest()
         if self._phase == _OPEN:
             if self._tls is None:
                 self._hand_on(data)
@@ -150,14 +149,10 @@ class Channel(asyncio.Transport, asyncio.Protocol):
             if self._dropped > limits.CLOSING_MAX_BYTES:
                 self.abort()
 
-    def _bound_turn(self, size: int) -> None:
-        """The event loop reads a socket again and again in one turn while it has bytes: this one rests when it has had
-        its share. The loop's own time stands still within a turn."""
-        now = self._gate.get_loop().time()
-        if now != self._turn_at:
-            self._turn_at, self._turn_bytes = now, 0
-        self._turn_bytes += size
-        if self._turn_bytes >= limits.READ_AT_ONCE_BYTES and not self._is_resting and self._raw is not None:
+    def _rest(self) -> None:
+        """The event loop reads a socket again and again in one turn while each read fills its buffer: this one rests
+        until the next turn."""
+        if not self._is_resting and self._raw is not None:
             self._is_resting = True
             self._raw.pause_reading()
             self._gate.turns.add(self._end_rest)
@@ -239,19 +234,23 @@ class Channel(asyncio.Transport, asyncio.Protocol):
 
         OpenSSL's buffers keep the size they once had, so they get and give a record's length at a time.
         """
-        data, at = memoryview(self._encrypted), 0
+        data, at, incoming = memoryview(self._encrypted), 0, self._incoming
         self._encrypted = b""
         while self._phase == _OPEN and self._tls is not None and not self._paused:
-            filled, is_over = 0, False
+            tls, filled, is_over = self._tls, 0, False
             try:
                 while filled < len(_plain):
+                    if not incoming.pending and not tls.pending():  # cheaper to ask than to be told by an exception
+                        if at == len(data):
+                            break
+                        at += incoming.write(data[at : at + limits.RECORD_BYTES])
                     try:
                         # With a buffer `read` gives the number of bytes; typeshed knows only the other form.
-                        count = cast(int, self._tls.read(len(_plain) - filled, cast(bytearray, _plain[filled:])))
+                        count = cast(int, tls.read(len(_plain) - filled, cast(bytearray, _plain[filled:])))
                     except ssl.SSLWantReadError:
                         if at == len(data):
                             break
-                        at += self._incoming.write(data[at : at + limits.RECORD_BYTES])
+                        at += incoming.write(data[at : at + limits.RECORD_BYTES])
                         continue
                     if not count:
                         is_over = True
@@ -291,7 +290,19 @@ class Channel(asyncio.Transport, asyncio.Protocol):
     # --- the transport of the protocol above ----------
 
     def write(self, data: Bytes) -> None:
-        self.writelines((data,))
+        tls = self._tls
+        if tls is None or not 0 < len(data) <= limits.RECORD_BYTES or self._phase != _OPEN or self._raw is None:
+            self.writelines((data,))
+            return
+        try:
+            tls.write(data)
+        except OSError:
+            self.abort()
+            return
+        encrypted = self._outgoing.read()
+        self._settled = False
+        self._written += len(encrypted)
+        self._raw.write(encrypted)
 
     def writelines(self, list_of_data: Iterable[Bytes]) -> None:
         if self._phase != _OPEN:
