@@ -16,9 +16,12 @@ from typing import Any
 
 import payout_world as kit
 import pytest
+from payout_faults import Layer
 from payout_judge import FEE, check_books, check_chain, events, row
 
 from payouts import app
+from payouts.bindings.utility_token import SettlementBegun
+from payouts.chain import Log
 from payouts.facts import FactError
 from payouts.settlement import SettlementError
 
@@ -200,3 +203,23 @@ def test_killed_anywhere_and_forgotten(history: History, forgets: tuple[str, ...
     for path in history.folder.glob("killed*"):
         shutil.rmtree(path)
     assert not all(check_killed_and_forgotten(history, point, forgets) for point in range(1, 100))
+
+
+class HidesBeginnings(Layer):
+    """An endpoint whose index of events is far behind its state: it shows no settlement that was begun."""
+
+    def logs(self, address: str, topics: Any, first_block: int, last_block: int) -> list[Log]:
+        return [] if topics[0] == SettlementBegun.TOPIC else self.real.logs(address, topics, first_block, last_block)
+
+
+def test_restored_copies_and_an_endpoint_that_hides_events(history: History) -> None:
+    """Both have forgotten two runs, and the chain's events do not tell: its state does, and the run stops."""
+    shutil.rmtree(history.folder / "case3-3", ignore_errors=True)
+    world, _ = history.restored(3, 3)
+    assert world.rpc("evm_revert", history.snapshot)
+    history.snapshot = world.rpc("evm_snapshot")
+    before = len(events(world))
+    with pytest.raises(SettlementError, match="lags behind itself. Nothing was signed"):
+        asyncio.run(app.settle(settings(world), outside=app.Outside(HidesBeginnings)))
+    assert len(events(world)) == before
+    check_chain(world, history.settled)
