@@ -108,8 +108,9 @@ async def test_what_was_known_of_a_miner_is_forgotten(tmp_path: Path, by: str) -
             await revoke(world, miners=(miner.miner_id,))
         else:
             await revoke(world, accounts=(support.CONTRIBUTOR,))
-        while world.node.miners._kept:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(20):
+            while world.node.miners._kept:
+                await asyncio.sleep(0.01)
         await world.central.hang_up()
         again = await world.miner(0).join()
         assert not again.welcomed.is_set()
