@@ -106,7 +106,7 @@ a few KiB, and a client may send its first request right behind its handshake.""
 RECORD_BYTES = 16 * KIB
 """The longest TLS record (RFC 8446 5.1): what OpenSSL's buffers hold at once."""
 
-READ_AT_ONCE_BYTES = 256 * KIB
+READ_AT_ONCE_BYTES = 256_000
 """What uvloop reads from a socket at once, so what is decrypted at once."""
 
 NOT_SENT_BYTES = 128 * KIB

@@ -283,3 +283,57 @@ async def test_handshakes_take_turns(contexts: Contexts) -> None:
 )
 def test_what_counts_as_one_address(address: str, counted: str) -> None:
     assert _counted(address) == counted
+
+
+async def test_answers_in_memory_have_a_bound_together(contexts: Contexts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before their window is over, those who read nothing are cut; who reads is not."""
+    monkeypatch.setattr(limits, "OWED_MAX_BYTES", 4_000_000)
+    async with gate(contexts[0], window_s=60) as (made, port, log):
+
+        def read_slowly() -> int:
+            with contexts[1].wrap_socket(connect(port), server_hostname="localhost") as one:
+                one.sendall(b"2000000 close ")
+                size = 0
+                while data := one.recv(16_384):
+                    size += len(data)
+                    time.sleep(0.01)
+                return size
+
+        reading = asyncio.create_task(asyncio.to_thread(read_slowly))
+        held = []
+        for _ in range(5):
+            bare = socket.socket()
+            bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            bare.settimeout(5)
+            await asyncio.to_thread(bare.connect, ("127.0.0.1", port))
+            one = await asyncio.to_thread(contexts[1].wrap_socket, bare, server_hostname="localhost")
+            one.sendall(b"3000000 ")
+            held.append(one)
+        await until(lambda: made.counters["slow readers cut early"] >= 3)
+        assert await reading == 2_000_000
+        assert made.counters["slow readers cut"] == 0
+        for one in held:
+            one.close()
+        assert log.count("made") == 6
+
+
+async def test_one_socket_has_its_share_of_a_turn(contexts: Contexts) -> None:
+    """A sender that keeps the kernel's buffer full is read once a turn, not until it stops."""
+    async with gate(None) as (_, port, _):
+        got = [0]
+
+        def data_received(self: Ends, data: bytes) -> None:
+            got[0] += len(data)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ends, "data_received", data_received)
+            one = await asyncio.to_thread(connect, port)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+            sending = asyncio.create_task(asyncio.to_thread(one.sendall, bytes(64 << 20)))
+            largest, last = 0, 0
+            while got[0] < 64 << 20:
+                await asyncio.sleep(0)
+                largest, last = max(largest, got[0] - last), got[0]
+            await sending
+            one.close()
+        assert largest <= 2 * limits.READ_AT_ONCE_BYTES
