@@ -1,6 +1,5 @@
 """A script with its includes as one JavaScript text, and the way back from its lines to the files as written. Pure
-but for
-the function that fetches includes."""
+but for the function that fetches includes."""
 
 from __future__ import annotations
 
@@ -14,6 +13,7 @@ from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
 from dservices.mediagen.language.syntax import Rewritten, ScriptSyntax, rewrite
+from dservices.mediagen.language.tokens import LINE_END
 
 Read = Callable[[str], bytes]
 
@@ -22,6 +22,7 @@ BUILT_IN = re.compile(r"(?:sys:/?|Sys/)[\w./-]+\.ms", re.IGNORECASE)
 always there.
 """
 _MESSAGE = re.compile(r"(script\.ms|<anonymous>|undefined|mediascript):(\d+): (.*)")
+_CARET = re.compile(r"^([ \t]*)\^+$", re.MULTILINE)
 _FRAME = re.compile(r"^    at .*?\bscript\.ms:(\d{1,9}):(\d{1,9})\)?$", re.MULTILINE)
 
 
@@ -35,7 +36,9 @@ class Script:
 
     def locate(self, line: int, column: int) -> tuple[int, int, str | None]:
         """Line, column and file (None for the script itself) as written, for a place in `code`."""
-        if not 1 <= line <= len(self.lines):
+        if line > len(self.lines):  # the text ends where more was due
+            line, column = len(self.lines), 0
+        if line < 1:
             return line, column, None
         file, original, rewritten = self.lines[line - 1]
         return original, rewritten.original(original, column), None if file == self.main else file
@@ -44,7 +47,8 @@ class Script:
 def assemble(address: str, read: Read) -> Script:
     """Fetches, rewrites and joins a script and its includes. Problem 422 with line and column if it cannot be read."""
     seen: set[str] = set()
-    lines: list[tuple[str, tuple[str, int, Rewritten]]] = []
+    pieces: list[str] = []
+    lines: list[tuple[str, int, Rewritten]] = []
     size = 0
 
     def add(name: str, depth: int) -> None:
@@ -57,7 +61,7 @@ def assemble(address: str, read: Read) -> Script:
                 413, "script_too_large", f"a script with its includes may have at most {limits.SCRIPT_MAX_BYTES} bytes"
             )
         try:
-            text = data.decode("utf-8")
+            text = data.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise Problem(422, "script_syntax", "the script is not UTF-8 text") from None
         try:
@@ -70,10 +74,16 @@ def assemble(address: str, read: Read) -> Script:
         for directive in rewritten.directives:
             if directive.kind == "include" and not BUILT_IN.fullmatch(directive.value):
                 directives.setdefault(directive.line, []).append(directive.value)
-        for number, line in enumerate(re.split(r"\r\n|[\n\r\u2028\u2029]", rewritten.code), 1):
+        start = 0  # lines keep what ends them: U+2028 in a string or a template is a character of it
+        ends = [match.end() for match in LINE_END.finditer(rewritten.code)]
+        for number, end in enumerate([*ends, len(rewritten.code)], 1):
             for value in directives.get(number, ()):
                 _include(name, value, number, depth)
-            lines.append((line, (name, number, rewritten)))
+            pieces.append(rewritten.code[start:end])
+            lines.append((name, number, rewritten))
+            start = end
+        if depth:
+            pieces.append("\n")
 
     def _include(name: str, value: str, number: int, depth: int) -> None:
         scheme, separator, rest = value.partition(":")
@@ -97,7 +107,7 @@ def assemble(address: str, read: Read) -> Script:
         add(target, depth + 1)
 
     add(address, 0)
-    return Script("\n".join(line for line, _ in lines), tuple(origin for _, origin in lines), address)
+    return Script("".join(pieces), tuple(lines), address)
 
 
 class Scripts:
@@ -158,13 +168,12 @@ def engine_message(text: str) -> tuple[str, int, int]:
     V8 writes `file:line: message`, the line, a caret under the place, and the stack. An exception thrown inside the
     prelude belongs to the script's innermost frame.
     """
-    lines = text.splitlines()
-    match = _MESSAGE.match(lines[0]) if lines else None
+    match = _MESSAGE.match(text)
     if match is None:
-        return (lines[0] if lines else "the script failed"), 0, 0
+        return text.partition("\n")[0] or "the script failed", 0, 0
     file, number, message = match.groups()
     if file == "mediascript":
         frame = _FRAME.search(text)
         return message, *((int(frame[1]), int(frame[2])) if frame else (0, 0))
-    column = lines[2].find("^") + 1 if len(lines) > 2 else 0
-    return message, int(number), column
+    caret = _CARET.search(text)
+    return message, int(number), len(caret[1]) + 1 if caret else 0
