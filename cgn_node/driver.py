@@ -95,14 +95,17 @@ class Driver:
         if not self._handling:
             self._run()
 
-    def arrive(self, request: Request, event: events.RequestArrived) -> bool:
-        """Takes a request on, unless its id is under way already: looked up and taken in one step, with no wait in
-        between. False: nothing has happened."""
+    def take_on(self, request: Request) -> bool:
+        """Takes a request's id, unless it is under way already: looked up and taken in one step, with no wait in
+        between. False: nothing has happened. The broker hears of the request by `RequestArrived`."""
         if request.id in self.requests:
             return False
         self.requests[request.id] = request
-        self.post(event)
         return True
+
+    def turn_away(self, command: commands.Refuse) -> None:
+        """Ends a request of which the broker has not heard."""
+        self._refuse(command)
 
     def _run(self) -> None:
         self._handling = True

@@ -9,6 +9,8 @@ import json
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -23,6 +25,7 @@ from cgn_node.bodies import HeldMemory, RequestBody
 from cgn_node.central_endpoint import CentralUnreachable
 from cgn_node.client_address import Proxies
 from cgn_node.core import events
+from cgn_node.core.commands import Refuse
 from cgn_node.driver import Driver
 from cgn_node.http1 import Headers, end_to_end
 from cgn_node.http_server import Exchange, json_body
@@ -145,10 +148,9 @@ class WorkEndpoint:
     def _authenticate(self, exchange: Exchange) -> Session:
         """A session that is not known is no wrong API key and holds nobody up: to refuse it costs a look-up, and a
         session key of 256 random bits is not found by trying."""
-        given = exchange.head.fields.get("authorization", "")
-        scheme, _, key = given.partition(" ")
-        if scheme.lower() == "bearer":
-            session = self._sessions.find(key.strip(), self._driver.clock_ms())
+        key = _bearer(exchange)
+        if key is not None:
+            session = self._sessions.find(key, self._driver.clock_ms())
             if session is not None:
                 return session
             detail = "The session is unknown, expired or revoked; POST /session opens a new one."
@@ -254,6 +256,17 @@ class WorkEndpoint:
         body = RequestBody(self._bodies_folder)
         if head.body_bytes == 0:
             body.end()
+        arrived = events.RequestArrived(
+            request=request_id,
+            account=session.account_id,
+            dservice=dservice.name,
+            tiers=tiers,
+            deadline_ms=deadline_ms,
+            match=options.match,
+            level=_level(options),
+            max_fee_nano_eur=options.max_fee_nano_eur,
+            resumable=True,
+        )
         request = WorkRequest(
             request_id,
             exchange,
@@ -269,27 +282,38 @@ class WorkEndpoint:
             held_bytes=self._held_bytes,
             held_memory=self._held_memory,
             driver=driver,
+            admit=None if body.ended else partial(self._hand_over, arrived=arrived),
             recorder=self._recorder.record,
             finished=self._finish_later,
         )
         self._sessions.begin_request(session)
         self._by_address[exchange.peer] += 1
-        arrived = events.RequestArrived(
-            request=request_id,
-            account=session.account_id,
-            dservice=dservice.name,
-            tiers=tiers,
-            deadline_ms=deadline_ms,
-            match=options.match,
-            level=_level(options),
-            max_fee_nano_eur=options.max_fee_nano_eur,
-            resumable=True,
-        )
-        if not driver.arrive(request, arrived):
+        if not driver.take_on(request):
             self._give_back(request)
             raise _duplicate(request_id)
+        if body.ended:
+            driver.post(arrived)
+        elif (refused := driver.broker.refusal_of(arrived)) is not None:
+            driver.turn_away(refused)
         if exchange.open:
             exchange.take_body(request)
+
+    def _hand_over(self, request: WorkRequest, arrived: events.RequestArrived) -> None:
+        """Gives the request to the broker. While its body was on its way, what let it in may have ended."""
+        left_ms = request.deadline_ms - self._driver.clock_ms()
+        key = _bearer(request.exchange)
+        if key is None or self._sessions.find(key, self._driver.clock_ms()) is not request.session:
+            code = "not_authenticated"
+        elif self.draining:
+            code = "draining"
+        elif self._recorder.is_full:
+            code = "ledger_full"
+        elif left_ms <= 0:
+            code = "deadline"
+        else:
+            self._driver.post(replace(arrived, deadline_ms=left_ms))
+            return
+        self._driver.turn_away(Refuse(request.id, code))
 
     def _finish_later(self, request: WorkRequest) -> None:
         """The answer leaves at the end of this turn of the loop; what nobody waits for comes in the next one."""
@@ -412,6 +436,12 @@ class WorkEndpoint:
 
 
 _OURS = frozenset({"authorization"})
+
+
+def _bearer(exchange: Exchange) -> str | None:
+    """The session key that a request shows, if it shows one."""
+    scheme, _, key = exchange.head.fields.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else None
 
 
 def _level(options: cgn_headers.WorkOptions) -> events.ServiceLevel | None:

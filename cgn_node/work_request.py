@@ -72,6 +72,7 @@ class WorkRequest:
     end."""
 
     __slots__ = (
+        "_admit",
         "_driver",
         "_finished",
         "_over",
@@ -117,6 +118,7 @@ class WorkRequest:
         held_bytes: int,
         held_memory: HeldMemory,
         driver: Driver,
+        admit: Callable[["WorkRequest"], None] | None,
         recorder: Callable[["WorkRequest"], None],
         finished: Callable[["WorkRequest"], None],
     ) -> None:
@@ -148,6 +150,8 @@ class WorkRequest:
         """waiting, running, recording, done; refused, or gone when the DApp left."""
         self.outcome = ""
         """Code of the problem, for the log line."""
+        self._admit = admit
+        """Hands the request to the broker; None once it has been called, or where nothing is waited for."""
         self._driver = driver
         self._recorder = recorder
         self._finished = finished
@@ -163,6 +167,8 @@ class WorkRequest:
         except OSError:
             self._broken(Problem("ledger_full", "This node's disk for bodies under way is full; come back later."))
             return
+        if self._admit is not None and self.body.length > limits.REQUEST_MEMORY_BYTES:
+            self.admit()
         if self.attempt is not None:
             self.pump()
         if self.body.length - self._sent() > self._ahead():
@@ -170,15 +176,23 @@ class WorkRequest:
 
     def body_ended(self) -> None:
         self.body.end()
+        self.admit()
         if self.attempt is not None:
             self.pump()
+
+    def admit(self) -> None:
+        """The broker hears of the request: when its body is whole, or too long to wait for. Until then a slow upload
+        takes no miner's slot."""
+        admit, self._admit = self._admit, None
+        if admit is not None and not self._over:
+            admit(self)
 
     def peer_lost(self) -> None:
         """The DApp is gone (N-17), or what it sent was refused."""
         if not self._over:
             if self.state in ("waiting", "running"):
                 self.state = "gone"
-            self._driver.post(events.ClientGone(self.id))
+            self._give_up()
 
     def writable(self) -> None:
         attempt = self.attempt
@@ -197,7 +211,15 @@ class WorkRequest:
         """The request cannot go on for a reason of the DApp's own connection or this node's disk."""
         self.state, self.outcome = "refused", problem.code
         self.exchange.refuse(problem.status, problem.to_json(), [("CGN-Request-Id", self.id)])
-        self._driver.post(events.ClientGone(self.id))
+        if not self._over:  # the refusal may have ended it already
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self._admit is None:
+            self._driver.post(events.ClientGone(self.id))
+        else:
+            self._admit = None
+            self._driver.turn_away(commands.Refuse(self.id, "cancelled"))
 
     # --- the miner's side (miner_endpoint) --------------------------------------------------------------------------
 
@@ -419,7 +441,8 @@ class WorkRequest:
             headers, pieces = [*response.headers, *self._cost_headers()], response.finish()
             exchange.answer(response.status, headers, pieces)
             if self.is_named:
-                self.result = (response.status, headers, pieces)
+                # As bytes under a bound of their own: pieces would take the room, or the files, of answers under way.
+                self.result = (response.status, headers, [piece.load() for piece in pieces])
         self._end()
 
     def refuse(self, command: commands.Refuse) -> None:
@@ -484,6 +507,7 @@ def refusal(command: commands.Refuse, request: WorkRequest) -> Problem:
         "deadline": f"The deadline passed after {request.attempts} attempts; CGN-Deadline-Ms sets it.",
         "quarantined": f"The request failed on {request.attempts} miners; name {request.id} when you report it.",
         "bad_gateway": f"{name} gave no usable answer; name {request.id} when you report it.",
+        "not_authenticated": "The session ended while the body was on its way; POST /session opens a new one.",
     }
     detail = details.get(command.code, "")
     if command.code == "no_miner":

@@ -259,21 +259,13 @@ class Broker:
         if event.request in self._requests:
             self._counters["arrivals_twice"] += 1  # an answer would end the one that is under way
             return
+        unserved = self._refuse_unserved(event)
+        if unserved is not None:
+            out.append(unserved)
+            return
         terms = self._terms
-        if self._draining or terms is None:
-            out.append(Refuse(event.request, "draining" if self._draining else "central_unreachable"))
-            return
-        if event.dservice not in terms.dservices:
-            out.append(Refuse(event.request, "unknown_dservice", "dservice"))
-            return
-        if event.max_fee_nano_eur is not None and event.max_fee_nano_eur < terms.prices.minimum_nano_eur:
-            least = terms.prices.minimum_nano_eur
-            out.append(Refuse(event.request, "price_cap", "max_fee", price_nano_eur=least))
-            return
-        owner = event.account if _OWNED_TIER in event.tiers else ""
-        lane = self._lanes.get((event.dservice, event.tiers, owner, event.level, event.match))
-        if lane is None:
-            lane = self._open_lane(event, owner)
+        assert terms is not None
+        lane = self._lane_of(event)
         behind = lane.waiting_fresh or (lane.fastest and lane.retries)
         offer = None if behind else self._choose(lane, None)
         account = self._accounts.get(event.account)
@@ -300,6 +292,34 @@ class Broker:
             self._enqueue(request)
         else:
             self._assign(request, offer, out)
+
+    def refusal_of(self, event: events.RequestArrived) -> Refuse | None:
+        """What this request would be refused with at once if it arrived now, so that its body need not be read first.
+        None: it would be taken, or a full queue or a busy miner would decide."""
+        unserved = self._refuse_unserved(event)
+        if unserved is not None:
+            return unserved
+        lane = self._lane_of(event)
+        return None if lane.has_candidate(()) else self._refuse_unservable(event, lane)
+
+    def _refuse_unserved(self, event: events.RequestArrived) -> Refuse | None:
+        terms = self._terms
+        if self._draining or terms is None:
+            return Refuse(event.request, "draining" if self._draining else "central_unreachable")
+        if event.dservice not in terms.dservices:
+            return Refuse(event.request, "unknown_dservice", "dservice")
+        if event.max_fee_nano_eur is not None and event.max_fee_nano_eur < terms.prices.minimum_nano_eur:
+            least = terms.prices.minimum_nano_eur
+            return Refuse(event.request, "price_cap", "max_fee", price_nano_eur=least)
+        return None
+
+    def _refuse_unservable(self, event: events.RequestArrived, lane: Lane) -> Refuse:
+        return Refuse(event.request, "no_miner", self._excluding(lane), limits.RETRY_AFTER_MIN_MS)
+
+    def _lane_of(self, event: events.RequestArrived) -> Lane:
+        owner = event.account if _OWNED_TIER in event.tiers else ""
+        lane = self._lanes.get((event.dservice, event.tiers, owner, event.level, event.match))
+        return self._open_lane(event, owner) if lane is None else lane
 
     def _open_lane(self, event: events.RequestArrived, owner: str) -> Lane:
         if len(self._lanes) >= self._lanes_bound:
@@ -330,7 +350,7 @@ class Broker:
 
     def _refuse_to_queue(self, event: events.RequestArrived, lane: Lane, account: Account | None) -> Refuse | None:
         if not lane.has_candidate(()):
-            return Refuse(event.request, "no_miner", self._excluding(lane), limits.RETRY_AFTER_MIN_MS)
+            return self._refuse_unservable(event, lane)
         depth = self._depth[event.tiers[0]]
         of_account = account.waiting if account is not None else 0
         settings = self._settings

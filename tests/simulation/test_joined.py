@@ -23,7 +23,7 @@ from cgn_sdk.protocol import link, messages, receipt, tunnel
 from cgn_sdk.protocol.row import Row
 
 from cgn_node import miner_endpoint
-from cgn_node.bodies import RequestBody
+from cgn_node.bodies import HeldMemory, RequestBody
 from cgn_node.core import commands, events
 from cgn_node.core.broker import Broker, Settings
 from cgn_node.driver import Driver
@@ -98,10 +98,10 @@ class FalseExchange:
     def end(self) -> None:
         self._finish("whole")
 
-    def answer(self, status: int, headers: Any, body: bytes | list[bytes] = b"") -> None:
+    def answer(self, status: int, headers: Any, body: Any = b"") -> None:
         if self.open:
             self.status = status
-            self.got = body if isinstance(body, bytes) else b"".join(body)
+            self.got = body if isinstance(body, bytes) else b"".join(piece.load() for piece in body)
             self._finish("whole")
 
     def refuse(self, status: int, body: bytes, headers: Any) -> None:
@@ -243,6 +243,7 @@ class World:
     def __init__(self, seed: int, folder: Path) -> None:
         self.random = Random(seed)
         self.folder = folder
+        self.held_memory = HeldMemory(folder, self.random.choice((10**6, 0)))  # in memory, or in files
         self.now_ms = 1_000
         self.numbers = iter(range(1, 10_000))
         self.differs = self.random.random() < 0.2
@@ -253,7 +254,7 @@ class World:
         self.view = PolicyView.of(support.policy())
         self.endpoint: Any = SimpleNamespace(
             driver=self.driver, counters=Counter(), policy=lambda: self.view, draining=False, sandbox=False,
-            node_id=support.NODE, proxies=None,
+            node_id=support.NODE, proxies=None, turns=None,
         )  # fmt: skip
         self.identity: Any = SimpleNamespace(
             welcome=link.NodeWelcome(support.public_id("n"), OPERATOR, self.view.policy)
@@ -298,14 +299,15 @@ class World:
         request = WorkRequest(
             request_id, exchange, self.session, self.view, self.view.by_name["noop"],  # type: ignore[arg-type]
             headers=[], custom={}, deadline_ms=self.now_ms + deadline_ms, max_fee_nano_eur=cap, is_named=True,
-            body=body, held_bytes=HELD_BYTES, driver=self.driver, recorder=self.pending.append,
+            body=body, held_bytes=HELD_BYTES, held_memory=self.held_memory, driver=self.driver, admit=None, recorder=self.pending.append,
             finished=lambda request: self.finished.update([request.id]),
         )  # fmt: skip
         self.asked[request_id], self.requests[request_id] = exchange, request
         arrived = events.RequestArrived(
             request_id, support.ACCOUNT, "noop", ("2",), deadline_ms, max_fee_nano_eur=cap, resumable=True
         )
-        assert self.driver.arrive(request, arrived)
+        assert self.driver.take_on(request)
+        self.driver.post(arrived)
 
     def record(self) -> None:
         """The disk's answer about the oldest row that waits."""
