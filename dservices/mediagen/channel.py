@@ -37,7 +37,7 @@ _READ_BYTES = 64 * 1024
 
 PHASE_IDLE, PHASE_SCRIPT, PHASE_HOST, PHASE_FETCH = 0, 1, 2, 3
 """What a worker is doing, for the parent to say something sensible about one that died."""
-_PAGE = struct.Struct(">BI")
+_PAGE, _IDLE = struct.Struct(">BI"), struct.Struct(">Q")
 
 Data = bytes | mmap.mmap
 
@@ -58,6 +58,15 @@ class Status:
 
     def note(self, phase: int) -> None:
         self._page[0] = phase
+
+    def note_idle(self, in_use_bytes: int) -> None:
+        """What the process uses without a request: what the next one needs is counted from there."""
+        _IDLE.pack_into(self._page, 8, in_use_bytes)
+
+    @property
+    def idle_bytes(self) -> int:
+        in_use: int = _IDLE.unpack_from(self._page, 8)[0]
+        return in_use
 
     @property
     def phase(self) -> int:

@@ -56,8 +56,18 @@ TEXT_MAX_CHARS = 10_000
 """Of one drawText."""
 OUTPUT_MAX_BYTES = 128 << 20
 """One response."""
+WORK_CPU_S = 10.0
+"""Processor time of one request: an animation or a scan at the bound of pixels takes 2 to 5 s, a hostile document as
+much as it gets."""
+PORTABLE_FACTOR = 4
+"""Work that is done again without vector instructions may take so many times as long."""
+WORK_MEMORY_BYTES = 768 << 20
+"""Private memory of one request, over what its worker uses without one: PIXELS_MAX twice over at 4 bytes."""
 WORKER_MEMORY_BYTES = 2 << 30
-"""Private memory of one worker process (RLIMIT_DATA): PIXELS_MAX twice over at 4 bytes, plus V8 and libraries."""
+"""Private memory of one worker process (RLIMIT_DATA, hard): what V8 and libraries map, about 700 MiB of which a
+tenth is ever touched, and a request."""
+FREE_KEPT_MAX_BYTES = 128 << 20
+"""Freed memory that a worker keeps for its next request; more is given back to the system."""
 WORKER_REQUESTS_MAX = 1_000
 """A worker is replaced after so many requests, so that nothing a request left behind lives for long."""
 QUEUE_MAX = 64
@@ -65,4 +75,4 @@ QUEUE_MAX = 64
 
 assert SCRIPT_CPU_S < WORK_WALL_S
 assert SOURCE_MAX_BYTES <= SOURCES_TOTAL_MAX_BYTES < WORKER_MEMORY_BYTES
-assert PIXELS_MAX * 8 < WORKER_MEMORY_BYTES
+assert PIXELS_MAX * 8 < WORK_MEMORY_BYTES < WORKER_MEMORY_BYTES

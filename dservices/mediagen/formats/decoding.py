@@ -297,8 +297,11 @@ def _load_pages(
             parameter="frames",
             expected=f"frames from 1 to {pages}",
         )
-    if kind == "tiff":  # pages of one file may differ in size
-        images = []
+    if kind == "tiff":
+        strip_of_pages = _tiff_strip(data, chosen, header, safe)
+        if strip_of_pages is not None:
+            return Picture(images=strip_of_pages, **facts)
+        images = []  # pages that differ in size or kind: each is looked for from the front
         for number in chosen:
             page = _opened(data, kind, page=number, **safe)
             _check_size(page.width, page.height, len(chosen))
@@ -321,6 +324,23 @@ def _load_pages(
         loop=int(_header(header, "loop", 0)),
         **facts,
     )
+
+
+def _tiff_strip(data: Data, chosen: Sequence[int], header: Image, safe: dict[str, Any]) -> tuple[Image, ...] | None:
+    """The chosen pages cut out of one image, which reads the file once; None where they are not all of one kind."""
+    low, high = min(chosen), max(chosen)
+    if low == high or header.width * header.height * (high - low + 1) > limits.PIXELS_MAX:
+        return None
+    try:
+        strip = _opened(data, "tiff", page=low, n=high - low + 1, **safe)
+    except pyvips.Error:
+        return None
+    height = int(_header(strip, "page-height", strip.height))
+    _check_size(strip.width, height, len(chosen))
+    turns = [EXIF_TURNS.get(orientation, Turn()) for orientation in tiff.orientations(data[:])]
+    turns += [Turn()] * (high + 1 - len(turns))
+    frames = Frames(normalised(strip), height, [number - low for number in chosen])
+    return tuple(turned(frame, turns[number]) for frame, number in zip(frames, chosen, strict=True))
 
 
 def _load_svg(data: Data, options: Mapping[str, Any]) -> Picture:

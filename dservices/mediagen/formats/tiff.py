@@ -4,14 +4,19 @@ Exif 2.32, 4.6.3; IPTC in tag 33723."""
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 from cgn_sdk.dservice.problems import Problem
 
+from dservices.mediagen import limits
 from dservices.mediagen.formats import metadata
 
 _EXIF_POINTER, _IPTC = 0x8769, 0x83BB
 _UNDEFINED, _LONG = 7, 4
+_ORIENTATION = 0x112
+_ROWS_MAX = 4096
+"""Of one directory; libtiff reads no more either."""
 
 
 def with_metadata(data: bytes, exif: metadata.Fields, iptc: bytes | None) -> bytes:
@@ -50,6 +55,27 @@ def with_metadata(data: bytes, exif: metadata.Fields, iptc: bytes | None) -> byt
     directory = placed(struct.pack("<H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries)) + following)
     struct.pack_into("<I", out, 4, directory)
     return bytes(out)
+
+
+def orientations(data: bytes) -> list[int]:
+    """The orientation of each page, in one walk along the directories; as many as can be read, FRAMES_MAX at most."""
+    mark = {b"II": "<", b"MM": ">"}.get(data[:2], "<")
+    big = data[2:4] in (b"+\0", b"\0+")
+    number, pointer, row = ("Q", "Q", 20) if big else ("H", "I", 12)
+    value = 12 if big else 8  # where the value of a short stands in its row
+    found: list[int] = []
+    with contextlib.suppress(struct.error):
+        (at,) = struct.unpack_from(mark + pointer, data, 8 if big else 4)
+        while at and len(found) < limits.FRAMES_MAX:
+            (count,) = struct.unpack_from(mark + number, data, at)
+            first = at + struct.calcsize("<" + number)
+            if count > _ROWS_MAX:
+                break
+            tags = {struct.unpack_from(mark + "H", data, first + row * n)[0]: first + row * n for n in range(count)}
+            place = tags.get(_ORIENTATION)
+            found.append(struct.unpack_from(mark + "H", data, place + value)[0] if place is not None else 1)
+            (at,) = struct.unpack_from(mark + pointer, data, first + row * count)
+    return found
 
 
 def exif_of(data: bytes) -> bytes | None:

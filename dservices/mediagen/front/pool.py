@@ -9,11 +9,14 @@ import asyncio
 import logging
 import mmap
 import os
+import resource
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from cgn_sdk.dservice.problems import Problem
@@ -31,8 +34,66 @@ RESTART_PAUSE_S = 0.5
 """Between failed starts of a worker: a broken installation must not become a busy loop."""
 
 
+_CPU_CLOCK = 2
+"""The scheduler's clock of a process, as clock_getcpuclockid(3) makes its number of the process's."""
+CPU_WATCH_S = 0.05
+"""How finely a request's processor time is watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of one request: wall time, processor time, private memory over the worker's own; and of a worker in all."""
+
+    wall_s: float = limits.WORK_WALL_S
+    cpu_s: float = limits.WORK_CPU_S
+    memory_bytes: int = limits.WORK_MEMORY_BYTES
+    worker_memory_bytes: int = limits.WORKER_MEMORY_BYTES
+
+
+class CpuWatch:
+    """Ends a process that has used more processor time since `start` than it may: whatever loops in it cannot be asked
+    to stop."""
+
+    def __init__(self, process: asyncio.subprocess.Process, bound_s: float) -> None:
+        self._process, self._bound_s = process, bound_s
+        self._clock = (~process.pid << 3) | _CPU_CLOCK
+        self._timer: asyncio.TimerHandle | None = None
+        self._begun_s = 0.0
+        self.exceeded = False
+
+    def start(self) -> None:
+        with suppress(OSError):  # it is gone: nothing to watch
+            self._begun_s = time.clock_gettime(self._clock)
+            self._later(self._bound_s)
+
+    def _later(self, left_s: float) -> None:
+        # Two threads at once use it up in half the time.
+        self._timer = asyncio.get_running_loop().call_later(max(CPU_WATCH_S, left_s / 2), self._look)
+
+    def _look(self) -> None:
+        try:
+            left_s = self._bound_s - (time.clock_gettime(self._clock) - self._begun_s)
+        except OSError:
+            return
+        if left_s > 0:
+            self._later(left_s)
+            return
+        self.exceeded = True
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class WorkerDied(Exception):
     """The process ended in the middle of a request."""
+
+
+class TryAfresh(Exception):
+    """The request failed in a worker that had served others: what they left may be the cause, so it is repeated where
+    nothing is left (G-1)."""
 
 
 class Worker:
@@ -44,6 +105,8 @@ class Worker:
         self.served = 0
         self.spent = False
         """It said itself that it should not be used again."""
+        self.has_put = False
+        """Its request has stored something: it is not repeated."""
 
     @classmethod
     async def start(cls, memory_bytes: int, environment: Mapping[str, str]) -> Worker:
@@ -91,6 +154,12 @@ class Worker:
             return await self._channel.receive()
         except ChannelClosed:
             raise WorkerDied from None
+
+    def bound_memory(self, memory_bytes: int, worker_memory_bytes: int) -> None:
+        """What its next request may take on top of what is in use now, whatever earlier ones have left (G-1)."""
+        soft = min(self.status.idle_bytes + memory_bytes, worker_memory_bytes)
+        with suppress(ProcessLookupError):
+            resource.prlimit(self.process.pid, resource.RLIMIT_DATA, (soft, worker_memory_bytes))
 
     async def kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -141,13 +210,12 @@ class Pool:
         size: int,
         fetch: FetchForWorker,
         put: PutForWorker,
+        bounds: Bounds,
         *,
-        memory_bytes: int = limits.WORKER_MEMORY_BYTES,
         fonts: str | None = None,
-        wall_s: float = limits.WORK_WALL_S,
     ) -> None:
         self._size, self._fetch, self._put = size, fetch, put
-        self._memory_bytes, self._fonts, self._wall_s = memory_bytes, fonts, wall_s
+        self._bounds, self._fonts = bounds, fonts
         self._idle: asyncio.Queue[Worker] = asyncio.Queue()
         self._waiting = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -163,7 +231,7 @@ class Pool:
     async def _add(self, *, first: bool = False) -> None:
         while not self._closed:
             try:
-                worker = await Worker.start(self._memory_bytes, worker_environment(self._fonts))
+                worker = await Worker.start(self._bounds.worker_memory_bytes, worker_environment(self._fonts))
             except (WorkerDied, TimeoutError, OSError):
                 if first:
                     raise RuntimeError("a MediaGen worker does not start; its own message is above") from None
@@ -202,13 +270,20 @@ class Pool:
         """Sends one request with its script to a worker: (outcome, body). Problem for everything else. `spent_s` of its
         time is over already; `fetch` fetches for this request alone."""
         fetch = fetch or self._fetch
-        bound = min(self._wall_s, wall_s) if wall_s is not None else self._wall_s
+        bound = min(self._bounds.wall_s, wall_s) if wall_s is not None else self._bounds.wall_s
         shared = Shared.of(upload) if upload else None
+        started_s = time.monotonic() - spent_s
+
+        async def attempt(fresh: bool) -> tuple[dict[str, Any], bytes]:
+            return await self._run_once(order, script, shared, bound, time.monotonic() - started_s, fetch, fresh)
+
         try:
-            outcome, body = await self._run_once(order, script, shared, bound, spent_s, fetch)
+            outcome, body = await attempt(fresh=False)
+        except TryAfresh:
+            outcome, body = await attempt(fresh=True)
         except WorkerDied:  # it had died before it began: the request did not cause that
             try:
-                outcome, body = await self._run_once(order, script, shared, bound, spent_s, fetch)
+                outcome, body = await attempt(fresh=True)
             except WorkerDied:
                 raise Problem(503, "busy", "no worker could be had; repeat later") from None
         if "problem" in outcome:
@@ -224,8 +299,10 @@ class Pool:
         bound: float,
         spent_s: float,
         fetch: FetchForWorker,
+        fresh: bool,
     ) -> tuple[dict[str, Any], bytes]:
-        """One worker, one try. WorkerDied only if the worker ended before it began with the request."""
+        """One worker, one try. WorkerDied only if the worker ended before it began with the request, TryAfresh if it
+        lacked memory or died and had served others before."""
         if self._waiting >= limits.QUEUE_MAX:
             raise Problem(503, "busy", "too many requests are waiting; repeat later")
         self._waiting += 1
@@ -233,19 +310,33 @@ class Pool:
             worker = await self._idle.get()
         finally:
             self._waiting -= 1
-        whole = False
+        if fresh and worker.served:
+            worker = await self._instead_of(worker)
+        whole = worker.has_put = False
         begun = worker.status.begun
+        cpu_s = self._bounds.cpu_s * (limits.PORTABLE_FACTOR if order.get("portable") else 1)
+        watch = CpuWatch(worker.process, cpu_s)
         try:
+            worker.bound_memory(self._bounds.memory_bytes, self._bounds.worker_memory_bytes)
+            watch.start()
             async with asyncio.timeout(max(0.0, bound - spent_s)):
                 outcome, body = await self._serve(worker, order, script, upload, fetch)
+            if outcome.get("problem", [0, ""])[1] == "work_memory" and worker.served and not worker.has_put:
+                raise TryAfresh
             whole = True
         except TimeoutError:
             raise Problem(422, "work_timeout", f"the request took longer than {bound:g} s", limit_s=bound) from None
         except WorkerDied:
+            if watch.exceeded:
+                detail = f"the request took more than {cpu_s:g} s of processor time; its process was ended"
+                raise Problem(422, "work_cpu", detail, limit_s=cpu_s) from None
             if worker.status.begun == begun:
                 raise
+            if worker.served and not worker.has_put:
+                raise TryAfresh from None
             raise await self._obituary(worker) from None
         finally:
+            watch.stop()
             worker.served += 1
             if whole and not worker.spent and worker.served < limits.WORKER_REQUESTS_MAX and not self._closed:
                 self._idle.put_nowait(worker)
@@ -264,6 +355,7 @@ class Pool:
                 return message["done"], data
             try:
                 if "put" in message:
+                    worker.has_put = True
                     await self._put(str(message["put"]), data, str(message["content_type"]))
                     await worker.send({"ok": True})
                 else:
@@ -294,6 +386,21 @@ class Pool:
             return Problem(422, "script_memory", "the script used more memory than it may have; its process was ended")
         return Problem(422, "work_failed", "the picture could not be made within the limits; its process was ended")
 
+    async def _instead_of(self, worker: Worker) -> Worker:
+        """A worker that has served nobody, for one that has. 503 if none can be started now."""
+        self._workers.discard(worker)
+        self.replaced += 1
+        try:
+            await worker.kill()
+            fresh = await Worker.start(self._bounds.worker_memory_bytes, worker_environment(self._fonts))
+        except BaseException as error:
+            self._keep(self._add())  # whoever asked may be gone meanwhile, the pool is not smaller for it
+            if isinstance(error, (WorkerDied, TimeoutError, OSError)):
+                raise Problem(503, "busy", "no worker could be had; repeat later") from None
+            raise
+        self._workers.add(fresh)
+        return fresh
+
     def _replace(self, worker: Worker) -> None:
         self._workers.discard(worker)
         self.replaced += 1
@@ -302,6 +409,9 @@ class Pool:
             await worker.kill()
             await self._add()
 
-        task = asyncio.create_task(worker.kill()) if self._closed else asyncio.create_task(swap())
+        self._keep(worker.kill() if self._closed else swap())
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

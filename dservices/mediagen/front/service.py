@@ -17,7 +17,7 @@ from dservices.mediagen import limits
 from dservices.mediagen.channel import Shared
 from dservices.mediagen.front import provenance
 from dservices.mediagen.front.heads import Heads
-from dservices.mediagen.front.pool import FetchForWorker, Pool
+from dservices.mediagen.front.pool import Bounds, FetchForWorker, Pool
 from dservices.mediagen.front.provenance import Reading
 from dservices.mediagen.front.settings import Settings
 from dservices.mediagen.front.sources import Source, Sources
@@ -45,9 +45,8 @@ class MediaGen:
             settings.workers,
             self._fetch,
             self._put,
-            memory_bytes=settings.worker_memory_bytes,
+            Bounds(settings.wall_s, settings.cpu_s, settings.memory_bytes, settings.worker_memory_bytes),
             fonts=settings.fonts,
-            wall_s=settings.wall_s,
         )
 
     async def start(self) -> None:

@@ -29,7 +29,12 @@ class Settings:
     """`CGN_EGRESS`: UNIX socket of the miner's proxy."""
     wall_s: float
     """One request, seconds."""
+    cpu_s: float
+    """One request's processor time, seconds."""
+    memory_bytes: int
+    """One request's private memory, over what its worker uses without one."""
     worker_memory_bytes: int
+    """One worker's, whatever it does."""
     source_max_bytes: int
     fetch_total_s: float
     """One fetch, seconds."""
@@ -46,6 +51,8 @@ class Settings:
             "DENY",
             "ONLY",
             "WALL_S",
+            "CPU_S",
+            "MEMORY_BYTES",
             "WORKER_MEMORY_BYTES",
             "SOURCE_MAX_BYTES",
             "FETCH_TOTAL_S",
@@ -77,6 +84,8 @@ class Settings:
             policy=policy,
             egress=environment.get("CGN_EGRESS") or None,
             wall_s=number("WALL_S", limits.WORK_WALL_S, 0.1, 3600),
+            cpu_s=number("CPU_S", limits.WORK_CPU_S, 0.1, 3600),
+            memory_bytes=int(number("MEMORY_BYTES", limits.WORK_MEMORY_BYTES, 64 << 20, 1 << 40)),
             worker_memory_bytes=int(number("WORKER_MEMORY_BYTES", limits.WORKER_MEMORY_BYTES, 256 << 20, 1 << 40)),
             source_max_bytes=int(number("SOURCE_MAX_BYTES", limits.SOURCE_MAX_BYTES, 1024, 1 << 32)),
             fetch_total_s=number("FETCH_TOTAL_S", 30, 0.1, 3600),

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dservices.mediagen import limits
+
 GENERAL: tuple[str, ...] = (
     "Unknown parameters are refused, a parameter given twice too; `undefined` and `null` count as not given.",
     "A picture without layers is its own layer 0, named Background. A PSD is loaded flattened, as its file ends with it;"
@@ -20,6 +22,11 @@ GENERAL: tuple[str, ...] = (
     " whose statements have answered is done. An `async` function is waited for; a promise that nothing can settle any"
     " more is an error, since there are no timers.",
     "An answer varies by the request headers that its script has read: they are added to `Vary`.",
+    "A script is ECMAScript as V8 takes it. What it adds (`@` and directives) is read where it stands and nowhere else:"
+    " a text without them is handed over as it is. Lines end where ECMAScript ends them (U+2028 and U+2029 included),"
+    " columns count UTF-16 code units from 1, and a byte order mark counts for nothing.",
+    f"A request may take {limits.WORK_CPU_S:g} s of processor time and {limits.WORK_MEMORY_BYTES >> 20} MiB of memory; the"
+    " operator may set other bounds. Beyond them the answer is 422 `work_cpu`, `work_memory` or `work_failed`.",
     "A script without `main` but with `processImage(media)`: the picture of the parameter `name` is loaded (`frames` and"
     " `dpi` as for load), the function called, and what it returns, or else the picture it was given, saved (`type` and"
     " `quality` as for save).",

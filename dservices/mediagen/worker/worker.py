@@ -39,6 +39,7 @@ from dservices.mediagen.operations import fonts
 from dservices.mediagen.worker import confinement, engine, identity, simd
 from dservices.mediagen.worker.engine import ScriptStopped
 from dservices.mediagen.worker.host import Host, script_table
+from dservices.mediagen.worker.memory import Memory
 
 CONTEXTS_AHEAD = 8
 """Fresh contexts kept ready, about 2 MiB each: the requests of a short burst find one without waiting 1.5 ms for it."""
@@ -117,7 +118,7 @@ class Runner:
             problem.__traceback__ = problem.__context__ = None  # the same here: see `Host`
             return {"problem": [problem.status, problem.code, problem.detail, problem.facts]}, b""
         except MemoryError:
-            return {"problem": [422, "script_memory", "the request needs more memory than it may have", {}]}, b""
+            return {"problem": [422, "work_memory", "the request needs more memory than it may have", {}]}, b""
         except Exception:
             # Ours to fix, and this request's alone: the worker goes on, the operator sees where.
             traceback.print_exc(file=sys.stderr)
@@ -312,6 +313,8 @@ def main(estimates: Estimates) -> int:
     gc.freeze()
     for lack in [*missing, *confinement.confine(memory_bytes)]:
         print(f"WARNING cgn.mediagen.worker this worker is less confined than it should be: {lack}", file=sys.stderr)
+    memory = Memory()
+    status.note_idle(memory.in_use())
     channel.send({"ready": os.getpid()})
     while True:
         order, script, uploads = channel.receive_all()
@@ -328,5 +331,8 @@ def main(estimates: Estimates) -> int:
         runner.forget()
         # The answer first: on one core preparing at once would delay what the front still does for it. If spent, the
         # parent ends this process.
-        if not runner.spent and not channel.waiting(PREPARE_AFTER_MS):
-            runner.prepare(channel.waiting)
+        if not runner.spent:
+            status.note_idle(memory.in_use())
+            if not channel.waiting(PREPARE_AFTER_MS):
+                runner.prepare(channel.waiting)
+                status.note_idle(memory.in_use())
