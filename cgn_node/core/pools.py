@@ -195,8 +195,7 @@ class Miner:
             away = pool.away
             while away and next(iter(away.values()))[0] < forget_ms:
                 del away[next(iter(away))]
-            away.pop(self.id, None)
-            away[self.id] = (now_ms, offer)
+            away[self.id] = (now_ms, offer)  # `join` took it out: it stands last
             if offer.ranking is not None:
                 offer.ranking.remove(offer)
 

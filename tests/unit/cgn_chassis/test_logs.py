@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -74,10 +76,15 @@ def test_secrets_never_reach_a_line() -> None:
     out = io.StringIO()
     logs.configure(stream=out, form="json", hide=[r"key_[a-z0-9]+"])
     logs.get("x").info(
-        "login", api_key="s3cret", nested={"password": "s3cret"}, boxed=Secret("s3cret"), text="used key_s3cret today"
+        "login",
+        api_key="s3cret",
+        nested={"password": "s3cret"},
+        listed=[{"password": "s3cret"}],
+        boxed=Secret("s3cret"),
+        text="used key_s3cret today",
     )
     assert "s3cret" not in out.getvalue()
-    assert out.getvalue().count("idden") == 4
+    assert out.getvalue().count("idden") == 5
 
 
 def test_what_no_pattern_describes_is_taken_out_by_a_function() -> None:
@@ -102,9 +109,12 @@ def test_a_stranger_cannot_forge_a_line_or_steer_the_terminal(form: str) -> None
 def test_libraries_come_out_in_the_same_form() -> None:
     out = io.StringIO()
     logs.configure(stream=out, form="json")
-    logging.getLogger("some.library").warning("odd %s", "thing")
-    line = json.loads(out.getvalue())
-    assert (line["source"], line["message"]) == ("some.library", "odd thing")
+    for level in (logging.DEBUG, logging.WARNING, logging.WARNING + 1, logging.ERROR, logging.CRITICAL):
+        logging.getLogger("some.library").log(level, "odd %s %d", "thing", level)
+    found = lines_of(out.getvalue())
+    assert {line["source"] for line in found} == {"some.library"}
+    assert [line["level"] for line in found] == ["warning", "warning", "error", "error"]
+    assert found[0]["message"] == "odd thing 30"
 
 
 def test_a_library_that_repeats_itself_is_cut_short_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +130,41 @@ def test_a_library_that_repeats_itself_is_cut_short_and_told_of(monkeypatch: pyt
     left_out, later = lines_of(out.getvalue())[-2:]
     assert (left_out["event"], left_out["lines"]) == ("library.left_out", 1_000 - logs.LIBRARY_LINES_PER_MINUTE)
     assert later["message"] == "a minute later"
+
+
+@pytest.mark.parametrize("above", [0, 1])
+def test_so_many_lines_of_a_library_are_shown(monkeypatch: pytest.MonkeyPatch, above: int) -> None:
+    out, now = io.StringIO(), 6_000.0
+    logs.configure(stream=out, form="json")
+    monkeypatch.setattr("cgn_chassis.logs.time.monotonic", lambda: now)
+    for _ in range(logs.LIBRARY_LINES_PER_MINUTE + above):
+        logging.getLogger("library").error("again")
+    assert out.getvalue().count("\n") == logs.LIBRARY_LINES_PER_MINUTE
+    now += 60
+    logging.getLogger("library").error("a minute later")
+    told = [line["lines"] for line in lines_of(out.getvalue()) if line["event"] == "library.left_out"]
+    assert told == [1] * above
+
+
+def test_so_many_wordings_are_told_apart_and_what_differs_each_time_is_cut_short_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = io.StringIO()
+    logs.configure(stream=out, form="json")
+    monkeypatch.setattr("cgn_chassis.logs.time.monotonic", lambda: 6_000.0)
+    monkeypatch.setattr(logs, "LIBRARY_WORDINGS_MAX", 2)
+    monkeypatch.setattr(logs, "LIBRARY_LINES_PER_MINUTE", 2)
+    for wording in "ab" + "cde" + "abab":
+        logging.getLogger("library").error(wording)
+    assert [line["message"] for line in lines_of(out.getvalue())] == ["a", "b", "c", "d", "a", "b"]
+
+
+def test_times_are_in_utc_to_the_microsecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    logs.configure(stream=out, form="json")
+    monkeypatch.setattr("cgn_chassis.logs.time.time_ns", lambda: 1_795_250_000_123_456_789)
+    logs.get("x").error("now")
+    assert json.loads(out.getvalue())["time"] == "2026-11-21T08:33:20.123456Z"
 
 
 def test_an_exception_carries_its_trace() -> None:
@@ -186,13 +231,15 @@ def test_a_line_of_which_only_a_part_fitted_is_ended_before_the_next(file: TextI
 
     monkeypatch.setattr(os, "write", half)
     log.warning("torn")
+    log.warning("and one that is not begun")
+    assert logs.dropped() == 2
     monkeypatch.setattr(os, "write", real)
     log.warning("whole")
     first, *rest = Path(file.name).read_text().splitlines()
     assert first.startswith("{")
     assert not first.endswith("}")
     assert [line["event"] for line in lines_of("\n".join(rest))] == ["logs.dropped", "whole"]
-    assert lines_of(rest[0])[0]["dropped"] == 1
+    assert lines_of(rest[0])[0]["dropped"] == 2
 
 
 def test_a_closed_pipe_and_a_closed_stream_raise_nothing() -> None:
@@ -244,3 +291,61 @@ def test_what_cannot_be_shown_raises_nothing() -> None:
     logging.getLogger("library").error("%d of them", "many")
     assert logs.dropped() == before + 2
     assert out.getvalue() == ""
+
+
+class Pieces(io.StringIO):
+    """Remembers what was written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[int] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text.count("\n"))
+        return super().write(text)
+
+
+async def test_lines_below_a_warning_wait_for_each_other_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the loop's timer, a warning, or so many of them; in their order."""
+    out = Pieces()
+    logs.configure(stream=out, form="json")
+    flushes: list[Any] = []
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda after, flush: flushes.append(flush))
+    log = logs.get("x")
+    for number in range(3):
+        log.info("gathered", number=number)
+    assert (out.pieces, len(flushes)) == ([], 1)
+    flushes.pop()()
+    log.info("gathered", number=3)
+    log.warning("at once", number=4)
+    assert out.pieces == [3, 2]
+    for number in range(logs.GATHERED_LINES_MAX - 1):
+        log.info("many", number=5 + number)
+    assert out.pieces == [3, 2]
+    log.info("enough", number=4 + logs.GATHERED_LINES_MAX)
+    assert out.pieces == [3, 2, logs.GATHERED_LINES_MAX]
+    assert [line["number"] for line in lines_of(out.getvalue())] == list(range(5 + logs.GATHERED_LINES_MAX))
+
+
+def test_a_line_longer_than_what_is_kept_for_a_slow_reader_is_written_all_the_same(file: TextIO) -> None:
+    line = "x" * (logs.OWED_BYTES_MAX + 1) + "\n"
+    logs._Lines(file, str).write(line)
+    assert Path(file.name).read_text() == line
+
+
+@pytest.mark.parametrize("lines", [1, 3_000])
+def test_the_last_lines_are_written_when_the_process_ends(lines: int) -> None:
+    """What was gathered, and what a pipe had no room for yet."""
+    program = """
+import asyncio, sys
+from cgn_chassis import logs
+
+async def main():
+    for number in range(int(sys.argv[1])):
+        logs.get("x").info("last", number=number, text="y" * 100)
+
+logs.configure(stream=sys.stdout, form="json")
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(lines)], capture_output=True, check=True, timeout=60)
+    assert [line["number"] for line in lines_of(done.stdout.decode())] == list(range(lines))

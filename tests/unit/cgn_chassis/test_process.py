@@ -1,7 +1,9 @@
 """The life of a process, with real processes and signals."""
 
+import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -10,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from cgn_chassis import process as chassis_process
+
 PROGRAM = """
 import asyncio, sys
 from cgn_chassis import process
+from cgn_chassis.settings import SettingsError
 
 async def main(life):
     life.ready(port=7)
@@ -22,8 +27,14 @@ async def main(life):
         life.fail("disk")
     if sys.argv[1] == "return":
         return 5
+    if sys.argv[1] == "settings":
+        raise SettingsError(["port: at least 1"])
     if sys.argv[1] == "stop":
         life.stop("enough")
+        life.give_up("too late")
+        life.stop("again")
+    if sys.argv[1] == "give up":
+        life.give_up("no disk")
     await life.wait_stop()
     print("stopping", life.reason, flush=True)
     if sys.argv[1] == "stubborn":
@@ -59,11 +70,18 @@ def test_ready_then_a_graceful_stop(number: signal.Signals) -> None:
         assert process.returncode == 0
 
 
-@pytest.mark.parametrize(("how", "code"), [("raise", 1), ("fail", 1), ("return", 5), ("stop", 0)])
+@pytest.mark.parametrize(
+    ("how", "code"), [("raise", 1), ("fail", 1), ("return", 5), ("settings", 2), ("stop", 0), ("give up", 1)]
+)
 def test_exit_codes(how: str, code: int) -> None:
     with start(how) as process:
-        process.communicate(timeout=10)
+        process.communicate(timeout=30)
         assert process.returncode == code
+
+
+def test_the_first_reason_to_stop_stands() -> None:
+    with start("stop") as process:
+        assert process.communicate(timeout=30)[0].splitlines()[1:] == ["stopping enough"]
 
 
 def test_the_grace_time_ends() -> None:
@@ -87,10 +105,13 @@ def test_a_second_signal_does_not_wait() -> None:
 
 def test_the_ready_file_is_whole_when_it_exists(tmp_path: Path) -> None:
     path = tmp_path / "ready"
-    with start("wait", CHASSIS_READY_FILE=str(path)) as process:
+    path.write_text("of the process before\n")
+    with path.open() as before, start("wait", CHASSIS_READY_FILE=str(path)) as process:
         ready(process)
         assert json.loads(path.read_text())["port"] == 7
+        assert before.read() == "of the process before\n", "whoever reads meanwhile reads one of the two, whole"
         process.terminate()
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the signal at a parent's death is Linux's")
@@ -126,3 +147,71 @@ def test_it_does_not_outlive_its_parent(tmp_path: Path) -> None:
     else:
         os.kill(child, signal.SIGKILL)
         pytest.fail("the child outlived its parent")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the signal at a parent's death is Linux's")
+def test_a_process_whose_parent_has_ended_already_does_not_begin() -> None:
+    with start("stop", CHASSIS_DIE_WITH_PARENT=str(2**22)) as process:
+        assert process.communicate(timeout=30)[0] == ""
+        assert process.returncode == 1
+    with start("stop", CHASSIS_DIE_WITH_PARENT=str(os.getpid())) as process:
+        assert ready(process)["port"] == 7
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "said"),
+    [
+        (1_024, 4_096, 4_096),
+        (4_096, 4_096, 4_096),
+        (1_024, resource.RLIM_INFINITY, chassis_process.OPEN_FILES_ENDLESS),
+    ],
+)
+def test_the_soft_limit_of_open_files_becomes_the_hard_one(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, said: int
+) -> None:
+    limits = {resource.RLIMIT_NOFILE: (soft, hard)}
+    monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
+    monkeypatch.setattr(resource, "setrlimit", limits.__setitem__)
+    assert chassis_process.raise_open_files() == said
+    assert limits == {resource.RLIMIT_NOFILE: (hard, hard)}
+
+
+def test_descriptors_that_are_open_and_how_many_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = chassis_process.descriptors()
+    assert before.limit == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    opened = {int(name) for name in os.listdir("/proc/self/fd") if Path(f"/proc/self/fd/{name}").exists()}
+    assert before.open == len(opened)
+    with (tmp_path / "one").open("w"):
+        assert chassis_process.descriptors().open == before.open + 1
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 4_096))
+    assert chassis_process.descriptors().limit == 1_024
+
+
+async def test_an_error_that_nobody_waited_for_is_counted() -> None:
+    loop, before = asyncio.get_running_loop(), chassis_process.unhandled()
+    loop.set_exception_handler(chassis_process._on_unhandled)
+    for error in (None, ValueError("broken")):
+        loop.call_exception_handler({"message": "nobody waits", "exception": error})
+    assert chassis_process.unhandled() == before + 2
+
+
+async def test_the_first_that_ends_ends_the_others() -> None:
+    ended: list[str] = []
+
+    async def last(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("broken")
+
+    await chassis_process.wait_first(last("a"), asyncio.sleep(0), last("b"))
+    assert sorted(ended) == ["a", "b"]
+    with pytest.raises(ValueError, match="broken"):
+        await chassis_process.wait_first(last("c"), fail())
+    assert sorted(ended) == ["a", "b", "c"]

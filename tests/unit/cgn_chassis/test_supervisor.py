@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from cgn_chassis.backoff import Backoff
-from cgn_chassis.supervisor import Supervisor
+from cgn_chassis.supervisor import STABLE_MS, Supervisor
 
 
 @pytest.fixture
@@ -137,3 +137,68 @@ async def test_what_ends_while_the_process_stops_may_end(reasons: list[str]) -> 
     assert not reasons
     assert supervisor.statistics()[0].ends == 0
     await supervisor.close()
+
+
+async def test_what_is_dropped_is_spoken_of_no_more_and_its_name_is_free(supervisor: Supervisor) -> None:
+    supervisor.keep("link", asyncio.Event().wait)
+    await asyncio.sleep(0)
+    supervisor.drop("link")
+    assert supervisor.statistics() == []
+    supervisor.keep("link", asyncio.Event().wait)
+    assert [kept.name for kept in supervisor.statistics()] == ["link"]
+
+
+class Times:
+    """The supervisor's clock and its sleeps, without waiting."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.slept_s: list[float] = []
+        self.ns = 10**12
+        real = asyncio.sleep
+
+        async def sleep(seconds: float) -> None:
+            if seconds:
+                self.slept_s.append(seconds)
+            await real(0)
+
+        monkeypatch.setattr("cgn_chassis.supervisor.asyncio.sleep", sleep)
+        monkeypatch.setattr("cgn_chassis.supervisor.time.monotonic_ns", lambda: self.ns)
+        monkeypatch.setattr("cgn_chassis.supervisor.random.random", lambda: 1.0)
+
+
+@pytest.mark.parametrize(("ran_ms", "waits_s"), [(STABLE_MS - 1, [0.2, 0.4, 0.8]), (STABLE_MS, [0.2, 0.2, 0.2])])
+async def test_waits_double_until_it_has_run_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, ran_ms: int, waits_s: list[float]
+) -> None:
+    times, begun = Times(monkeypatch), 0
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 4:
+            ended.set()
+            await asyncio.Event().wait()
+        times.ns += ran_ms * 1_000_000
+
+    supervisor = Supervisor(lambda reason: None)
+    supervisor.keep("link", work)
+    await asyncio.wait_for(ended.wait(), 30)
+    assert times.slept_s == waits_s
+    await supervisor.close()
+
+
+async def test_a_periodic_step_comes_first_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    times, seen = Times(monkeypatch), list[int]()
+    ended = asyncio.Event()
+
+    def step() -> None:
+        seen.append(len(times.slept_s))
+        if len(seen) == 2:
+            ended.set()
+
+    supervisor = Supervisor(lambda reason: None)
+    supervisor.every("sweep", 5.0, step)
+    await asyncio.wait_for(ended.wait(), 30)
+    await supervisor.close()
+    assert (seen[:2], times.slept_s[:2]) == ([1, 2], [5.0, 5.0])

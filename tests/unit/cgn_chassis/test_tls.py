@@ -1,7 +1,9 @@
 """The local authority and its contexts (O-7), against real sockets."""
 
 import asyncio
+import datetime
 import hashlib
+import os
 import ssl
 import stat
 import warnings
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from cgn_chassis.tls import Authority, Credential, client_context, fingerprint, is_pinned, server_context, write_private
 
@@ -172,3 +175,55 @@ def test_a_pin_that_differs_in_one_digit_is_another_pin() -> None:
     assert not is_pinned(Peer(None), [pin])  # type: ignore[arg-type]
     assert not is_pinned(Peer(b""), [hashlib.sha256(b"").hexdigest()])  # type: ignore[arg-type]
     assert not is_pinned(None, [pin])
+
+
+def test_what_the_certificates_say(files: Files) -> None:
+    """Each serves for what it is for and no more; clocks of machines differ."""
+    own, server, client = (
+        x509.load_pem_x509_certificate(path.read_bytes())
+        for path in (files.authority, files.server[0], files.client[0])
+    )
+    constraints = [one.extensions.get_extension_for_class(x509.BasicConstraints).value for one in (own, server, client)]
+    assert [(one.ca, one.path_length) for one in constraints] == [(True, 0), (False, None), (False, None)]
+    usages = [list(one.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) for one in (server, client)]
+    for_server, for_client = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+    assert usages == [[for_server, for_client], [for_client]]
+    for one in (own, server, client):
+        began = server_time() - one.not_valid_before_utc
+        assert datetime.timedelta(hours=1) <= began < datetime.timedelta(hours=2)
+
+
+def server_time() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def test_who_names_an_authority_trusts_no_other(files: Files) -> None:
+    assert client_context(files.authority).cert_store_stats()["x509_ca"] == 1
+    assert server_context(files.server, client_authority=files.authority).cert_store_stats()["x509_ca"] == 1
+
+
+def test_no_context_compresses_or_renegotiates(files: Files) -> None:
+    for context in (client_context(files.authority), server_context(files.server)):
+        for option in (ssl.OP_NO_COMPRESSION, ssl.OP_NO_RENEGOTIATION):
+            assert context.options & option == option
+
+
+def test_a_private_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *given, name=name, real=real: (done.append(name), real(*given)))
+    write_private(tmp_path / "key", b"secret")
+    assert done == ["fsync", "replace"]
+
+
+def test_nothing_stays_of_a_private_file_that_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="full"):
+        write_private(tmp_path / "key", b"secret")
+    assert list(tmp_path.iterdir()) == []
