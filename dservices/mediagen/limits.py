@@ -37,6 +37,12 @@ CALL_MAX_CHARS = 1 << 20
 """One call's arguments, or its answer, in UTF-16 units: the longest metadata document."""
 PRINT_MAX_CHARS = 8 * 1024
 """What `print` keeps of one request."""
+FORM_PARTS_MAX = 64
+"""Parts of an uploaded form: files and fields of a page."""
+FORM_HEAD_MAX_BYTES = 8 * 1024
+"""Headers of one part."""
+MEASURE_MAX_CHARS = 1_000
+"""Of one measureText: each character is laid out with all before it."""
 HEAD_BYTES = 64 * 1024
 """What is read of a source: headers and the usual Exif and ICC blocks fit. A longer preamble costs accuracy only."""
 HEADERS_MAX = 32

@@ -144,6 +144,9 @@ class SketchHost(Host):
         self._loads = 0
         self.guessed = False
         """Whether a source did not tell its size."""
+        self._form_bytes = 0
+        if self.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            self._form_bytes = body_bytes
         if body_bytes:
             self.uploads = ("body",)
             self._facts[_BODY_NAME] = facts_of(b"", body_bytes)
@@ -279,6 +282,14 @@ class SketchHost(Host):
     def view(self, name: str) -> Data:
         self.facts(name)
         return b""
+
+    def _req(self, method: str, args: Mapping[str, Any]) -> Any:
+        """Of a form only the length is known before it comes: any file of it, by whatever name, may have that."""
+        if method == "getFileParamPath" and self._form_bytes:
+            path = f"mem:/upload/{args['name']}"
+            self._facts.setdefault(path, facts_of(b"", self._form_bytes))
+            return path
+        return super()._req(method, args)
 
     # -- queries --------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyvips
@@ -18,7 +18,7 @@ from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
 from dservices.mediagen.channel import Data
-from dservices.mediagen.formats import apng, bmp, jpeg, metadata, psd, tiff
+from dservices.mediagen.formats import apng, avif, bmp, jpeg, metadata, psd, tiff
 from dservices.mediagen.formats.problems import mangled
 from dservices.mediagen.language.values import frame_numbers
 from dservices.mediagen.picture.geometry import EXIF_TURNS, Turn
@@ -31,6 +31,7 @@ from dservices.mediagen.picture.picture import (
     first_bands,
     mode_of,
     normalised,
+    seen_as,
     too_large,
     turned,
 )
@@ -180,6 +181,21 @@ def _load_vips(data: Data, kind: str, options: Mapping[str, Any]) -> Picture:
     return Picture(undecoded=_undecoded(data, header, turn, safe, kind=kind), **facts)
 
 
+def _read_as(data: Data, kind: str) -> Callable[[Image], Image]:
+    """What makes a decoded image of this file one of the five modes."""
+    if kind != "avif" or not avif.is_studio_gray(data[:]):
+        return normalised
+
+    def expanded(image: Image) -> Image:
+        image = normalised(image)
+        alpha = image.bands == 4
+        colours = image.extract_band(0, n=3) if alpha else image
+        colours = ((colours - 16) * (255 / 219)).rint().cast("uchar")
+        return seen_as(colours.bandjoin(image[3]) if alpha else colours, image.interpretation)
+
+    return expanded
+
+
 def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, kind: str) -> Undecoded:
     plain = header.format == "uchar" and header.interpretation in ("srgb", "b-w") and header.bands in (1, 3, 4)
 
@@ -197,8 +213,10 @@ def _undecoded(data: Data, header: Image, turn: Turn, safe: dict[str, Any], *, k
             whole()  # a damaged source is noticed where it is scaled
         return Undecoded(width, height, mode, Turn(), again, None)
 
+    read = _read_as(data, kind)
+
     def opened(once: bool) -> Image:
-        return normalised(_opened(data, kind, access="sequential", **safe) if once else header)
+        return read(_opened(data, kind, access="sequential", **safe) if once else header)
 
     # A mode other than RGB is known only after conversion; asking for it needs the header alone.
     mode = mode_of(header if plain else normalised(header))
@@ -309,12 +327,14 @@ def _load_pages(
             images.append(turned(normalised(page), turn))
         return Picture(images=tuple(images), **facts)
 
+    read = _read_as(data, kind)
+
     def whole(access: str) -> Image:
-        return normalised(_opened(data, kind, n=-1, access=access, **safe))
+        return read(_opened(data, kind, n=-1, access=access, **safe))
 
     # Frames are cut out of one strip, which is decoded into memory when the first of them is read.
     height = int(_header(header, "page-height", header.height))
-    strip = normalised(header) if header.height == pages * height else whole("random")
+    strip = read(header) if header.height == pages * height else whole("random")
     delays = _header(header, "delay", [100] * pages)
     images = Frames(strip, height, chosen)
     return Picture(

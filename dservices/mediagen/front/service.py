@@ -15,7 +15,7 @@ from cgn_sdk.dservice.problems import CONTENT_TYPE, Problem
 
 from dservices.mediagen import limits
 from dservices.mediagen.channel import Shared
-from dservices.mediagen.front import provenance
+from dservices.mediagen.front import provenance, uploads
 from dservices.mediagen.front.heads import Heads
 from dservices.mediagen.front.pool import Bounds, FetchForWorker, Pool
 from dservices.mediagen.front.provenance import Reading
@@ -92,6 +92,12 @@ class MediaGen:
             "headers": {name: value for name, value in headers.items() if name in SCRIPT_HEADERS},
         }
 
+    @staticmethod
+    def with_body(order: Mapping[str, Any], headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], bytes]:
+        """The order with the files of a POST, and their bytes one behind the other."""
+        taken = uploads.taken_apart(headers.get("content-type", ""), body)
+        return taken.into(order, order["parameters"]), taken.data
+
     async def handle(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD", "POST"):
             refused = Problem(405, "method_not_allowed", "use GET, or POST to send files")
@@ -106,8 +112,8 @@ class MediaGen:
         try:
             upload = b""
             if request.method == "POST":
-                upload = await request.read(limits.SOURCE_MAX_BYTES)
-                order["uploads"] = [["body", len(upload)]] if upload else []
+                body = await request.read(limits.SOURCE_MAX_BYTES)
+                order, upload = self.with_body(order, request.headers, body)
             outcome, body = await self.made(order, upload, wall_s)
         finally:
             self._inside -= 1

@@ -315,7 +315,7 @@ REQ: dict[str, Method] = _methods(
     _m("getParameterNames", "All names, in order.", "2.3"),
     _m("getHeader", "A header of the request, or null.", "2.3", name=_NAME),
     _m("getHeaderNames", "Names of the headers.", "2.3"),
-    _m("getFileParamNames", "Names of uploaded files.", "2.3"),
+    _m("getFileParamNames", "Names of uploaded files: those of the fields of a form, or `body`.", "2.3"),
     _m("getFileParamPath", "Path of an uploaded file, for load.", "2.3", name=_NAME),
     _m("getRequestURL", "The path and query.", "2.3"),
     _m("getQueryString", "The query as sent.", "2.3"),

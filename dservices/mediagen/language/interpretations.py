@@ -25,6 +25,9 @@ GENERAL: tuple[str, ...] = (
     "A script is ECMAScript as V8 takes it. What it adds (`@` and directives) is read where it stands and nowhere else:"
     " a text without them is handed over as it is. Lines end where ECMAScript ends them (U+2028 and U+2029 included),"
     " columns count UTF-16 code units from 1, and a byte order mark counts for nothing.",
+    "POST sends files: a body is one, `body`; a form (multipart/form-data) is taken apart. Its fields without a file are"
+    " parameters, unless the MRL has one of that name. A field given twice is refused.",
+    "Monochrome AVIF in video's range (its nclx box says so) is expanded to black and white as colours are.",
     f"A request may take {limits.WORK_CPU_S:g} s of processor time and {limits.WORK_MEMORY_BYTES >> 20} MiB of memory; the"
     " operator may set other bounds. Beyond them the answer is 422 `work_cpu`, `work_memory` or `work_failed`.",
     "A script without `main` but with `processImage(media)`: the picture of the parameter `name` is loaded (`frames` and"

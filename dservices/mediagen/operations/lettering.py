@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 import pyvips
 from cgn_sdk.dservice.problems import Problem
 
+from dservices.mediagen import limits
 from dservices.mediagen.language.values import Args
 from dservices.mediagen.operations.fonts import ALIASES, Fonts
 from dservices.mediagen.picture import geometry
@@ -219,7 +220,15 @@ def size(fonts: Fonts, picture: Picture | None, args: Args) -> dict[str, int]:
 
 def offsets(fonts: Fonts, picture: Picture | None, args: Args) -> list[int]:
     """Where each character of the first line starts, from advances: the width up to it, less the trailing bearing."""
-    line = args["text"].split("\n")[0][:1000]
+    line = args["text"].split("\n")[0]
+    if len(line) > limits.MEASURE_MAX_CHARS:
+        raise Problem(
+            422,
+            "bad_parameter",
+            f"measureText measures at most {limits.MEASURE_MAX_CHARS} characters, this line has {len(line)}",
+            parameter="text",
+            expected=f"a line of at most {limits.MEASURE_MAX_CHARS} characters",
+        )
     dpi = dpi_of(args, picture)
     # The advance of a prefix is what a bar after it is moved by; two bars give the bar's own place.
     plain = {**args, "smoothfactor": 0, "justify": "left"}

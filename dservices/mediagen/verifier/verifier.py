@@ -89,9 +89,9 @@ async def _made(service: MediaGen, claim: Claim, *, portable: bool) -> Response:
     """The response this service gives to the request, its uploads left out. Problem as the request would meet it."""
     work = claim.work
     order: dict[str, Any] = {**service.order(work.target, work.headers), "mode": "again", "portable": portable}
-    upload = claim.body if work.method == "POST" else b""
-    if upload:
-        order["uploads"] = [["body", len(upload)]]
+    upload = b""
+    if work.method == "POST":
+        order, upload = service.with_body(order, work.headers, claim.body)
     outcome, body = await service.made(order, upload, service.settings.wall_s)
     return service.response(work.method, work.headers, outcome, body)
 

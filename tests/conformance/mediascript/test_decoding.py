@@ -1,10 +1,14 @@
 """What the decoder is asked to do by itself changes the time and nothing else that is not written down (G-1, 3.2)."""
 
 import gc
+import io
+import random
 
 import pytest
 import pyvips
+from PIL import Image
 
+from dservices.mediagen.formats import avif
 from dservices.mediagen.formats.decoding import jpeg_shrink
 from dservices.mediagen.worker.host import Host
 
@@ -105,3 +109,30 @@ def test_nothing_of_a_request_outlives_it(bench, photo):
         assert not [each for each in gc.get_objects() if isinstance(each, Host)]
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("colour_range", ["limited", "full"])
+@pytest.mark.parametrize("mode", ["L", "LA"])
+@pytest.mark.parametrize("level", [0, 15, 110, 157, 255])
+def test_gray_avif_in_videos_range_is_expanded(bench, level, mode, colour_range):
+    """The nclx box says whether 16 to 235 stand for black to white; libheif expands colours only."""
+    made = io.BytesIO()
+    picture = Image.new(mode, (64, 64), (level, 128)[: len(mode)] if mode == "LA" else level)
+    picture.save(made, "AVIF", quality=100, subsampling="4:0:0", range=colour_range)
+    assert avif.is_studio_gray(made.getvalue()) is (colour_range == "limited")
+    bench.add("gray.avif", made.getvalue())
+    pixel = bench.picture("var m = new Media(); m.load(name @ 'gray.avif'); m.save(type @ 'png');")[5][5]
+    assert abs(pixel[0] - level) <= 1
+    assert len(pixel) in (1, 3) or pixel[-1] == 128
+
+
+def test_boxes_of_any_bytes_are_read_or_passed_over():
+    made = io.BytesIO()
+    Image.new("L", (64, 64), 9).save(made, "AVIF", subsampling="4:0:0", range="limited")
+    whole = made.getvalue()
+    chance = random.Random(7)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(3):
+            damaged[chance.randrange(len(whole))] = chance.randrange(256)
+        avif.is_studio_gray(bytes(damaged[: chance.randrange(len(whole))]))

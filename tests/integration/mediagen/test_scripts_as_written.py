@@ -292,3 +292,40 @@ def test_the_fields_of_a_pdf_form_are_drawn(mediagen, origin):
     script = "var m = new Media(); m.load(name @ 'form.pdf');"
     answer = as_written(mediagen, f"{script} resp.setObject(new TextResponse({text}), RespType.Streamed);")
     assert answer.body == b"8000 ffffff", answer.body
+
+
+# -- files that come with a request ---------------------------------------------------------------------------------
+
+
+def test_the_files_of_a_form_have_their_names_and_the_fields_are_parameters(mediagen):
+    body = (
+        b'--edge\r\nContent-Disposition: form-data; name="my picture"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+        + png()
+        + b'\r\n--edge\r\nContent-Disposition: form-data; name="size"\r\n\r\n2\r\n--edge--\r\n'
+    )
+    script = (
+        "function main() { var m = new Media(), names = req.getFileParamNames(); m.load(name @ req.getFileParamPath(names[0]));"
+        " m.scale(xs @ req.getParameter('size') || 2); resp.setHeader('X-Names', names.join('|') + '|' + req.getFileParamPath('size'));"
+        " m.save(type @ 'png'); }"
+    )
+    url = mediagen.origin.add("form.ms", script)
+    target = f"/mgen/io?script={quote(url, safe='')}"
+    kind = "multipart/form-data; boundary=edge"
+    answer = mediagen.get(target, "POST", body, content_type=kind)
+    assert answer.status == 200, answer.body
+    assert answer.headers["x-names"] == "my picture|null"
+    assert struct.unpack(">II", answer.body[16:24]) == (2, 4)
+    refused = mediagen.get(target, "POST", body[:-20], content_type=kind)
+    assert (refused.status, refused.problem["title"]) == (422, "bad_form")
+    question = json.dumps(
+        {"method": "POST", "target": target, "headers": {"content-type": kind}, "body_bytes": str(len(body))}
+    )
+    estimated = mediagen.get("/_cgn/estimate", "POST", question.encode(), content_type="application/json")
+    assert estimated.status == 200, estimated.body
+
+
+def test_a_line_that_is_too_long_to_be_measured_is_refused(mediagen):
+    problem = as_written(
+        mediagen, "function main() { new Media().measureText(text @ 'x'.repeat(1001), font @ 'Arial', size @ 10); }"
+    ).problem
+    assert (problem["title"], problem["parameter"], problem["method"]) == ("bad_parameter", "text", "measureText")
