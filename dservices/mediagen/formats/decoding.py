@@ -119,6 +119,13 @@ def _family(name: str) -> str:
     return {"jpg": "jpeg", "jpe": "jpeg", "tif": "tiff"}.get(name.lower(), name.lower())
 
 
+def _check_frames(frames: int) -> None:
+    if frames > limits.FRAMES_MAX:
+        raise Problem(
+            422, "picture_too_large", f"at most {limits.FRAMES_MAX} frames or pages can be loaded, this has {frames}"
+        )
+
+
 def _check_size(width: int, height: int, frames: int = 1) -> None:
     if not (0 < width <= limits.SIDE_MAX and 0 < height <= limits.SIDE_MAX):
         raise Problem(
@@ -126,10 +133,7 @@ def _check_size(width: int, height: int, frames: int = 1) -> None:
             "picture_too_large",
             f"width and height may be 1 to {limits.SIDE_MAX} pixels, this has {width} x {height}",
         )
-    if frames > limits.FRAMES_MAX:
-        raise Problem(
-            422, "picture_too_large", f"at most {limits.FRAMES_MAX} frames or pages can be loaded, this has {frames}"
-        )
+    _check_frames(frames)
     if width * height * frames > limits.PIXELS_MAX:
         raise too_large()
 
@@ -396,6 +400,7 @@ def _load_pdf(data: bytes, options: Mapping[str, Any]) -> Picture:
                 parameter="frames",
                 expected=f"pages from 1 to {count}",
             )
+        _check_frames(len(chosen))
         dpi = float(options["dpi"])
         images = []
         total = 0
@@ -404,7 +409,7 @@ def _load_pdf(data: bytes, options: Mapping[str, Any]) -> Picture:
             width, height = (max(1, round(side * dpi / 72)) for side in page.get_size())
             _check_size(width, height)
             total += width * height
-            if width * height > PDF_RENDER_MAX_PIXELS or total > limits.PIXELS_MAX or len(images) > limits.FRAMES_MAX:
+            if width * height > PDF_RENDER_MAX_PIXELS or total > limits.PIXELS_MAX:
                 raise too_large()
             images.append(_render_page(page, dpi / 72, options["fillcolor"]))
             page.close()
