@@ -93,7 +93,7 @@ class WorkerDied(Exception):
 
 class TryAfresh(Exception):
     """The request failed in a worker that had served others: what they left may be the cause, so it is repeated where
-    nothing is left (G-1)."""
+    nothing is left (G-1). Its worker is still to be replaced."""
 
 
 class Worker:
@@ -274,45 +274,49 @@ class Pool:
         shared = Shared.of(upload) if upload else None
         started_s = time.monotonic() - spent_s
 
-        async def attempt(fresh: bool) -> tuple[dict[str, Any], bytes]:
-            return await self._run_once(order, script, shared, bound, time.monotonic() - started_s, fetch, fresh)
-
-        try:
-            outcome, body = await attempt(fresh=False)
-        except TryAfresh:
-            outcome, body = await attempt(fresh=True)
-        except WorkerDied:  # it had died before it began: the request did not cause that
+        worker: Worker | None = None
+        deaths = 0
+        while True:
+            worker = worker or await self._free()
+            past_s = time.monotonic() - started_s
             try:
-                outcome, body = await attempt(fresh=True)
-            except WorkerDied:
-                raise Problem(503, "busy", "no worker could be had; repeat later") from None
+                outcome, body = await self._run_once(worker, order, script, shared, bound, past_s, fetch)
+                break
+            except TryAfresh:
+                worker = await self._instead_of(worker)
+            except WorkerDied:  # it had died before it began: the request did not cause that
+                worker = None
+                deaths += 1
+                if deaths == 2:
+                    raise Problem(503, "busy", "no worker could be had; repeat later") from None
         if "problem" in outcome:
             status, code, detail, facts = outcome["problem"]
             raise Problem(status, code, detail, **facts)
         return outcome, body
 
+    async def _free(self) -> Worker:
+        """A worker that has nothing to do; waits for one."""
+        if self._waiting >= limits.QUEUE_MAX:
+            raise Problem(503, "busy", "too many requests are waiting; repeat later")
+        self._waiting += 1
+        try:
+            return await self._idle.get()
+        finally:
+            self._waiting -= 1
+
     async def _run_once(
         self,
+        worker: Worker,
         order: Mapping[str, Any],
         script: bytes,
         upload: Shared | None,
         bound: float,
         spent_s: float,
         fetch: FetchForWorker,
-        fresh: bool,
     ) -> tuple[dict[str, Any], bytes]:
         """One worker, one try. WorkerDied only if the worker ended before it began with the request, TryAfresh if it
         lacked memory or died and had served others before."""
-        if self._waiting >= limits.QUEUE_MAX:
-            raise Problem(503, "busy", "too many requests are waiting; repeat later")
-        self._waiting += 1
-        try:
-            worker = await self._idle.get()
-        finally:
-            self._waiting -= 1
-        if fresh and worker.served:
-            worker = await self._instead_of(worker)
-        whole = worker.has_put = False
+        whole = again = ended = worker.has_put = False
         begun = worker.status.begun
         cpu_s = self._bounds.cpu_s * (limits.PORTABLE_FACTOR if order.get("portable") else 1)
         watch = CpuWatch(worker.process, cpu_s)
@@ -322,17 +326,21 @@ class Pool:
             async with asyncio.timeout(max(0.0, bound - spent_s)):
                 outcome, body = await self._serve(worker, order, script, upload, fetch)
             if outcome.get("problem", [0, ""])[1] == "work_memory" and worker.served and not worker.has_put:
+                again = True
                 raise TryAfresh
-            whole = True
+            whole, ended = True, worker.spent
         except TimeoutError:
+            ended = True
             raise Problem(422, "work_timeout", f"the request took longer than {bound:g} s", limit_s=bound) from None
         except WorkerDied:
+            ended = True
             if watch.exceeded:
                 detail = f"the request took more than {cpu_s:g} s of processor time; its process was ended"
                 raise Problem(422, "work_cpu", detail, limit_s=cpu_s) from None
             if worker.status.begun == begun:
                 raise
             if worker.served and not worker.has_put:
+                again = True
                 raise TryAfresh from None
             raise await self._obituary(worker) from None
         finally:
@@ -340,8 +348,10 @@ class Pool:
             worker.served += 1
             if whole and not worker.spent and worker.served < limits.WORKER_REQUESTS_MAX and not self._closed:
                 self._idle.put_nowait(worker)
-            else:
-                self._replace(worker)
+            elif not again:
+                replaced = self._replace(worker)
+                if ended:  # by this request: it waits for the start, which then falls into its own bill and time
+                    await asyncio.wait([replaced], timeout=START_S)
         return outcome, body
 
     async def _serve(
@@ -401,7 +411,7 @@ class Pool:
         self._workers.add(fresh)
         return fresh
 
-    def _replace(self, worker: Worker) -> None:
+    def _replace(self, worker: Worker) -> asyncio.Task[None]:
         self._workers.discard(worker)
         self.replaced += 1
 
@@ -409,9 +419,10 @@ class Pool:
             await worker.kill()
             await self._add()
 
-        self._keep(worker.kill() if self._closed else swap())
+        return self._keep(worker.kill() if self._closed else swap())
 
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

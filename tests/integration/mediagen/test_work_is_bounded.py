@@ -196,3 +196,25 @@ def test_the_soft_bound_is_what_is_in_use_and_a_request(mediagen):
     assert hard == limits.WORKER_MEMORY_BYTES
     in_use = int(Path(f"/proc/{pid}/statm").read_text().split()[5]) * 4096
     assert abs(soft - in_use - limits.WORK_MEMORY_BYTES) < 192 << 20  # contexts come and go, some 10 MiB each
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "while (true) { }",
+        "var m = new Media(); m.load(name @ 'endless.svg'); m.save(type @ 'png');",
+    ],
+)
+def test_who_ends_a_process_waits_for_the_next_one(bounded, ending):
+    """A miner meters the container: what a start costs is spent while the request that caused it is in flight, and the
+    next one finds a worker that is up."""
+    bounded.origin.add("endless.svg", svg_use(10))
+    assert bounded.alive()
+    before = pids(bounded)
+    assert bounded.run(ending).status == 422
+    after = pids(bounded)
+    assert len(after) == 1 and after != before
+    spent = cpu_seconds(bounded)
+    assert bounded.alive()
+    assert pids(bounded) == after
+    assert cpu_seconds(bounded) - spent < 0.3  # a thumbnail's, not a start's
