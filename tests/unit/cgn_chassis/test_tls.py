@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import syncs
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -209,12 +210,10 @@ def test_no_context_compresses_or_renegotiates(files: Files) -> None:
 
 
 def test_a_private_file_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    for name in ("fsync", "replace"):
-        real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *given, name=name, real=real: (done.append(name), real(*given)))
+    done = syncs.watch(monkeypatch)
     write_private(tmp_path / "key", b"secret")
-    assert done == ["fsync", "replace"]
+    assert [(one.what, one.content) for one in done] == [("sync", b"secret"), ("name", b"secret")]
+    assert done[1].path == "key"
 
 
 def test_nothing_stays_of_a_private_file_that_could_not_be_written(

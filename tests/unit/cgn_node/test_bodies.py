@@ -15,6 +15,7 @@ from cgn_node.bodies import HeldMemory, Piece, RequestBody, ResponseBody, Resume
 @pytest.mark.parametrize("sizes", [[], [5], [40, 24], [40, 30, 1000], [200]])
 def test_a_request_body_reads_alike_from_memory_and_file(tmp_path: Path, sizes: list[int]) -> None:
     body, whole = RequestBody(tmp_path, memory_bytes=64), b""
+    assert (body.length, body.ended) == (0, False)
     for number, size in enumerate(sizes):
         piece = bytes([number]) * size
         body.append(piece)
@@ -147,6 +148,26 @@ def test_one_long_piece_keeps_its_end(memory: int) -> None:
     response.head(200, [], 6)
     assert response.data(b"abcdef") == [b"abcde"]
     assert loaded(response.finish()) == [b"f"]
+
+
+@MEMORY
+def test_a_response_of_one_byte_is_its_own_end(memory: int) -> None:
+    response = response_body(memory, 0)
+    response.attempt_begins()
+    response.head(200, [], 1)
+    assert response.data(b"a") == []
+    assert response.whole() == (sha256(b"a").hexdigest(), 1)
+    assert loaded(response.finish()) == [b"a"]
+
+
+@pytest.mark.parametrize("above", [0, 1])
+def test_memory_takes_as_much_as_is_left_of_it(tmp_path: Path, above: int) -> None:
+    memory = HeldMemory(tmp_path, 10 - above)
+    first, file = memory.keep(b"0123456789", None)
+    assert (memory.left, file is None) == ((9, False) if above else (0, True))
+    assert first.load() == b"0123456789"
+    del first
+    assert memory.left == 10 - above
 
 
 def test_what_is_held_is_given_back_with_its_pieces() -> None:

@@ -64,3 +64,13 @@ def test_whatever_a_stranger_writes_its_own_address_counts(forged: list[str], st
         return
     value = ", ".join([*forged, stranger])
     assert proxies.client("10.0.0.1", {"x-forwarded-for": value}) == stranger
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_proxy"),
+    [("10.1.1.1", True), ("11.1.1.1", False), ("2001:db8:ffff::1", True), ("::ffff:10.1.1.1", True)],
+)
+def test_many_come_through_a_proxy_and_through_nobody_else(peer: str, is_proxy: bool) -> None:
+    assert Proxies(OURS).is_proxy(peer) is is_proxy
+    assert not Proxies().is_proxy(peer)
+    assert not Proxies(OURS).is_proxy("unix")

@@ -7,8 +7,9 @@ import pytest
 from cgn_sdk.protocol.errors import Problem, ProblemError
 
 from cgn_node import limits
+from cgn_node.driver import monotonic_ms
 from cgn_node.key_desk import KeyDesk
-from cgn_node.key_guard import KeyGuard
+from cgn_node.key_guard import RIGHT_CODES, KeyGuard, Known, pair_of
 from cgn_node.refusals import TooMany
 
 
@@ -143,3 +144,34 @@ async def test_nothing_is_kept_of_what_is_answered() -> None:
     assert not desk._questions
     assert not desk._turns
     assert not any(desk._in_flight.values())
+
+
+@pytest.mark.parametrize(
+    ("code", "is_right"), [(code, True) for code in sorted(RIGHT_CODES)] + [("rate_limited", False)]
+)
+async def test_a_refusal_that_only_who_has_the_key_hears_shows_that_it_is_right(code: str, is_right: bool) -> None:
+    """It is held up no more; any other refusal says nothing about the key."""
+
+    class Refusing:
+        async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+            raise ProblemError(Problem(code, "no"))
+
+    desk = KeyDesk(Refusing(), KeyGuard())
+    with pytest.raises(ProblemError):
+        await ask(desk, "k")
+    known = desk.guard.known(pair_of("ent_a", "k"), monotonic_ms())
+    assert known is (Known.RIGHT if is_right else Known.NOTHING)
+
+
+@pytest.mark.parametrize("above", [0, 1])
+async def test_so_many_questions_are_put_at_once(monkeypatch: pytest.MonkeyPatch, above: int) -> None:
+    monkeypatch.setattr(limits, "KEY_QUESTIONS_MAX", 3)
+    central = Central(*"abcd")
+    central.go.clear()
+    desk = KeyDesk(central, KeyGuard())
+    asking = [asyncio.create_task(ask(desk, key, f"192.0.2.{n}")) for n, key in enumerate("abcd"[: 3 + above])]
+    await turns()
+    central.go.set()
+    outcomes = await asyncio.gather(*asking, return_exceptions=True)
+    assert [isinstance(outcome, TooMany) for outcome in outcomes] == [False] * 3 + [True] * above
+    assert desk._in_flight == {True: 0, False: 0}

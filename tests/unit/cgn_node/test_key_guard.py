@@ -111,3 +111,40 @@ def test_all_tables_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         guess(guard, number, account=f"ent_{number}", peer=f"192.0.2.{number}")
         guard.remember(pair_of("ent_a", f"right {number}"), "ent_a")
     assert len(guard._addresses) == len(guard._accounts) == len(guard._wrong) == len(guard._right) == 10
+
+
+def test_the_oldest_goes_where_a_table_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what was right, of what was wrong, and of who failed: at the bound all are known, one beyond the first is not."""
+    monkeypatch.setattr(limits, "KNOWN_PAIRS_MAX", 2)
+    monkeypatch.setattr(limits, "FAILURE_TABLE_MAX", 2)
+    guard = KeyGuard(per_address=1, per_account=100, brake=1)
+    tries = [guard.begin(pair_of(str(n)), f"ent_{n}", f"192.0.2.{n}", 0) for n in range(3)]
+    for n, tried in enumerate(tries):
+        guard.wrong(tried, 0)
+        guard.remember(pair_of(f"right {n}"), "ent_a")
+        if n == 1:
+            assert guard.known(pair_of("0"), 0) is Known.WRONG
+            assert guard.known(pair_of("right 0"), 0) is Known.RIGHT
+    assert [guard.known(pair_of(str(n)), 0) for n in range(3)] == [Known.NOTHING, Known.WRONG, Known.WRONG]
+    assert [guard.known(pair_of(f"right {n}"), 0) for n in range(3)] == [Known.NOTHING, Known.RIGHT, Known.RIGHT]
+    assert not guard.begin(pair_of("again"), "ent_x", "192.0.2.0", 0).is_doubtful
+    assert guard.begin(pair_of("again"), "ent_x", "192.0.2.2", 0).is_doubtful
+
+
+def test_what_was_wrong_and_is_right_is_wrong_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that was made meanwhile: also after a revocation it is asked about, and not refused from memory."""
+    guard = KeyGuard()
+    first = guard.begin(pair_of("a"), "ent_a", OFFICE, 0)
+    second = guard.begin(pair_of("a"), "ent_a", OFFICE, 0)
+    guard.wrong(first, 0)
+    guard.right(second, 0)
+    guard.revoke({"ent_a"})
+    assert guard.known(pair_of("a"), 0) is Known.NOTHING
+
+
+def test_a_wrong_pair_is_known_for_so_long() -> None:
+    guard = KeyGuard()
+    guess(guard, 1)
+    until_ms = limits.WRONG_PAIR_KEPT_S * 1_000
+    assert guard.known(pair_of("ent_a", "wrong 1"), until_ms - 1) is Known.WRONG
+    assert guard.known(pair_of("ent_a", "wrong 1"), until_ms) is Known.NOTHING

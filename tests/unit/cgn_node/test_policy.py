@@ -1,9 +1,11 @@
 """Routes of the policy and its copy on disk (Bad input: unknown DService; C-1: work through a gap)."""
 
+import json
 from pathlib import Path
 
 import node_world as support
 import pytest
+import syncs
 from cgn_sdk.protocol import link
 
 from cgn_node.policy import PolicyView, load_copy, save_copy
@@ -54,3 +56,17 @@ def test_the_copy_reads_back_and_a_broken_one_is_no_copy(tmp_path: Path) -> None
     assert load_copy(path) is None
     path.write_text("[]")
     assert load_copy(path) is None
+
+
+def test_a_copy_is_on_disk_as_a_whole_before_it_takes_the_place_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    welcome = link.NodeWelcome(
+        support.public_id("n"), link.Party(support.public_id("f"), support.address("3")), support.policy()
+    )
+    done = syncs.watch(monkeypatch)
+    save_copy(tmp_path / "policy.json", welcome)
+    assert [(one.what, json.loads(one.content)) for one in done] == [
+        ("sync", welcome.to_params()),
+        ("name", welcome.to_params()),
+    ]

@@ -128,8 +128,35 @@ def test_one_file_is_bounded_and_revocations_go_in_all_the_same(
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1_000
     assert life.file.failures > 40
     assert life.again().sessions.find(keys[0], 0) is not None
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    monkeypatch.setattr(limits, "SESSION_FILE_BYTES", size)
     life.sessions.revoke({grant().account_id})
     assert len(life.again().sessions) == 0
+
+
+@pytest.mark.parametrize("above", [0, 1])
+def test_a_line_may_fill_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, above: int) -> None:
+    first = Life(tmp_path / "first")
+    first.open()
+    [path] = (tmp_path / "first").iterdir()
+    monkeypatch.setattr(limits, "SESSION_FILE_BYTES", path.stat().st_size - above)
+    life = Life(tmp_path / "second")
+    key = life.open()
+    assert (life.again().sessions.find(key, 0) is None) is bool(above)
+    assert life.file.failures == above
+
+
+def test_a_file_stays_as_long_as_a_session_in_it_may_live(tmp_path: Path) -> None:
+    """The last that was opened in it ends just before twice its life."""
+    life = Life(tmp_path)
+    life.open("b")
+    life.now_s += TTL_S - 1
+    key = life.open()
+    life.now_s += TTL_S - 1
+    life.open("b")
+    assert len(list(tmp_path.iterdir())) == 2
+    assert life.again(0).sessions.find(key, 0) is not None
+    assert life.again(1).sessions.find(key, 0) is None
 
 
 def test_a_clock_that_was_set_back_makes_no_session_live_longer(tmp_path: Path) -> None:

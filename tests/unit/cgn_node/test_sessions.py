@@ -69,3 +69,39 @@ def test_sessions_of_one_account_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(TooMany) as caught:
         opened(sessions, account="ent_c")
     assert caught.value.code == "overloaded"
+
+
+def test_a_revoked_account_that_is_back_has_what_still_runs_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gets twice his concurrency by being let in again."""
+    sessions = Sessions()
+    first = sessions.find(opened(sessions, concurrency=1), 0)
+    assert first is not None
+    sessions.begin_request(first)
+    assert (sessions.revocations, sessions.revoke({"ent_a"}), sessions.revocations) == (0, 1, 1)
+    second = sessions.find(opened(sessions, concurrency=1), 0)
+    assert second is not None
+    with pytest.raises(TooMany):
+        sessions.begin_request(second)
+    sessions.end_request(first)
+    sessions.begin_request(second)
+
+
+def test_the_latest_word_of_central_on_concurrency_counts() -> None:
+    sessions = Sessions()
+    first = sessions.find(opened(sessions, concurrency=1), 0)
+    assert first is not None
+    opened(sessions, concurrency=2)
+    sessions.begin_request(first)
+    sessions.begin_request(first)
+    with pytest.raises(TooMany):
+        sessions.begin_request(first)
+
+
+def test_no_more_are_restored_than_there_may_be_and_none_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SESSIONS_MAX", 2)
+    sessions = Sessions()
+    grant = SessionGrant("ent_a", "p", "0x", "", ("2",), 1000, 2)
+    for digest in (b"1", b"1", b"2", b"3"):
+        sessions.restore(grant, expires_ms=1_000, digest=digest, pair=b"")
+    assert len(sessions) == 2
+    assert sessions._accounts["ent_a"].sessions == 2

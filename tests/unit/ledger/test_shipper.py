@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import syncs
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.row import Row
 
 from ledger import open_store
-from ledger.port import Store, StoreError
+from ledger.port import Conflict, Store, StoreError
 from ledger.spool import Record, Shipper, Spool, keep_refused
 
 MakeRow = Callable[..., Row]
@@ -166,3 +167,34 @@ async def test_cancelled_in_the_middle_it_goes_on_where_it_was(spool: Spool, sto
     assert spool.backlog == 30
     await Shipper(spool, store, keccak_256, on_refused=refuse_nothing).drain()
     assert len(await ids(store)) == 30
+
+
+def test_a_refused_row_is_on_disk_before_the_shipper_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = syncs.watch(monkeypatch)
+    keep_refused(tmp_path / "refused")(Record(7, b"not a row", None), ValueError("no row"))
+    assert [(one.what, one.content) for one in done] == [("sync", b"not a row")]
+    [kept] = (tmp_path / "refused").glob("*.json")
+    assert kept.name == "00000000000000000007.json"
+    assert [path.stat().st_mode & 0o077 for path in (tmp_path / "refused", kept)] == [0, 0]
+
+
+async def test_rows_that_are_halved_stay_in_their_order(spool: Spool, make_row: MakeRow) -> None:
+    """One that is refused among many: each of the others is given once, in order, and the spool is cut behind all."""
+
+    class Picky:
+        def __init__(self) -> None:
+            self.taken: list[str] = []
+
+        async def append(self, rows: Sequence[Row]) -> None:
+            if any(row.row_id == f"{6:032x}" for row in rows):
+                raise Conflict("another one is there")
+            assert spool.backlog == 9, "nothing is cut before all of it is in the store"
+            self.taken += [row.row_id for row in rows]
+
+    for n in range(1, 10):
+        await spool.append(make_row(n).to_bytes())
+    store, refused = Picky(), list[int]()
+    shipper = Shipper(spool, store, keccak_256, on_refused=lambda record, error: refused.append(record.sequence))  # type: ignore[arg-type]
+    assert await shipper.ship_once() == 9
+    assert (refused, store.taken) == ([6], [f"{n:032x}" for n in range(1, 10) if n != 6])
+    assert (shipper.shipped, spool.backlog) == (9, 0)

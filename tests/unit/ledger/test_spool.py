@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ledger import limits
+from ledger.core import spool_format
 from ledger.core.spool_format import SpoolDamaged
 from ledger.spool import Record, Spool, SpoolBroken, SpoolFull
 
@@ -121,6 +122,61 @@ async def test_waiting_rows_count_too(folder: Path) -> None:
 async def test_a_record_has_a_length(spool: Spool, data: bytes) -> None:
     with pytest.raises(ValueError, match="at most"):
         await spool.append(data)
+
+
+@pytest.mark.parametrize("size", [1, 512 * 1024])
+async def test_a_record_may_be_as_long_as_that(spool: Spool, size: int) -> None:
+    await spool.append(b"x" * size)
+    assert await contents(spool) == [b"x" * size]
+
+
+async def test_room_is_used_to_the_last_byte(folder: Path) -> None:
+    spool = await Spool.open(folder, max_bytes=20_000, segment_bytes=4_096)
+    over = spool_format.RECORD_HEADER_BYTES + spool_format.GROUP_HEADER_BYTES
+    room = spool.room_bytes
+    with pytest.raises(SpoolFull):
+        await spool.append(b"x" * (room - over + 1))
+    await spool.append(b"x" * (room - over))
+    assert spool.room_bytes == 0
+    await spool.close()
+
+
+async def test_reading_begins_and_ends_where_it_is_asked_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From memory, from files of several segments, and where both meet."""
+    monkeypatch.setattr("ledger.limits.SPOOL_MEMORY_BYTES", 1_000)
+    spool = await Spool.open(folder, segment_bytes=1_500, max_bytes=1_000_000)
+    for number in range(1, 31):
+        await spool.append(b"%03d" % number + b"x" * 97)
+    assert spool._recent[0].sequence == 21
+    for after in range(32):
+        for limit in (1, 3, 15, 100):
+            found = [(record.sequence, int(record.data[:3])) for record in await spool.read(after, limit)]
+            until = min(after + limit, 30 if after >= 20 else 20)
+            assert found == [(number, number) for number in range(after + 1, until + 1)], (after, limit)
+    await spool.cut(25)
+    assert [record.sequence for record in await spool.read(25, 100)] == [26, 27, 28, 29, 30]
+    await spool.cut(10)
+    assert spool.backlog == 5, "what was cut stays cut"
+    await spool.cut(1_000)
+    await spool.append(b"031")
+    assert (spool.backlog, [record.data for record in await spool.read(30, 9)]) == (1, [b"031"])
+    await spool.close()
+
+
+async def test_a_segment_is_cut_with_its_last_row_and_not_before(folder: Path) -> None:
+    spool = await Spool.open(folder, segment_bytes=1_500, max_bytes=1_000_000)
+    for _ in range(60):
+        await spool.append(b"x" * 97)
+    held = sum(segment.file_bytes for segment in spool._segments)
+    assert spool._bytes == held
+    first = spool._segments[0]
+    last = first.first + first.count - 1
+    await spool.cut(last - 1)
+    assert first.path.exists()
+    await spool.cut(last)
+    assert not first.path.exists()
+    assert (spool.first, spool._bytes) == (last, held - first.file_bytes)
+    await spool.close()
 
 
 async def test_one_process_per_folder(folder: Path, spool: Spool) -> None:
