@@ -10,6 +10,8 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
+from cgn_sdk.protocol.http_fields import NO_CONTENT_STATUSES
+
 from cgn_node import limits
 from cgn_node.http1 import Headers
 
@@ -25,7 +27,7 @@ class RequestBody:
     def __init__(self, folder: Path, memory_bytes: int = limits.REQUEST_MEMORY_BYTES) -> None:
         self._folder = folder
         self._memory_bytes = memory_bytes
-        self._memory = b""
+        self._memory: bytes | bytearray = b""
         self._file: int | None = None
         self._hash = sha256()
         self.length = 0
@@ -37,7 +39,10 @@ class RequestBody:
         """Raises OSError when the disk is full; the body is then of no use."""
         self._hash.update(data)
         if self._file is None and self.length + len(data) <= self._memory_bytes:
-            self._memory = self._memory + data if self._memory else data
+            if type(self._memory) is bytearray:
+                self._memory += data
+            else:
+                self._memory = bytearray(self._memory + data) if self._memory else data
         else:
             if self._file is None:
                 self._file = _unnamed_file(self._folder)
@@ -55,8 +60,8 @@ class RequestBody:
         if self._file is not None:
             return os.pread(self._file, min(max_bytes, self.length - offset), offset)
         if offset == 0 and max_bytes >= self.length:
-            return self._memory
-        return self._memory[offset : offset + max_bytes]
+            return bytes(self._memory)
+        return bytes(self._memory[offset : offset + max_bytes])
 
     def sha256(self) -> str:
         return self._hash.hexdigest()
@@ -78,7 +83,7 @@ def _unnamed_file(folder: Path) -> int:
         return descriptor
 
 
-def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+def _write_at(descriptor: int, data: bytes | bytearray, offset: int) -> None:
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, offset)
@@ -115,7 +120,7 @@ class HeldFile:
         self._descriptor = descriptor
         self._length = 0
 
-    def append(self, data: bytes) -> int:
+    def append(self, data: bytes | bytearray) -> int:
         at = self._length
         _write_at(self._descriptor, data, at)
         self._length += len(data)
@@ -132,40 +137,66 @@ class _InMemory:
     __slots__ = ("_data", "_memory")
 
     def __init__(self, data: bytes, memory: HeldMemory) -> None:
-        self._data = data
+        self._data: bytes | bytearray = data
         self._memory = memory
 
     def __len__(self) -> int:
         return len(self._data)
 
+    def extend(self, data: bytes) -> bool:
+        """Takes these bytes too; False when it has no room for them."""
+        if len(self._data) + len(data) > limits.HELD_PIECE_BYTES or len(data) > self._memory.left:
+            return False
+        self._memory.left -= len(data)
+        if type(self._data) is not bytearray:
+            self._data = bytearray(self._data)
+        self._data += data
+        return True
+
     def load(self) -> bytes:
-        return self._data
+        return bytes(self._data)
 
     def __del__(self) -> None:
         self._memory.give_back(len(self._data))
 
 
 class _InFile:
-    __slots__ = ("_at", "_file", "_size")
+    """The last one of a response may end with bytes that are not worth a write yet."""
+
+    __slots__ = ("_at", "_file", "_rest", "_written")
 
     def __init__(self, file: HeldFile, at: int, size: int) -> None:
         self._file = file
         self._at = at
-        self._size = size
+        self._written = size
+        self._rest = bytearray()
 
     def __len__(self) -> int:
-        return self._size
+        return self._written + len(self._rest)
+
+    def extend(self, data: bytes) -> bool:
+        """As above. Raises OSError when the disk is full."""
+        is_taken = len(self) + len(data) <= limits.HELD_PIECE_BYTES
+        if is_taken:
+            self._rest += data
+        if self._rest and (not is_taken or len(self._rest) >= limits.HELD_WRITE_BYTES):
+            self._file.append(self._rest)
+            self._written += len(self._rest)
+            self._rest.clear()
+        return is_taken
 
     def load(self) -> bytes:
-        return self._file.read(self._at, self._size)
+        return self._file.read(self._at, self._written) + self._rest
 
 
 Piece = _InMemory | _InFile
-"""Some bytes of a response: `len` and `load`. What it takes is given back with the object."""
+"""Some bytes of a response: `len`, `load` and, for the last one, `extend`. What it takes is given back with the
+object."""
 
 
-class ResumeFailed(Exception):
-    """Another attempt does not continue what the DApp has already received: the connection must be cut."""
+class BadResponse(Exception):
+    """What an attempt sends cannot be this request's response: it does not go on where the DApp has been given a
+    beginning, is not as long as it said, or finds no room here."""
 
 
 class ResponseBody:
@@ -176,6 +207,9 @@ class ResponseBody:
     leaves before its row is durable. When an attempt fails then, the next one must begin with the very bytes that have
     left (status, length and SHA-256 are compared).
 
+    Each attempt sends as many bytes as its head declares, none where HTTP allows none (`is_bare`: to HEAD): what is of
+    another length is never whole, so that nobody is charged for it.
+
     Order of calls: `attempt_begins`, `head`, `data`... , `whole`, and `finish` when the row is durable.
     """
 
@@ -185,8 +219,10 @@ class ResponseBody:
         "_held",
         "_held_bytes",
         "_held_max",
+        "_is_bare",
         "_left_digest",
         "_memory",
+        "_missing",
         "_prefix_missing",
         "body_bytes",
         "headers",
@@ -194,7 +230,9 @@ class ResponseBody:
         "status",
     )
 
-    def __init__(self, memory: HeldMemory, held_bytes: int = limits.RESPONSE_HELD_BYTES) -> None:
+    def __init__(
+        self, memory: HeldMemory, held_bytes: int = limits.RESPONSE_HELD_BYTES, *, is_bare: bool = False
+    ) -> None:
         self._memory = memory
         self._held_max = held_bytes
         self._held: list[Piece] = []
@@ -203,6 +241,8 @@ class ResponseBody:
         self._hash = sha256()  # over what has left, in this attempt's own bytes
         self._left_digest = b""
         self._prefix_missing = 0
+        self._is_bare = is_bare
+        self._missing: int | None = None  # of what this attempt's head declared
         self.status = 0
         self.headers: Headers = []
         self.body_bytes: int | None = None
@@ -220,11 +260,12 @@ class ResponseBody:
         self._held, self._held_bytes, self._file = [], 0, None
 
     def head(self, status: int, headers: Headers, body_bytes: int | None) -> None:
-        """Raises ResumeFailed when this is not the answer that the DApp has begun to receive."""
+        """Raises BadResponse when this is not the answer that the DApp has begun to receive."""
+        self._missing = 0 if self._is_bare or status in NO_CONTENT_STATUSES else body_bytes
         if not self.passed:
             self.status, self.headers, self.body_bytes = status, headers, body_bytes
         elif status != self.status or body_bytes != self.body_bytes:
-            raise ResumeFailed(f"status {status}, length {body_bytes} instead of {self.status}, {self.body_bytes}")
+            raise BadResponse(f"status {status}, length {body_bytes} instead of {self.status}, {self.body_bytes}")
 
     def left(self) -> tuple[str, int]:
         """(SHA-256, bytes) of what has left."""
@@ -232,7 +273,12 @@ class ResponseBody:
         return digest, self.passed
 
     def data(self, data: bytes) -> list[bytes]:
-        """What may leave now. Raises ResumeFailed when the prefix is not what has left, or nothing more can be held."""
+        """What may leave now. Raises BadResponse when there is more than was declared, the prefix is not what has left,
+        or nothing more can be held."""
+        if self._missing is not None:
+            if len(data) > self._missing:
+                raise BadResponse(f"{len(data) - self._missing} bytes more than the head declared, or HTTP allows")
+            self._missing -= len(data)
         if self._prefix_missing:
             data = self._compare_prefix(data)
         if not data:
@@ -249,11 +295,14 @@ class ResponseBody:
         return passing
 
     def _hold(self, data: bytes) -> None:
+        """Short pieces are joined while nothing leaves: what an answer costs here goes by its bytes."""
+        joins = self._held and not self.passed and self._held_bytes + len(data) <= self._held_max
         try:
-            piece, self._file = self._memory.keep(data, self._file)
+            if not (joins and self._held[-1].extend(data)):
+                piece, self._file = self._memory.keep(data, self._file)
+                self._held.append(piece)
         except OSError as error:
-            raise ResumeFailed(f"the response cannot be held: {error}") from error
-        self._held.append(piece)
+            raise BadResponse(f"the response cannot be held: {error}") from error
         self._held_bytes += len(data)
 
     def _cut_tail(self) -> list[bytes]:
@@ -272,14 +321,16 @@ class ResponseBody:
         self._prefix_missing -= len(repeated)
         if not self._prefix_missing and self._hash.digest() != self._left_digest:
             self._prefix_missing = self.passed
-            raise ResumeFailed("the response begins with other bytes than those the DApp has")
+            raise BadResponse("the response begins with other bytes than those the DApp has")
         return data[len(repeated) :]
 
     def whole(self) -> tuple[str, int]:
-        """(SHA-256, bytes) of the response after its last byte. Raises ResumeFailed when it is shorter than what has
-        left."""
+        """(SHA-256, bytes) of the response after its last byte. Raises BadResponse when it is shorter than it said, or
+        than what has left."""
+        if self._missing:
+            raise BadResponse(f"the response ends {self._missing} bytes before the length in its head")
         if self._prefix_missing:
-            raise ResumeFailed(f"the response ends {self._prefix_missing} bytes before what the DApp has")
+            raise BadResponse(f"the response ends {self._prefix_missing} bytes before what the DApp has")
         digest = self._hash.copy() if self.passed else sha256()
         for piece in self._held:
             digest.update(piece.load())

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from cgn_chassis import logs
@@ -182,12 +183,20 @@ class Driver:
         self.requests[command.request].record(command)
 
     def _release(self, command: commands.Release) -> None:
-        self.requests.pop(command.request).release()
+        _end(self.requests.pop(command.request).release)
 
     def _refuse(self, command: commands.Refuse) -> None:
         request = self.requests.pop(command.request, None)
         if request is not None:
-            request.refuse(command)
+            _end(partial(request.refuse, command))
 
     def _drained(self, command: commands.Drained) -> None:
         self.drained.set()
+
+
+def _end(end: Callable[[], None]) -> None:
+    """The last that is asked of a request. A failure is its own: the commands behind it are about others."""
+    try:
+        end()
+    except Exception:
+        _log.exception("driver.end_failed")

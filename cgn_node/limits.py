@@ -153,6 +153,11 @@ HELD_MEMORY_BYTES = 16 * MIB
 """Of all responses that are held or wait for their readers, kept in memory; the rest is in unnamed files, so that many
 who ask for much and do not read cost disk, and little of it. A normal load stays below."""
 
+HELD_PIECE_BYTES = 64 * KIB
+HELD_WRITE_BYTES = 4 * KIB
+"""Pieces of a held response are joined up to the first: an object each costs 100 bytes, and a miner may send two bytes
+at a time. In a file they are so when they are worth a write."""
+
 RESPONSE_TAIL_BYTES = 1
 """The end of a streamed response that waits for the row: without it no client takes the response for complete."""
 

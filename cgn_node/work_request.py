@@ -16,8 +16,9 @@ from cgn_sdk.protocol.link import DServicePolicy
 from cgn_sdk.protocol.messages import Done, Fail, Head, Progress, Statement
 from cgn_sdk.protocol.row import fee_nano_cpu
 
+from cgn_chassis import logs
 from cgn_node import limits
-from cgn_node.bodies import HeldMemory, RequestBody, ResponseBody, ResumeFailed
+from cgn_node.bodies import BadResponse, HeldMemory, RequestBody, ResponseBody
 from cgn_node.core import commands, events
 from cgn_node.core.pricing import Measured, Usage
 from cgn_node.driver import Driver
@@ -28,6 +29,8 @@ from cgn_node.sessions import Session
 
 if TYPE_CHECKING:
     from cgn_node.miner_endpoint import MinerTunnel
+
+_log = logs.get("work")
 
 NODE_FIELDS = HOP_BY_HOP | {"content-length", "date"}
 """Response headers that are the node's own or speak about one connection; all `CGN-` ones are too."""
@@ -133,7 +136,7 @@ class WorkRequest:
         """When the time is up, on the driver's clock."""
         self.max_fee_nano_eur = max_fee_nano_eur
         self.body = body
-        self.response = ResponseBody(held_memory, held_bytes)
+        self.response = ResponseBody(held_memory, held_bytes, is_bare=exchange.head.method == "HEAD")
         self.attempt: Attempt | None = None
         self.latest: Attempt | None = None
         """The attempt that was begun last, on the record or not: what is billed is always of this one."""
@@ -261,7 +264,7 @@ class WorkRequest:
             return
         try:
             self.response.head(head.status, headers, head.body_bytes)
-        except ResumeFailed:
+        except BadResponse:
             self._attempt_bad(attempt, "bad_gateway")
             return
 
@@ -277,9 +280,9 @@ class WorkRequest:
                 return
         try:
             if attempt.received_bytes > limits.BODY_MAX_BYTES:
-                raise ResumeFailed(f"a response of more than {limits.BODY_MAX_BYTES} bytes")
+                raise BadResponse(f"a response of more than {limits.BODY_MAX_BYTES} bytes")
             passing = response.data(data)
-        except ResumeFailed:
+        except BadResponse:
             self._attempt_bad(attempt, "bad_gateway")
             return
         if not passing:
@@ -327,7 +330,7 @@ class WorkRequest:
         attempt.done = done
         try:
             digest, length = self.response.whole()
-        except ResumeFailed as error:
+        except BadResponse as error:
             return str(error)
         return self._statement_problem(attempt, done.statement, digest, length)
 
@@ -427,9 +430,17 @@ class WorkRequest:
         self._recorder(self)
 
     def release(self) -> None:
-        """The row is durable: the answer may be completed."""
+        """The row is durable: the answer may be completed. Whatever becomes of that, the request is over."""
         self.times.recorded = time.monotonic_ns()
         self.state = "done"
+        try:
+            self._complete()
+        except OSError as error:  # what is held on disk cannot be read
+            _log.error("request.answer_lost", request_id=self.id, error=repr(error))
+        finally:
+            self._end()
+
+    def _complete(self) -> None:
         response, exchange = self.response, self.exchange
         if exchange.started:
             for piece in response.finish():
@@ -443,29 +454,35 @@ class WorkRequest:
             if self.is_named:
                 # As bytes under a bound of their own: pieces would take the room, or the files, of answers under way.
                 self.result = (response.status, headers, [piece.load() for piece in pieces])
-        self._end()
 
     def refuse(self, command: commands.Refuse) -> None:
         """Over without the whole answer."""
-        if self.state not in ("gone", "refused"):
-            self.state = "gone" if command.code == "cancelled" else "refused"
-            self.outcome = command.code
-            problem = self.refusal = refusal(command, self)
-            headers = [("CGN-Request-Id", self.id)]
-            if self._is_billed(command):
-                self.times.recorded = time.monotonic_ns()
-                headers = self._cost_headers()
-            if command.retry_after_ms or problem.status in (429, 503):
-                headers.append(("Retry-After", str(max(1, -(-command.retry_after_ms // 1000)))))
-            self.exchange.refuse(problem.status, problem.to_json(), headers)
-        self._end()
+        try:
+            if self.state not in ("gone", "refused"):
+                self._say_why(command)
+        finally:
+            self._end()
+
+    def _say_why(self, command: commands.Refuse) -> None:
+        self.state = "gone" if command.code == "cancelled" else "refused"
+        self.outcome = command.code
+        problem = self.refusal = refusal(command, self)
+        headers = [("CGN-Request-Id", self.id)]
+        if self._is_billed(command):
+            self.times.recorded = time.monotonic_ns()
+            headers = self._cost_headers()
+        if command.retry_after_ms or problem.status in (429, 503):
+            headers.append(("Retry-After", str(max(1, -(-command.retry_after_ms // 1000)))))
+        self.exchange.refuse(problem.status, problem.to_json(), headers)
 
     def _is_billed(self, command: commands.Refuse) -> bool:
         return self.record_command is not None and command.code == self.record_command.ended
 
     def _end(self) -> None:
+        """Called once, whatever happened before: what the request was counted under depends on it."""
         self._over = True
         self.attempt = None
+        self.exchange.abort()  # if its answer is not complete by now, it never will be
         self.body.close()
         self._finished(self)
 

@@ -3,7 +3,7 @@ N-22, N-39), over real TLS with miners whose every step is scripted."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -324,6 +324,67 @@ async def _first_row(world: support.World) -> tuple[dict[str, Any], dict[str, An
     while not await world.rows():
         await asyncio.sleep(0.02)
     return await row_of(world)
+
+
+def of_another_length(declared: int, size: int) -> support.Serve:
+    """Streams `size` bytes under a head that says `declared`; statement and seal are true of what was sent."""
+
+    async def serve(miner: support.ScriptedMiner, opened: tunnel.Opened) -> None:
+        miner.acknowledge(opened.stream)
+        miner.tunnel.head(opened.stream, messages.Head(200, (), declared))
+        for at in range(0, size, PIECE):
+            await miner.link.send_data(opened.stream, b"x" * min(PIECE, size - at))
+        if miner.tunnel.is_open(opened.stream):
+            miner.tunnel.data(opened.stream, b"", end=True)
+            miner.done(opened, b"x" * size)
+
+    return serve
+
+
+@pytest.mark.parametrize(("declared", "size"), [(3 * MIB, 2 * MIB), (2 * MIB, 3 * MIB), (10, 5), (5, 10)])
+async def test_an_answer_of_another_length_than_its_head_says_is_nobodys_debt(
+    tmp_path: Path, declared: int, size: int
+) -> None:
+    """Before it has begun to leave another miner answers; after, it is cut. No row, and all that the request was
+    counted under is given back."""
+    async with support.world(tmp_path) as world:
+        bad = await world.miner(0, serve=of_another_length(declared, size)).join()
+        good = await world.miner(1, serve=support.answer_with(b"right")).join()
+        reader, writer = await world.connect()
+        writer.write(f"GET /noop HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {world.session_key}\r\n\r\n".encode())
+        if size < MIB:
+            assert (await support.read_reply(reader)).body == b"right"
+        else:
+            await reader.readuntil(b"\r\n\r\n")
+            got = b""
+            with suppress(ConnectionError):
+                while data := await asyncio.wait_for(reader.read(1 << 18), 20):
+                    got += data
+            assert len(got) < declared
+        writer.close()
+        await until(lambda: not world.node.driver.requests and not world.node.work._by_address)
+        assert (len(bad.opened), len(good.opened), bad.closed) == (1, 1, None)
+        assert len(await world.rows()) == (1 if size < MIB else 0)
+        assert [account.running for account in world.node.work._sessions._accounts.values()] == [0]
+
+
+@pytest.mark.parametrize("declared", [None, 5])
+async def test_a_request_whose_answer_cannot_be_completed_is_over(
+    tmp_path: Path, declared: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is durable and its answer cannot be read back: the connection is cut, and what it held is given back."""
+
+    def broken(self: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    async with support.world(tmp_path) as world:
+        await world.miner(serve=support.answer_with(b"hello", declared=declared is not None)).join()
+        monkeypatch.setattr("cgn_node.work_request.ResponseBody.finish", broken)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await world.call("GET", "/noop")
+        await until(lambda: not world.node.driver.requests and not world.node.work._by_address)
+        monkeypatch.undo()
+        assert (await world.call("GET", "/noop")).body == b"hello"
 
 
 # --- results that were paid for ---------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgn_node.bodies import HeldMemory, Piece, RequestBody, ResponseBody, ResumeFailed
+from cgn_node import limits
+from cgn_node.bodies import BadResponse, HeldMemory, Piece, RequestBody, ResponseBody
 
 
 @pytest.mark.parametrize("sizes", [[], [5], [40, 24], [40, 30, 1000], [200]])
@@ -58,7 +59,7 @@ def test_a_short_response_waits_whole(memory: int) -> None:
     assert response.data(b"12345") == []
     assert response.data(b"67890") == []
     assert response.whole() == (sha256(b"1234567890").hexdigest(), 10)
-    assert (response.passed, loaded(response.finish())) == (0, [b"12345", b"67890"])
+    assert (response.passed, b"".join(loaded(response.finish()))) == (0, b"1234567890")
 
 
 @MEMORY
@@ -116,22 +117,22 @@ def passing(memory: int) -> ResponseBody:
 
 @MEMORY
 def test_another_status_length_or_prefix_is_not_mixed_in(memory: int) -> None:
-    with pytest.raises(ResumeFailed):
+    with pytest.raises(BadResponse):
         passing(memory).head(500, [], 12)
-    with pytest.raises(ResumeFailed):
+    with pytest.raises(BadResponse):
         passing(memory).head(200, [], 11)
-    with pytest.raises(ResumeFailed):
+    with pytest.raises(BadResponse):
         passing(memory).data(b"abcX")
     short = passing(memory)
     assert short.data(b"abc") == []
-    with pytest.raises(ResumeFailed):
+    with pytest.raises(BadResponse):
         short.whole()
 
 
 @MEMORY
 def test_a_wrong_prefix_does_not_spoil_the_next_try(memory: int) -> None:
     response = passing(memory)
-    with pytest.raises(ResumeFailed):
+    with pytest.raises(BadResponse):
         response.data(b"XXXXXX")
     response.attempt_begins()
     response.head(200, [], 12)
@@ -195,3 +196,62 @@ def test_what_is_held_is_given_back_with_its_pieces() -> None:
     assert open_files() == before
     third.attempt_begins()
     assert memory.left == 10
+
+
+@MEMORY
+def test_a_response_is_as_long_as_its_head_says(memory: int) -> None:
+    """More fails at once and less at the end, also when the first part has left; the next attempt counts anew."""
+    long, short = response_body(memory, 4), response_body(memory, 4)
+    for response in (long, short):
+        response.attempt_begins()
+        response.head(200, [], 12)
+        response.data(b"abcdefgh")
+    assert long.passed == short.passed == 7
+    with pytest.raises(BadResponse, match="1 bytes more"):
+        long.data(b"ijklm")
+    with pytest.raises(BadResponse, match="4 bytes before"):
+        short.whole()
+    short.attempt_begins()
+    short.head(200, [], 12)
+    short.data(b"abcdefghijkl")
+    assert short.whole() == (sha256(b"abcdefghijkl").hexdigest(), 12)
+
+
+@pytest.mark.parametrize(("is_bare", "status"), [(True, 200), (False, 204), (False, 205), (False, 304)])
+def test_what_has_no_content_takes_none_whatever_its_head_says(is_bare: bool, status: int) -> None:
+    """To HEAD, and with the statuses without content: the length is what GET would send, and no byte is paid for."""
+    response = ResponseBody(HeldMemory(Path(tempfile.gettempdir())), is_bare=is_bare)
+    response.attempt_begins()
+    response.head(status, [], 5)
+    assert response.whole() == (sha256(b"").hexdigest(), 0)
+    with pytest.raises(BadResponse):
+        response.data(b"x")
+
+
+@pytest.mark.parametrize("memory", [0, 1000, 1 << 30])
+@pytest.mark.parametrize("size", [2, 3_000])
+def test_what_is_held_costs_by_its_bytes_not_by_its_pieces(
+    memory: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory, in a file, and where the one ends and the other begins."""
+    writes = []
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda at, data, offset: writes.append(len(data)) or write(at, data, offset))
+    held, whole = response_body(memory, 1 << 20), bytes(range(256)) * 1_200
+    held.attempt_begins()
+    held.head(200, [], len(whole))
+    for at in range(0, len(whole), size):
+        assert held.data(whole[at : at + size]) == []
+    assert held.whole() == (sha256(whole).hexdigest(), len(whole))
+    assert len(writes) <= len(whole) // limits.HELD_WRITE_BYTES + 8
+    pieces = held.finish()
+    assert len(pieces) <= len(whole) // limits.HELD_PIECE_BYTES + 3
+    assert b"".join(loaded(pieces)) == whole
+
+
+def test_a_request_body_in_tiny_pieces_is_the_same_body(tmp_path: Path) -> None:
+    body, whole = RequestBody(tmp_path, memory_bytes=600), bytes(range(256)) * 4
+    for at in range(len(whole)):
+        body.append(whole[at : at + 1])
+        assert body.read(0, 10_000) == whole[: at + 1]
+        assert type(body.read(at, 1)) is bytes
