@@ -19,7 +19,7 @@ from cgn_sdk.protocol import ids
 from cgn_sdk.protocol.redaction import redact_text
 
 from cgn_chassis import logs, process, settings
-from cgn_chassis.keys import load_or_create, public_bytes
+from cgn_chassis.keys import load, load_or_create, public_bytes
 from cgn_chassis.process import Life
 from cgn_chassis.supervisor import Supervisor
 from cgn_chassis.tls import server_context
@@ -32,6 +32,7 @@ from cgn_node.policy import load_copy
 if TYPE_CHECKING:
     from cgn_sdk.protocol import link
     from cgn_sdk.turns import Turns
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from cgn_node.central_endpoint import CentralEndpoint
     from cgn_node.core.commands import ReportError
@@ -135,7 +136,11 @@ def _print_key(chosen: Settings) -> int:
         problem = "Central has not told this node its public id yet: run the node until it is linked, then ask again"
         print(f"cgn node key: {problem}", file=sys.stderr)
         return process.EXIT_USAGE
-    public_key = public_bytes(load_or_create(chosen.state / KEY_NAME))
+    try:
+        public_key = public_bytes(load(chosen.state / KEY_NAME))
+    except (OSError, ValueError) as error:  # it only reads: a key is made by the node that signs with it
+        print(f"cgn node key: {error}", file=sys.stderr)
+        return process.EXIT_USAGE
     print(json.dumps({"nodes": {welcome.node_public_id: public_key.hex()}}))
     return process.EXIT_OK
 
@@ -267,6 +272,7 @@ async def start_node(
 
     state = chosen.state
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    signer = Signer(_signing_key(state).private_bytes_raw())
     store = await open_store(chosen.ledger, apart=True, now_ns=time.time_ns)
     spool = await _open_spool(state / "spool")
     shipping = Shipping(lambda: spool.backlog, lambda: shipper.shipped)
@@ -299,7 +305,6 @@ async def start_node(
         connections_max=shares.miners,
         turns=turns,
     )
-    signer = Signer(load_or_create(state / KEY_NAME).private_bytes_raw())
     heads = HeadKeeper(store, signer, node_id=lambda: central.node_public_id, kept=state / HEAD_NAME)
     shipper = _shipper(state, spool, store, shipping, heads)
     recorder = Recorder(driver=driver, identity=central, spool=spool, store=store, signer=signer)
@@ -377,6 +382,19 @@ def _central(
         on_revoke=on_revoke,
         turns=turns,
     )
+
+
+def _signing_key(state: Path) -> "Ed25519PrivateKey":
+    """The node's key, made at the first start. Raises SettingsError where something is signed with one that is gone: a
+    new one would contradict it, and every validator would have to be told."""
+    path, head = state / KEY_NAME, state / HEAD_NAME
+    signed = [str(head)] if head.exists() else []
+    signed += [str(segment) for segment in sorted((state / "spool").glob("*.spool"))]
+    if signed and not path.exists():
+        found = f"state: {path} is gone, and what was signed with it is here: {', '.join(signed)[:500]}"
+        advice = "put the key back from a backup; to go on with a new one, move these away first and tell validators"
+        raise settings.SettingsError([f"{found}. To do: {advice}"])
+    return load_or_create(path)
 
 
 async def _open_spool(folder: Path) -> "Spool":

@@ -263,6 +263,10 @@ SHIPPING_LOOK_S = 1.0
 SHIPPING_MARKS_MAX = 1_024
 """How often it is looked at how far rows have got, and how many looks are kept while they wait."""
 
+LOOK_UP_S = 2.0
+"""For one look-up in the store: an id that a DApp brought, a receipt, a state. They take milliseconds; then it is 503,
+and health turns red while the answer is still missing."""
+
 BATCH_TREES_KEPT = 4
 """Merkle trees of settled batches: receipts are asked for batch by batch. 100 bytes per row."""
 

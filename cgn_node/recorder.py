@@ -27,8 +27,10 @@ from cgn_node.core import events, row_parts
 from cgn_node.core.commands import RecordRow
 from cgn_node.core.pricing import Measured
 from cgn_node.driver import Driver
+from cgn_node.lookups import LookUps
 from cgn_node.random_pool import RandomPool
 from cgn_node.work_request import Attempt, WorkRequest
+from ledger.core.batch import BatchRecord
 from ledger.core.money import Beneficiary, split_fee
 from ledger.port import Store, StoredRow
 from ledger.spool import Spool, SpoolFull
@@ -73,6 +75,8 @@ class Recorder:
         self._ids: OrderedDict[bytes, None] = OrderedDict()
         self._full_until_s = 0.0
         self._trees: OrderedDict[bytes, _Tree] = OrderedDict()
+        self._growing: dict[bytes, asyncio.Task[_Tree]] = {}
+        self.lookups = LookUps()
         self.rows = 0
         self.refused = 0
 
@@ -138,12 +142,12 @@ class Recorder:
         """Whether this process knows of a row with this id; `is_stored` asks the store for older ones."""
         return bytes.fromhex(request_id) in self._ids
 
-    async def is_stored(self, request_id: str) -> bool:
-        """Raises StoreError while the store cannot be asked."""
-        return await self._store.get(request_id) is not None
+    async def is_stored(self, request_id: str, within_s: float) -> bool:
+        """Raises StoreError while the store cannot be asked, or does not answer in time."""
+        return await self.lookups.ask(self._store.get(request_id), within_s) is not None
 
     async def cost(self, request_id: str, enterprise_id: str) -> dict[str, Any] | None:
-        """Fee and tier of a recorded request of this enterprise."""
+        """Fee and tier of a recorded request of this enterprise. Raises StoreError as `is_stored` does."""
         row = await self._find(request_id)
         if row is None or row.public["enterprise_id"] != enterprise_id:
             return None
@@ -152,7 +156,8 @@ class Recorder:
 
     async def receipt(self, request_id: str, enterprise_id: str) -> tuple[bool, bytes] | None:
         """(whether it is anchored, the receipt) of a recorded request of this enterprise, with its place in its batch
-        once there is one. The signature is the row's own; a row from before rows were signed is signed now."""
+        once there is one. The signature is the row's own; a row from before rows were signed is signed now.
+        Raises StoreError as `is_stored` does."""
         row = await self._find(request_id)
         if row is None or row.public["enterprise_id"] != enterprise_id:
             return None
@@ -166,27 +171,42 @@ class Recorder:
         return receipt.inclusion is not None, receipt.encode()
 
     async def _find(self, request_id: str) -> Row | None:
-        stored = self._recent.get(request_id) or await self._store.get(request_id)
+        stored = self._recent.get(request_id) or await self.lookups.ask(self._store.get(request_id))
         return None if stored is None else stored.verified(keccak_256)
 
     async def _inclusion(self, row: Row) -> Inclusion | None:
         """Where the row stands in the batch that collected it from its enterprise."""
-        batch = await self._store.batch_of(row.row_id, "enterprise", row.public["enterprise_id"])
+        asked = self._store.batch_of(row.row_id, "enterprise", row.public["enterprise_id"])
+        batch = await self.lookups.ask(asked)
         if batch is None:
             return None
+        tree = await self._tree(batch)
+        if tree.levels[-1][0] != batch.merkle_root or row.row_hash not in tree.index:
+            _log.error("recorder.batch_differs", batch_id=batch.batch_id, row_id=row.row_id)
+            return None
+        index = tree.index[row.row_hash]
+        return Inclusion(batch.batch_id, index, len(tree.index), tuple(merkle.path(tree.levels, index)))
+
+    async def _tree(self, batch: BatchRecord) -> _Tree:
+        """The tree of a batch: made once, however many ask meanwhile, and kept. A long one is ready at a later try."""
         tree = self._trees.get(batch.batch_id)
-        if tree is None:
-            hashes = sorted([entry.row_hash async for entry in self._store.batch_rows(batch.batch_id)])
-            levels = await asyncio.to_thread(merkle.levels, hashes, keccak_256)
-            tree = _Tree({hash_: index for index, hash_ in enumerate(hashes)}, levels)
-            if levels[-1][0] != batch.merkle_root or row.row_hash not in tree.index:
-                _log.error("recorder.batch_differs", batch_id=batch.batch_id, row_id=row.row_id)
-                return None
+        if tree is not None:
+            return tree
+        growing = self._growing.get(batch.batch_id)
+        if growing is None:
+            growing = self._growing[batch.batch_id] = self.lookups.begin(self._grow(batch))
+            growing.add_done_callback(lambda _: self._growing.pop(batch.batch_id, None))
+        return await self.lookups.wait(growing)
+
+    async def _grow(self, batch: BatchRecord) -> _Tree:
+        hashes = sorted([entry.row_hash async for entry in self._store.batch_rows(batch.batch_id)])
+        levels = await asyncio.to_thread(merkle.levels, hashes, keccak_256)
+        tree = _Tree({hash_: index for index, hash_ in enumerate(hashes)}, levels)
+        if levels[-1][0] == batch.merkle_root:  # else its rows are not all there yet: looked at again next time
             self._trees[batch.batch_id] = tree
             if len(self._trees) > limits.BATCH_TREES_KEPT:
                 self._trees.popitem(last=False)
-        index = tree.index[row.row_hash]
-        return Inclusion(batch.batch_id, index, len(tree.index), tuple(merkle.path(tree.levels, index)))
+        return tree
 
 
 _ROW_ID = re.compile(rb'"row_id":"([0-9a-f]{32})"')

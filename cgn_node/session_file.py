@@ -4,28 +4,31 @@ Digests of keys, never keys: a copy of the file opens nothing. Lines are written
 crash of the machine takes along costs a DApp one `POST /session`, and revocations are told again by Central after its
 next hello, the last minutes before a lost link included. A disk that is full costs the same and stops nothing.
 
-Files of one life of a session each (`sessions-<second>.jsonl`): when the last session in one has expired it is removed,
-so nothing is ever rewritten.
+Files of one life of a session each (`sessions-<number>-<second>.jsonl`): when the last session in one has expired it is
+removed, so nothing is ever rewritten. They are read, and go, in the order of their numbers: a clock that was set back
+puts no revocation before the session that it ended. (Earlier nodes wrote `sessions-<second>.jsonl`: read before them.)
 """
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cgn_sdk.protocol import link
-from cgn_sdk.protocol.errors import ProblemError
 
 from cgn_chassis import logs
 from cgn_node import limits
 from cgn_node.sessions import Session
 
 _PREFIX: Final = "sessions-"
-_SUFFIX: Final = ".jsonl"
 _DIGEST_BYTES: Final = 32
+_NAME: Final = re.compile(rf"{_PREFIX}(?:(\d{{1,18}})-)?(\d{{1,18}})\.jsonl")
+_ACCOUNTS_PER_LINE: Final = 64
+"""An account's id has some 30 characters: a line of them is read as a whole."""
 
 _log = logs.get("sessions")
 
@@ -76,7 +79,7 @@ class SessionFile:
                         one = _decode(said)
                         found[one.digest] = one
                         by_account.setdefault(one.grant.account_id, set()).add(one.digest)
-                except (ValueError, KeyError, TypeError, AttributeError, ProblemError):
+                except Exception:  # whatever a line does to a reader, it does not stop a node
                     self.unread += 1  # the torn end of a crash, or what another version wrote
         latest_s = now_s + self._ttl_s  # a clock that was set back makes no session live longer
         living = [one for one in found.values() if now_s < one.expires_s <= latest_s]
@@ -92,7 +95,9 @@ class SessionFile:
         self._write(said, must=False)
 
     def revoked(self, account_ids: set[str]) -> None:
-        self._write({"revoked": sorted(account_ids)}, must=True)
+        all_of_them = sorted(account_ids)
+        for begin in range(0, len(all_of_them), _ACCOUNTS_PER_LINE):
+            self._write({"revoked": all_of_them[begin : begin + _ACCOUNTS_PER_LINE]}, must=True)
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -126,29 +131,37 @@ class SessionFile:
         if self._descriptor >= 0 and abs(now_s - self._began_s) < self._ttl_s:
             return
         self.close()
-        paths = self._paths()
-        newest = paths[-1] if paths else None
-        if newest is None or not 0 <= now_s - _began_s(newest) < self._ttl_s:
-            newest = self._folder / f"{_PREFIX}{int(now_s):012d}{_SUFFIX}"
-        self._descriptor = os.open(newest, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._began_s = _began_s(newest)
+        files = self._files()
+        newest = files[-1] if files else None
+        if newest is None or not 0 <= now_s - newest.began_s < self._ttl_s:
+            number, second = (newest.number if newest else 0) + 1, int(now_s)
+            newest = _File(number, second, self._folder / f"{_PREFIX}{number:012d}-{second:012d}.jsonl")
+        self._descriptor = os.open(newest.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._began_s = newest.began_s
         self._bytes = os.fstat(self._descriptor).st_size
         self._is_torn = self._bytes > 0  # an empty line more harms nobody
-        for path in paths:
-            if path != newest and now_s - _began_s(path) > 2 * self._ttl_s:
-                path.unlink(missing_ok=True)
+        for file in files:
+            if file == newest or abs(now_s - file.began_s) <= 2 * self._ttl_s:
+                return  # what a later one revokes may stand in this one
+            file.path.unlink(missing_ok=True)
 
     def _paths(self) -> list[Path]:
-        """Oldest first: the names hold the second in twelve digits."""
-        return sorted(
-            path
-            for path in self._folder.glob(f"{_PREFIX}*{_SUFFIX}")
-            if path.name[len(_PREFIX) : -len(_SUFFIX)].isdigit()
-        )
+        return [file.path for file in self._files()]
+
+    def _files(self) -> "list[_File]":
+        """In the order in which they were begun."""
+        found = []
+        for path in self._folder.glob(f"{_PREFIX}*"):
+            if (name := _NAME.fullmatch(path.name)) is not None:
+                found.append(_File(int(name[1] or 0), int(name[2]), path))
+        return sorted(found)
 
 
-def _began_s(path: Path) -> int:
-    return int(path.name[len(_PREFIX) : -len(_SUFFIX)])
+class _File(NamedTuple):
+    number: int
+    """0 for those of earlier nodes, which have the second alone."""
+    began_s: int
+    path: Path
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -132,8 +132,8 @@ class Sessions:
         ended = [session for session in self._by_digest.values() if session.account_id in account_ids]
         for session in ended:
             self._remove(session)
-        if ended and self._journal is not None:
-            self._journal.revoked({session.account_id for session in ended})
+        if self._journal is not None:  # all of them: a session that this process does not know may stand on disk
+            self._journal.revoked(account_ids)
         return len(ended)
 
     def expire(self, now_ms: int) -> None:

@@ -147,6 +147,8 @@ class Facts:
             found.append("work cannot be recorded")
         if self.shipping.oldest_s > self.rows_wait_s:
             found.append(f"rows have waited for the ledger longer than {self.rows_wait_s} s")
+        if self.recorder.lookups.is_overdue:
+            found.append(f"the ledger has not answered a look-up for longer than {limits.LOOK_UP_S:g} s")
         return found
 
     def prometheus(self) -> bytes:
@@ -183,6 +185,7 @@ class Facts:
         lines.add("cgn_node_spool_backlog_rows", "gauge", self.shipping.backlog)
         lines.add("cgn_node_spool_dropped_bytes", "gauge", self.recorder.dropped_bytes)
         lines.add("cgn_node_spool_oldest_row_seconds", "gauge", int(self.shipping.oldest_s))
+        lines.add("cgn_node_ledger_unanswered_seconds", "gauge", int(self.recorder.lookups.oldest_s))
         lines.add("cgn_node_rows_shipped_total", "counter", self.shipping.rows)
         lines.add("cgn_node_ship_failures_total", "counter", self.shipping.failures)
         if self.shipping.last_error:

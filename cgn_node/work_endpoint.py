@@ -66,7 +66,7 @@ class Recorder(Protocol):
     async def receipt(self, request_id: str, enterprise_id: str) -> tuple[bool, bytes] | None: ...
     async def cost(self, request_id: str, enterprise_id: str) -> dict[str, Any] | None: ...
     def is_recorded(self, request_id: str) -> bool: ...
-    async def is_stored(self, request_id: str) -> bool: ...
+    async def is_stored(self, request_id: str, within_s: float) -> bool: ...
 
 
 class WorkEndpoint:
@@ -196,17 +196,18 @@ class WorkEndpoint:
     def _serve_work(self, exchange: Exchange, session: Session, path: str) -> None:
         admitted = self._admit(exchange, session, path)
         request_id = admitted.options.request_id
-        if request_id is None:
-            self._start(admitted, self._random.take(16).hex())
-        elif (
+        if request_id is not None and (
             request_id in self._driver.requests
             or request_id in self._reserved
             or self._recorder.is_recorded(request_id)
         ):
             raise _duplicate(request_id)
+        self._count(session, exchange.peer)
+        if request_id is None:
+            self._start(admitted, self._random.take(16).hex())
         else:
             self._reserved.add(request_id)
-            self._serve_later(exchange, self._start_named(exchange, path, request_id))
+            self._serve_later(exchange, self._start_named(admitted, path, request_id))
 
     def _admit(self, exchange: Exchange, session: Session, path: str) -> "_Admitted":
         """Raises ProblemError or TooMany. Changes nothing: what has waited since is to be asked again."""
@@ -229,30 +230,35 @@ class WorkEndpoint:
             raise ProblemError(Problem("draining", "This node is about to stop; use another one."))
         if self._recorder.is_full:
             raise ProblemError(Problem("ledger_full", "Work cannot be recorded now, so none is taken."))
-        if self._by_address[exchange.peer] >= limits.CONCURRENCY_PER_ADDRESS_MAX:
-            limit = limits.CONCURRENCY_PER_ADDRESS_MAX
-            raise TooMany("concurrency_limited", f"An address may have {limit} requests at once.")
-        return _Admitted(exchange, session, view, dservice, options, tiers)
+        deadline_ms = min(options.deadline_ms or session.deadline_ms, DEADLINE_MAX_MS)
+        return _Admitted(exchange, session, view, dservice, options, tiers, self._driver.clock_ms() + deadline_ms)
 
-    async def _start_named(self, exchange: Exchange, path: str, request_id: str) -> None:
+    async def _start_named(self, admitted: "_Admitted", path: str, request_id: str) -> None:
         """A client that brings its own id may be repeating: what is recorded is not done again (reliability, L2 to
-        L4). The id is reserved meanwhile, and nothing that was true before the wait is taken for true behind it."""
+        L4). The id is reserved meanwhile and the request counted, and nothing that was true before the wait is taken
+        for true behind it but the deadline."""
+        exchange, deadline_ms = admitted.exchange, admitted.deadline_ms
+        is_started = False
         try:
-            if await self._recorder.is_stored(request_id):
+            if await self._recorder.is_stored(request_id, (deadline_ms - self._driver.clock_ms()) / 1000):
                 raise _duplicate(request_id)
             if exchange.open:
-                self._start(self._admit(exchange, self._authenticate(exchange), path), request_id)
+                again = self._admit(exchange, self._authenticate(exchange), path)
+                is_started = True  # from here it is given back with the request
+                self._start(again._replace(deadline_ms=deadline_ms), request_id)
         except StoreError as error:
             _log.warning("work.store_away", request_id=request_id, error=str(error))
             detail = "Whether CGN-Request-Id was used before cannot be looked up now; send it again later."
             raise ProblemError(Problem("ledger_full", detail)) from None
         finally:
             self._reserved.discard(request_id)
+            if not is_started:
+                self._uncount(admitted.session, exchange.peer)
 
     def _start(self, admitted: "_Admitted", request_id: str) -> None:
-        exchange, session, view, dservice, options, tiers = admitted
+        """`_count` was called before: what is counted is given back when the request has ended."""
+        exchange, session, view, dservice, options, tiers, until_ms = admitted
         driver, head = self._driver, exchange.head
-        deadline_ms = min(options.deadline_ms or session.deadline_ms, DEADLINE_MAX_MS)
         body = RequestBody(self._bodies_folder)
         if head.body_bytes == 0:
             body.end()
@@ -261,7 +267,7 @@ class WorkEndpoint:
             account=session.account_id,
             dservice=dservice.name,
             tiers=tiers,
-            deadline_ms=deadline_ms,
+            deadline_ms=max(1, until_ms - driver.clock_ms()),
             match=options.match,
             level=_level(options),
             max_fee_nano_eur=options.max_fee_nano_eur,
@@ -275,7 +281,7 @@ class WorkEndpoint:
             dservice,
             headers=[pair for pair in end_to_end(head, _OURS) if not pair[0].lower().startswith("cgn-")],
             custom=options.meta,
-            deadline_ms=driver.clock_ms() + deadline_ms,
+            deadline_ms=until_ms,
             max_fee_nano_eur=options.max_fee_nano_eur,
             is_named=options.request_id is not None,
             body=body,
@@ -286,8 +292,6 @@ class WorkEndpoint:
             recorder=self._recorder.record,
             finished=self._finish_later,
         )
-        self._sessions.begin_request(session)
-        self._by_address[exchange.peer] += 1
         if not driver.take_on(request):
             self._give_back(request)
             raise _duplicate(request_id)
@@ -373,8 +377,18 @@ class WorkEndpoint:
 
     def _give_back(self, request: WorkRequest) -> None:
         """What the request was counted under."""
-        self._sessions.end_request(request.session)
-        peer = request.exchange.peer
+        self._uncount(request.session, request.exchange.peer)
+
+    def _count(self, session: Session, peer: str) -> None:
+        """Counts a request of this account and address, from its arrival. Raises TooMany."""
+        limit = limits.CONCURRENCY_PER_ADDRESS_MAX
+        if self._by_address[peer] >= limit:
+            raise TooMany("concurrency_limited", f"An address may have {limit} requests at once.")
+        self._sessions.begin_request(session)
+        self._by_address[peer] += 1
+
+    def _uncount(self, session: Session, peer: str) -> None:
+        self._sessions.end_request(session)
         self._by_address[peer] -= 1
         if not self._by_address[peer]:
             del self._by_address[peer]
@@ -428,6 +442,9 @@ class WorkEndpoint:
             self.refuse(exchange, error.problem)
         except TooMany as error:
             self.refuse(exchange, Problem(error.code, error.detail), error.retry_after_s)
+        except StoreError as error:
+            _log.warning("work.store_away", path=exchange.head.path, error=str(error))
+            self.refuse(exchange, Problem("ledger_full", "The ledger cannot be asked now; ask again later."), 2)
         except CentralUnreachable as error:
             self.refuse(exchange, Problem("central_unreachable", f"Accounts cannot be checked now: {error}."), 5)
         except Exception:
@@ -490,6 +507,8 @@ class _Admitted(NamedTuple):
     dservice: link.DServicePolicy
     options: cgn_headers.WorkOptions
     tiers: tuple[str, ...]
+    deadline_ms: int
+    """On the driver's clock, from the request's arrival."""
 
 
 class _SmallBody:

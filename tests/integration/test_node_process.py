@@ -151,3 +151,23 @@ async def test_the_nodes_key_is_printed_as_a_trust_file_holds_it(tmp_path: Path)
     code, text = await run("key", "--config", str(tmp_path / "node.toml"))
     assert code == 2
     assert "until it is linked" in text
+
+
+async def test_no_key_is_made_where_another_one_has_signed(tmp_path: Path) -> None:
+    """L-12: `key` only reads; a node whose key is gone says what to do before anything is signed with a second one."""
+    config = ("--config", str(tmp_path / "node.toml"))
+    async with node_process(tmp_path) as (world, process):
+        await world.miner().join()
+        assert (await world.call("GET", "/noop")).status == 200
+        process.kill()
+        await process.wait()
+    state = tmp_path / "state"
+    (state / "node.pem").rename(tmp_path / "node.pem")
+    for command in ("key", "run"):
+        code, text = await run(command, *config)
+        assert (code, "node.pem" in text) == (2, True), text
+        assert not (state / "node.pem").exists()
+    assert "from a backup" in text
+    (tmp_path / "node.pem").rename(state / "node.pem")
+    code, _ = await run("key", *config)
+    assert code == 0

@@ -193,3 +193,50 @@ def test_the_form_of_a_line(tmp_path: Path) -> None:
     [path] = tmp_path.iterdir()
     said = json.loads(path.read_text())
     assert set(said) == {"digest", "pair", "expires_s", "grant"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"[" * 4_000, b'{"a":' * 700, b'{"revoked":[[]]}', b'{"expires_s":1' + b"0" * 400 + b"}", b"\x00", b'"\\ud800"'],
+)
+def test_no_line_keeps_a_node_from_starting(tmp_path: Path, line: bytes) -> None:
+    life = Life(tmp_path)
+    key = life.open()
+    [path] = tmp_path.iterdir()
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    whole = json.loads(path.read_bytes().splitlines()[0])
+    with path.open("ab") as file:
+        file.write(json.dumps(whole | {"expires_s": 10**400}).encode() + b"\n")
+    second = life.again()
+    assert second.sessions.find(key, 0) is not None
+    assert second.file.unread >= 1
+
+
+def test_every_revocation_is_written_for_sessions_that_only_the_disk_knows(tmp_path: Path) -> None:
+    """C-10: of accounts without a session here, and of many at once."""
+    life = Life(tmp_path)
+    key = life.open()
+    other = SessionFile(tmp_path, TTL_S, wall_s=lambda: life.now_s)
+    others = {f"ent_{number:020d}" for number in range(500)}
+    assert Sessions(TTL_S, other).revoke({grant().account_id} | others) == 0
+    assert life.again().sessions.find(key, 0) is None
+    assert life.again().file.unread == 0
+
+
+def test_a_clock_that_was_set_back_revives_nobody(tmp_path: Path) -> None:
+    """Files are read in the order in which they were begun, and an earlier node's before them."""
+    life = Life(tmp_path)
+    keys = [life.open()]
+    [path] = tmp_path.iterdir()
+    path.rename(tmp_path / f"sessions-{int(life.now_s):012d}.jsonl")
+    for step_s in (0, -50, -10, 3 * TTL_S, -3 * TTL_S):
+        life = life.again(step_s)
+        keys.append(life.open())
+        life.now_s -= 20
+        life.file.close()
+        life.file._descriptor = -1
+        life.sessions.revoke({grant().account_id})
+        for back_s in (1, 20, 75):
+            sessions = life.again(back_s).sessions
+            assert not any(sessions.find(key, 0) for key in keys)
