@@ -99,6 +99,7 @@ _FONT: dict[str, Parameter] = {
     "cleartype": (Flag(), False),
     "kern": (Flag(), True),
     "dpi": (Number(0, 10_000), None),
+    "allowmissing": (Flag(), False),
 }
 _JUSTIFY = Word(("left", "center", "right", "justified"), (("centre", "center"), ("justify", "justified")))
 _TEXT: dict[str, Parameter] = {

@@ -27,6 +27,8 @@ GENERAL: tuple[str, ...] = (
     " columns count UTF-16 code units from 1, and a byte order mark counts for nothing.",
     "POST sends files: a body is one, `body`; a form (multipart/form-data) is taken apart. Its fields without a file are"
     " parameters, unless the MRL has one of that name. A field given twice is refused.",
+    "A character that no font of the service has is an error that names it (`glyph_missing`); `allowMissing @ true` draws"
+    " boxes instead. The fonts are part of the engine's name in `CGN-Meta-Engine`.",
     "Monochrome AVIF in video's range (its nclx box says so) is expanded to black and white as colours are.",
     f"A request may take {limits.WORK_CPU_S:g} s of processor time and {limits.WORK_MEMORY_BYTES >> 20} MiB of memory; the"
     " operator may set other bounds. Beyond them the answer is 422 `work_cpu`, `work_memory` or `work_failed`.",

@@ -2,22 +2,24 @@
 
 `Source Sans Pro` and `Source Serif Pro` (SIL OFL 1.1) come with the packages `font-source-sans-pro` and
 `font-source-serif-pro`; an operator may name one more folder. A font that is not there is an error (reference 2.6),
-never
-a silent substitute; a few names that scripts use for "some sans" or "some serif" are aliases.
+never a silent substitute, and so is a character that no font has; a few names that scripts use for "some sans" or "some
+serif" are aliases.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import os
 import stat
-import struct
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
+
+from dservices.mediagen.operations import font_files as contents
 
 PACKAGES = ("font_source_sans_pro", "font_source_serif_pro")
 ALIASES: Mapping[str, str] = {
@@ -28,7 +30,8 @@ ALIASES: Mapping[str, str] = {
 }
 """Families that scripts name when any plain face will do."""
 FOLDER_MAX_FILES = 2000
-_SUFFIXES = (".ttf", ".otf")
+_SUFFIXES = (".ttf", ".otf", ".ttc", ".otc")
+_TYPE_1 = (".pfa", ".pfb", ".pfm", ".afm", ".t1")
 
 
 def package_folders() -> list[Path]:
@@ -50,28 +53,11 @@ def font_files(folders: Iterable[Path]) -> list[Path]:
     return [p for p in files if p.suffix.lower() == ".ttf" or p.stem not in outlines]
 
 
-def family_of(data: bytes) -> str | None:
-    """The typographic family of a TrueType or OpenType file (name ids 16, then 1), or None if it has none."""
-    try:
-        (tables,) = struct.unpack_from(">H", data, 4)
-        for index in range(tables):
-            tag, _, offset, _ = struct.unpack_from(">4sLLL", data, 12 + 16 * index)
-            if tag == b"name":
-                return _family_in(data, offset)
-    except struct.error:
-        return None
-    return None
-
-
-def _family_in(data: bytes, table: int) -> str | None:
-    _, count, strings = struct.unpack_from(">HHH", data, table)
-    found: dict[int, str] = {}
-    for index in range(count):
-        platform, encoding, _, name, length, offset = struct.unpack_from(">HHHHHH", data, table + 6 + 12 * index)
-        if name in (1, 16) and platform == 3 and encoding in (1, 10):
-            start = table + strings + offset
-            found.setdefault(name, data[start : start + length].decode("utf-16-be", "replace"))
-    return found.get(16) or found.get(1)
+def passed_over(folders: Iterable[Path]) -> list[Path]:
+    """Font files of kinds that cannot be drawn here: HarfBuzz, which Pango shapes text with, reads no Type 1."""
+    return [
+        p for folder in folders for p in sorted(folder.rglob("*"))[:FOLDER_MAX_FILES] if p.suffix.lower() in _TYPE_1
+    ]
 
 
 def chosen_files(extra: Path | None) -> list[Path]:
@@ -105,16 +91,29 @@ class Fonts:
 
     def __init__(self, extra: Path | None = None) -> None:
         self.files = chosen_files(extra)
+        self.passed_over = passed_over([extra]) if extra is not None else []
         families: dict[str, str] = {}
+        digests = []
         for path in self.files:
-            if (family := family_of(path.read_bytes())) is not None:
+            data = path.read_bytes()
+            digests.append(hashlib.sha256(data).digest())
+            for family in contents.families(data):
                 families.setdefault(family.lower(), family)
         self.families = families
+        self.digest = hashlib.sha256(b"".join(sorted(digests))).hexdigest()[:12]
+        """Of all faces: who has others draws other text."""
+
+    @functools.cached_property
+    def coverage(self) -> contents.Coverage:
+        """The characters that some face here has: Pango takes from another face what the named one lacks."""
+        return contents.Coverage(run for path in self.files for run in contents.characters(path.read_bytes()))
 
     def resolve(self, name: str) -> str | None:
         """The family that a script's name stands for, or None. `fs:/family` and a file suffix are accepted (3.3)."""
         plain = name.partition(":/")[2] if ":/" in name else name
-        plain = plain.strip().lower().removesuffix(".ttf").removesuffix(".otf")
+        plain = plain.strip().lower()
+        for suffix in _SUFFIXES:
+            plain = plain.removesuffix(suffix)
         return self.families.get(plain) or self.families.get(ALIASES.get(plain, "").lower())
 
     def install(self) -> None:

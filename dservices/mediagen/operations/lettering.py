@@ -39,6 +39,8 @@ WEIGHTS: Mapping[str, int] = {
     "heavy": 900,
     "black": 900,
 }
+_NAMED_MAX = 10
+"""Missing characters that an error names."""
 _OTHER_STYLES = ("underline", "italic", "italics", "strikethru", "strikeout")
 
 
@@ -68,15 +70,36 @@ def style_attributes(style: str) -> str:
 def family_for(fonts: Fonts, name: str) -> str:
     family = fonts.resolve(name)
     if family is None:
+        kept = name.rpartition("/")[2].lower().partition(".")[0].strip()
+        type_1 = any(path.stem.lower() == kept for path in fonts.passed_over)
         known = sorted({*fonts.families.values(), *ALIASES})
         raise Problem(
             422,
             "font_missing",
-            f"the font {name!r} is not available",
+            f"the font {name!r} is " + ("a Type 1 font, which cannot be drawn" if type_1 else "not available"),
             parameter="font",
             expected="one of " + ", ".join(known),
         )
     return family
+
+
+def check_glyphs(fonts: Fonts, args: Args) -> None:
+    """Problem for characters that no font has, unless the script wants their boxes."""
+    text = args["text"]
+    if args["allowmissing"] or (text.isascii() and fonts.files):
+        return
+    missing = fonts.coverage.missing(text)
+    if not missing:
+        return
+    named = ", ".join(f"{character} (U+{ord(character):04X})" for character in missing[:_NAMED_MAX])
+    more = f" and {len(missing) - _NAMED_MAX} more" if len(missing) > _NAMED_MAX else ""
+    raise Problem(
+        422,
+        "glyph_missing",
+        f"no font here has {named}{more}",
+        parameter="text",
+        expected="characters that the fonts of this service have, or allowMissing @ true to draw boxes for the others",
+    )
 
 
 def dpi_of(args: Args, picture: Picture | None) -> float:
@@ -163,6 +186,7 @@ def _on_baselines(mask: Image, text: str, pixels: float) -> Image:
 
 
 def draw(picture: Picture, fonts: Fonts, args: Args) -> Picture:
+    check_glyphs(fonts, args)
     picture = picture.decoded()
     mask = mask_of(fonts, args, dpi_of(args, picture))
     colour = colour_of(picture, args)
@@ -201,6 +225,7 @@ def fitted(fonts: Fonts, args: Args, dpi: float) -> Mapping[str, Any]:
 
 def make(picture: Picture, fonts: Fonts, args: Args) -> Picture:
     """makeText: an RGBA picture as large as the text; `fillColor` makes the rest opaque."""
+    check_glyphs(fonts, args)
     dpi = dpi_of(args, None)
     mask = mask_of(fonts, fitted(fonts, args, dpi), dpi)
     colour = args["color"] if args["color"] is not None else 0
@@ -214,12 +239,14 @@ def make(picture: Picture, fonts: Fonts, args: Args) -> Picture:
 
 
 def size(fonts: Fonts, picture: Picture | None, args: Args) -> dict[str, int]:
+    check_glyphs(fonts, args)
     mask = mask_of(fonts, {**args, "smoothfactor": 0}, dpi_of(args, picture))
     return {"width": int(mask.width), "height": int(mask.height)}
 
 
 def offsets(fonts: Fonts, picture: Picture | None, args: Args) -> list[int]:
     """Where each character of the first line starts, from advances: the width up to it, less the trailing bearing."""
+    check_glyphs(fonts, args)
     line = args["text"].split("\n")[0]
     if len(line) > limits.MEASURE_MAX_CHARS:
         raise Problem(

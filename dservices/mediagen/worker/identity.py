@@ -11,9 +11,9 @@ import pyvips
 from dservices.mediagen.formats import webp
 
 
-def engine() -> str:
-    """Version of the service, of libvips, of libwebp, kind of processor."""
+def engine(fonts_digest: str) -> str:
+    """Version of the service, of libvips, of libwebp, kind of processor, and the fonts."""
     descriptor = tomllib.loads(resources.files("dservices.mediagen").joinpath("dservice.toml").read_text("utf-8"))
     libvips = ".".join(str(pyvips.version(part)) for part in range(3))
     service = descriptor["dservice"]["version"]
-    return f"{service} libvips-{libvips} libwebp-{webp.version()} {platform.machine()}"
+    return f"{service} libvips-{libvips} libwebp-{webp.version()} {platform.machine()} fonts-{fonts_digest}"

@@ -68,8 +68,11 @@ class Runner:
         pyvips.operation_block_set("VipsForeignLoadSvg", False)
         pyvips.cache_set_max(0)  # one request's pictures must not stay for the next
         self._channel, self._status, self._estimates = channel, status, estimates
-        self._engine = identity.engine()
         self._fonts = fonts.Fonts(_path(os.environ.get("CGN_MEDIAGEN_FONTS")))
+        self._engine = identity.engine(self._fonts.digest)
+        for path in self._fonts.passed_over:
+            text = "is a Type 1 font, which cannot be drawn: convert it to OpenType"
+            print(f"WARNING cgn.mediagen.worker {path} {text}", file=sys.stderr)
         self._fonts.install()
         self._table = script_table()
         self._scripts = scripts.Scripts()

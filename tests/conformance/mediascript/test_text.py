@@ -215,3 +215,23 @@ def test_make_text_is_set_like_drawn_text(bench):
         assert (right - left, bottom - top) == pytest.approx((width, height), abs=1)
         assert ink(rows) == pytest.approx(ink(drawn(bench, f"text @ 'AVAV', size @ 30, {more}")), rel=0.01)
     assert made(bench, "text @ 'AVAV', size @ 30, spacing @ 4")[0] == made(bench, "text @ 'AVAV', size @ 30")[0] + 12
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "makeText(text @ TEXT, size @ 20ALLOW)",
+        "drawText(text @ TEXT, size @ 20ALLOW)",
+        "measureText(text @ TEXT, size @ 20ALLOW)",
+        "sizeText(text @ TEXT, size @ 20ALLOW)",
+    ],
+)
+def test_a_character_that_no_font_has_is_named(bench, call):
+    """2.6: what is not there is an error, never a silent substitute, unless the script says so."""
+    start = "var m = new Media(); m.makeCanvas(xs @ 90, ys @ 30); m."
+    call = call.replace("TEXT", "'Grüße 你好, 你'")
+    problem = bench.problem(start + call.replace("ALLOW", "") + ";")
+    assert (problem.status, problem.code, problem.facts["parameter"]) == (422, "glyph_missing", "text")
+    assert "你 (U+4F60), 好 (U+597D)" in problem.detail
+    assert "ü" not in problem.detail
+    assert bench.body(start + call.replace("ALLOW", ", allowMissing @ true") + "; m.save(type @ 'png');")

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
+from dservices.mediagen.operations import fonts
+
 WHITE_PAPER = """\
 var image = new Media();
 image.load(name @ "sample.png");
@@ -329,3 +331,31 @@ def test_a_line_that_is_too_long_to_be_measured_is_refused(mediagen):
         mediagen, "function main() { new Media().measureText(text @ 'x'.repeat(1001), font @ 'Arial', size @ 10); }"
     ).problem
     assert (problem["title"], problem["parameter"], problem["method"]) == ("bad_parameter", "text", "measureText")
+
+
+# -- fonts ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_operators_fonts_are_drawn_and_part_of_the_engines_name(mediagen, start_mediagen, tmp_path):
+    """A collection of the operator's; and who has other fonts has another name, since text comes out otherwise (G-1)."""
+    face = next(path for path in fonts.chosen_files(None) if path.name == "SourceSerifPro-Black.ttf").read_bytes()
+    old, new = ("Source Serif Pro", "Sourer Serif Pro")
+    face = face.replace(old.encode("utf-16-be"), new.encode("utf-16-be")).replace(old.encode(), new.encode())
+    (tables,) = struct.unpack_from(">H", face, 4)
+    moved = bytearray(face)
+    for n in range(tables):
+        (offset,) = struct.unpack_from(">L", face, 12 + 16 * n + 8)
+        struct.pack_into(">L", moved, 12 + 16 * n + 8, offset + 16)
+    (tmp_path / "more.ttc").write_bytes(struct.pack(">4sLLL", b"ttcf", 0x10000, 1, 16) + moved)
+    (tmp_path / "old.pfb").write_bytes(b"\x80\x01")
+    other = start_mediagen(CGN_MEDIAGEN_FONTS=str(tmp_path))
+    script = "function main() { var m = new Media(); m.makeText(text @ 'HHH', font @ 'FONT', size @ 40); m.save(type @ 'png'); }"
+    here = as_written(mediagen, script.replace("FONT", "serif"))
+    there = as_written(other, script.replace("FONT", new))
+    assert (here.status, there.status) == (200, 200)
+    assert here.body != there.body
+    assert "fonts-" in here.headers["cgn-meta-engine"]
+    assert here.headers["cgn-meta-engine"] != there.headers["cgn-meta-engine"]
+    missing = as_written(other, script.replace("FONT", "old.pfb")).problem
+    assert (missing["title"], "Type 1" in missing["detail"]) == ("font_missing", True)
+    assert as_written(mediagen, script.replace("FONT", new)).problem["title"] == "font_missing"

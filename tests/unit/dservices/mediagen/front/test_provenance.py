@@ -45,8 +45,9 @@ async def test_an_address_that_changes_within_a_request_is_in_it_twice() -> None
 
 
 def test_the_engine_is_one_line() -> None:
-    version, libvips, libwebp, machine = engine().split()
+    version, libvips, libwebp, machine, fonts = engine("0123").split()
     assert version[0].isdigit()
     assert libvips.startswith("libvips-8.")
     assert re.fullmatch(r"libwebp-1\.\d+\.\d+", libwebp)
     assert machine
+    assert fonts == "fonts-0123"
