@@ -290,6 +290,7 @@ for more in [pixels // 2, *range(pixels + 8_000_000, 200_000_000, 8_000_000)]:
     else:
         print("done")
         break
+resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))  # the next request's own
 webp.save(small, **options)
 """
 
