@@ -1,15 +1,16 @@
 """Central's database (C-5): whole or not at all, audited, migrated."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from central_kit import CON, ENT, KEYS, MIN, NOD, OPR, USR, address, public_id
+from central_kit import CON, DEV, ENT, KEYS, MIN, NOD, OPR, USR, address, public_id
 
 from central_service import store as store_module
 from central_service.answers import Answers
-from central_service.core.records import FLAGGED, SUSPENDED, Account, KeyRecord, Node, Pricing
+from central_service.core.records import FLAGGED, SUSPENDED, Account, DService, KeyRecord, Miner, Node, Pricing
 from central_service.core.seed import read_seed
 from central_service.credentials import Credentials, Hashing
 from central_service.planting import plant
@@ -134,3 +135,127 @@ async def test_it_is_durable_by_default(store: Store) -> None:
 async def test_a_miner_s_state(answers: Answers) -> None:
     await answers.store.write("ops", "wrong work", lambda records: records.set_miner_state(MIN, FLAGGED))
     assert await answers.store.read(lambda facts: facts.refused(0)) == ((), (MIN,))
+
+
+async def test_every_field_of_every_record_comes_back(tmp_path: Path) -> None:
+    """No two values of one record are alike, so that none can stand for another."""
+    store = await Store.open(tmp_path / "db")
+    enterprise = Account(
+        ENT, public_id(1), "Acme", address(1), deadline_ms=1_234, concurrency=56, allowed_tiers=("2", "3"),
+        redact=("ticket", "x-ticket"),
+    )  # fmt: skip
+    user = Account(USR, public_id(2), "User", address(2), "suspended", ENT, ("4a",), 78, 9, ("sid",))
+    others = [Account(id, public_id(9 + n)) for n, id in enumerate((CON, DEV, OPR, NOD))]
+    miner = Miner(MIN, public_id(3), CON, "1", ENT, "flagged")
+    key = KeyRecord("aaaaaaaaaaaa", CON, "miner", "$argon2id$x", "of my box", False, MIN)
+    node = Node(NOD, OPR, "wss://node/central", "0" * 64, "DE")
+    pricing = Pricing("testnet", 1, 2, 3, 4, {"2": 5, "3": 6}, 7)
+    dservice = DService("noop", "1.2.3", "/noop", DEV, 11, 12, ("2", "4b"), "image@sha256:0", ("public", "10.0.0.1:80"))
+
+    def put(records: store_module.Records) -> None:
+        for account in (enterprise, user, *others):
+            records.add_account(account)
+        records.add_miner(miner)
+        records.add_key(key)
+        records.put_node(node)
+        records.set_pricing(pricing)
+        records.put_dservice(dservice)
+
+    await store.write("x", "y", put)
+    assert await store.read(lambda facts: (facts.account(ENT), facts.account(USR))) == (enterprise, user)
+    assert await store.read(lambda facts: facts.miner(MIN)) == miner
+    assert await store.read(lambda facts: facts.key("aaaaaaaaaaaa")) == key
+    assert await store.read(lambda facts: facts.nodes()) == [node]
+    assert await store.read(lambda facts: facts.dservices()) == [(dservice, others[1])]
+    policy = await store.read(lambda facts: facts.policy())
+    assert policy is not None
+    prices = policy.prices
+    assert (
+        policy.network_id,
+        prices.kmips_hour_nano_eur,
+        prices.tflop_hour_nano_eur,
+        prices.gigabyte_nano_eur,
+        prices.memory_gib_hour_nano_eur,
+        policy.tier_factor_ppm,
+        policy.exchange_rate_nano_eur_per_cpu,
+    ) == ("testnet", 1, 2, 3, 4, {"2": 5, "3": 6}, 7)
+    [told] = policy.dservices
+    assert (told.contributor_ppm, told.developer_ppm, told.egress, told.image) == (
+        11,
+        12,
+        dservice.egress,
+        dservice.image,
+    )
+    await store.close()
+    assert (tmp_path / "db").stat().st_mode & 0o077 == 0, "hashes of keys are in it"
+
+
+KEY_ID = KEYS[ENT][4:16]
+CHANGES: dict[str, tuple[Callable[[store_module.Records], None], list[tuple[str, str]]]] = {
+    "an account": (lambda records: records.set_account_state(ENT, SUSPENDED), [("account.state", ENT)]),
+    "a node's account": (
+        lambda records: records.set_account_state(NOD, SUSPENDED),
+        [("account.state", NOD), ("node.changed", NOD)],
+    ),
+    "a miner": (lambda records: records.set_miner_state(MIN, FLAGGED), [("miner.state", MIN)]),
+    "a key": (lambda records: records.revoke_key(KEY_ID), [("key.revoked", KEY_ID)]),
+    "a node": (lambda records: records.put_node(Node(NOD, OPR, "wss://x/central", "1" * 64)), [("node.changed", NOD)]),
+    "a password": (lambda records: records.set_password(ENT, "$argon2id$x"), [("password.set", ENT)]),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+async def test_every_change_is_in_the_log_that_nodes_are_told_by(answers: Answers, name: str) -> None:
+    """C-10: what is not written there is revoked at no node."""
+    change, lines = CHANGES[name]
+    before = await answers.store.read(lambda facts: facts.last_change())
+    await answers.store.write("ops", "why", change)
+    found = await answers.store.read(lambda facts: facts.changes(before))
+    assert [(each.action, each.subject, each.actor, each.why) for each in found] == [
+        (*line, "ops", "why") for line in lines
+    ]
+
+
+async def test_what_is_not_there_is_a_conflict_and_changes_nothing(answers: Answers) -> None:
+    before = await answers.store.read(lambda facts: facts.last_change())
+    for change in (
+        lambda records: records.revoke_key("aaaaaaaaaaaa"),
+        lambda records: records.set_miner_state(MIN[:-1] + "x", FLAGGED),
+        lambda records: records.set_password(ENT[:-1] + "x", "$argon2id$x"),
+    ):
+
+        def both(records: store_module.Records, change: Callable[[store_module.Records], None] = change) -> None:
+            records.set_account_state(ENT, SUSPENDED)
+            change(records)
+
+        with pytest.raises(Conflict, match="there is no"):
+            await answers.store.write("ops", "typo", both)
+    assert await answers.store.read(lambda facts: facts.last_change()) == before
+    enterprise = await answers.store.read(lambda facts: facts.account(ENT))
+    assert enterprise is not None
+    assert enterprise.state == "active"
+
+
+async def test_a_key_s_hash_is_completed_once(answers: Answers) -> None:
+    """Whoever comes second, with a hash of his own, changes nothing."""
+    key = KeyRecord("aaaaaaaaaaaa", ENT, "work", store_module.PENDING)
+    await answers.store.write("x", "y", lambda records: records.add_key(key))
+    for hash in ("$argon2id$first", "$argon2id$second"):
+        await answers.store.write("x", "y", lambda records, hash=hash: records.complete_key("aaaaaaaaaaaa", hash))
+    found = await answers.store.read(lambda facts: facts.key("aaaaaaaaaaaa"))
+    assert found is not None
+    assert found.hash == "$argon2id$first"
+
+
+async def test_who_is_refused_since_a_moment(tmp_path: Path) -> None:
+    """A key that was revoked in that very nanosecond counts, one a nanosecond before does not."""
+    store = await Store.open(tmp_path / "db", now_ns=lambda: 1_000)
+    await store.write("x", "y", lambda records: records.add_account(Account(ENT, public_id(1))))
+    await store.write("x", "y", lambda records: records.add_key(KeyRecord("aaaaaaaaaaaa", ENT, "work", "$argon2id$x")))
+    await store.write("x", "y", lambda records: records.revoke_key("aaaaaaaaaaaa"))
+    assert await store.read(lambda facts: facts.refused(1_000)) == ((ENT,), ())
+    assert await store.read(lambda facts: facts.refused(1_001)) == ((), ())
+    found = await store.read(lambda facts: facts.key("aaaaaaaaaaaa"))
+    assert found is not None
+    assert found.is_revoked
+    await store.close()

@@ -61,6 +61,28 @@ def test_mistakes_are_named(path: tuple[Any, ...], value: Any, mistake: str) -> 
     assert KEYS[ENT] not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("table", "name", "high"),
+    [
+        ("accounts", "deadline_ms", 86_400_000),
+        ("accounts", "concurrency", 100_000),
+        ("dservices", "contributor_ppm", 1_000_000),
+        ("dservices", "developer_ppm", 1_000_000),
+    ],
+)
+def test_whole_numbers_have_bounds(table: str, name: str, high: int) -> None:
+    others = {"contributor_ppm": "developer_ppm", "developer_ppm": "contributor_ppm"}
+    for value in (0, high):
+        document = make_seed()
+        document[table][0] |= {others.get(name, name): 0, name: value}
+        assert getattr(getattr(read_seed(document), table)[0], name) == value
+    for wrong in (-1, high + 1, True, 1.0, "1"):
+        document = make_seed()
+        document[table][0] |= {others.get(name, name): 0, name: wrong}
+        with pytest.raises(SeedError, match=f"{table}.0..{name}: must be a whole number from 0 to {high}"):
+            read_seed(document)
+
+
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found = [at]
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():

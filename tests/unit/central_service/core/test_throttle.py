@@ -43,3 +43,13 @@ def test_never_more_tries_than_burst_and_rate_allow(steps: list[tuple[int, bool]
             throttle.count("a", now)
             tries += 1
         assert tries <= 3 + now / 1000 + 1e-6
+
+
+def test_tries_come_back_from_the_last_one_on_whenever_that_was() -> None:
+    """The clock of a process that has run for long: what was used up there comes back no sooner."""
+    throttle = Throttle(burst=1, per_s=1.0, names_max=10)
+    began_ms = 10**9
+    throttle.count("a", began_ms)
+    assert not throttle.may_try("a", began_ms)
+    assert not throttle.may_try("a", began_ms + 999)
+    assert throttle.may_try("a", began_ms + 1_000)
