@@ -142,6 +142,32 @@ async def test_wrong_tries_are_slowed_down_and_right_ones_are_not(credentials: C
         assert await credentials.prove(key, record, "n") is record
 
 
+async def test_a_right_key_uses_up_no_tries(credentials: Credentials) -> None:
+    """However often it has to be proven anew, with wrong ones of the same key id between."""
+    key = parsed(1)
+    record = await record_of(credentials, key)
+    wrong = ApiKey(key.key_id, key.whole[:-1] + ("a" if key.whole[-1] != "a" else "b"))
+    for number in range(3 * limits.WRONG_KEY_BURST):
+        if number % 6 == 0:
+            assert await credentials.prove(wrong, record, "nod_x") is None
+        credentials.forget()
+        assert await credentials.prove(key, record, "nod_x") is record
+
+
+async def test_the_key_that_was_proven_longest_ago_is_forgotten_first(
+    credentials: Credentials, counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PROVEN_KEYS_MAX", 2)
+    keys = [parsed(number) for number in range(3)]
+    records = [await record_of(credentials, key) for key in keys]
+    for key, record in zip(keys, records, strict=True):
+        await credentials.prove(key, record, "n")
+    assert (credentials.remembered_count, counting.count) == (2, 3)
+    for place, count in ((2, 3), (1, 3), (0, 4)):
+        await credentials.prove(keys[place], records[place], "n")
+        assert counting.count == count
+
+
 async def test_keys_of_nobody_are_slowed_down_by_asker(credentials: Credentials) -> None:
     for number in range(limits.UNKNOWN_KEY_BURST):
         assert await credentials.prove(parsed(number), None, "node 1") is None

@@ -230,6 +230,37 @@ async def test_a_flip_in_the_last_group_is_said_and_its_bytes_are_kept(folder: P
         await Spool.open(folder)
 
 
+@pytest.mark.parametrize("torn", [b"CGN", b"CGN" + bytes(4_000), b"\xff" * 5_000])
+async def test_what_was_dropped_of_a_segment_that_held_nothing_is_kept(folder: Path, torn: bytes) -> None:
+    spool = await Spool.open(folder)
+    await spool.append(b"one")
+    await crash(spool)
+    (folder / f"{2:020d}.spool").write_bytes(torn)
+    again = await Spool.open(folder)
+    [dropped] = again.dropped
+    assert dropped.kept.read_bytes() == torn.rstrip(b"\0")
+    assert await contents(again) == [b"one"]
+    await again.close()
+
+
+async def test_a_torn_end_is_gone_when_another_segment_follows(folder: Path) -> None:
+    """Else the next start would find a damaged segment in the middle."""
+    spool = await Spool.open(folder)
+    await spool.append(b"one")
+    await spool.append(b"two")
+    path, size = spool._segments[-1].path, spool._segments[-1].size
+    await crash(spool)
+    data = path.read_bytes()
+    path.write_bytes(data[: size - 1])
+    for row in (b"three", b"four"):
+        spool = await Spool.open(folder)
+        await spool.append(row)
+        await crash(spool)
+    last = await Spool.open(folder)
+    assert await contents(last) == [b"one", b"three", b"four"]
+    await last.close()
+
+
 async def test_no_next_segment_can_begin_and_the_one_before_grows(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

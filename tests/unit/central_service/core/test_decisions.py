@@ -49,6 +49,31 @@ def test_a_session_carries_the_account_s_terms() -> None:
     assert (grant.end_user_id, grant.allowed_tiers, grant.deadline_ms, grant.concurrency) == ("", ("2",), 1000, 5)
 
 
+def test_a_session_carries_what_stays_out_of_rows() -> None:
+    """L-17: the account's own names for secrets reach the node."""
+    asked = account(ENT, redact=("ticket", "x-ticket"))
+    assert decisions.open_session(SessionOpen(ENT, "k"), key(ENT), asked, None).redact == ("ticket", "x-ticket")
+
+
+@pytest.mark.parametrize(("tier", "enterprise"), [("1", ENT), ("3", ""), ("4b", "")])
+def test_a_miner_is_granted_its_own_tier_and_owner(tier: str, enterprise: str) -> None:
+    miner = Miner(MIN, public_id(3), CON, tier, enterprise)
+    grant = decisions.verify_miner(MinerVerify(CON, "k", MIN), key(CON), account(CON, 2), miner)
+    assert (grant.miner_id, grant.miner_public_id, grant.tier) == (MIN, public_id(3), tier)
+    assert grant.enterprise_id == (enterprise or None)
+    assert (grant.contributor.public_id, grant.contributor.address) == (public_id(2), address(2))
+
+
+def test_prices_reach_nodes_under_their_own_names() -> None:
+    prices = decisions.make_policy(7, PRICING, []).prices
+    assert (
+        prices.kmips_hour_nano_eur,
+        prices.tflop_hour_nano_eur,
+        prices.gigabyte_nano_eur,
+        prices.memory_gib_hour_nano_eur,
+    ) == (1, 2, 3, 4)
+
+
 def test_a_session_for_an_end_user_carries_its_pseudonym() -> None:
     user = account(USR, 9, parent_id=ENT)
     grant = decisions.open_session(SessionOpen(ENT, "k", USR), key(ENT), account(ENT), user)
