@@ -194,7 +194,8 @@ class Node:
     ports: dict[str, int] = field(default_factory=dict)
 
     async def drain(self, longest_s: float) -> bool:
-        """Stops accepting, sends miners away, waits for what runs (N-18). Returns whether all of it ended in time."""
+        """Stops accepting, sends miners away, waits for what runs (N-18), and then until its readers have what is paid
+        for. Returns whether all of it ended in time."""
         from cgn_node.core.events import Drain
 
         self.work.draining = True
@@ -202,7 +203,9 @@ class Node:
         self.miners.drain()
         self.driver.post(Drain())
         try:
-            await asyncio.wait_for(self.driver.drained.wait(), longest_s)
+            async with asyncio.timeout(longest_s):
+                await self.driver.drained.wait()
+                await self.listeners[0].finish()
         except TimeoutError:
             return False
         return True
@@ -243,7 +246,8 @@ async def run_node(chosen: Settings, life: Life, shares: Shares) -> int:
     await life.wait_stop()
     in_time = await node.drain(chosen.drain_s)
     if not in_time:
-        _log.warning("node.drain_over", requests=len(node.driver.requests))
+        open_connections = node.listeners[0].connection_count
+        _log.warning("node.drain_over", requests=len(node.driver.requests), connections=open_connections)
     await node.stop()
     return process.EXIT_OK if in_time else process.EXIT_UNCLEAN
 

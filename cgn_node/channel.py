@@ -39,6 +39,17 @@ connection costs."""
 Bytes = bytes | bytearray | memoryview
 
 
+def record_end(data: bytes | memoryview, at: int) -> int:
+    """Where the TLS record that begins at `at` ends (RFC 8446 5.1); 0 until all of it is here. What is no record ends
+    with the data: OpenSSL says what is wrong with it."""
+    if len(data) - at < 5:
+        return 0
+    end = at + 5 + (data[at + 3] << 8 | data[at + 4])
+    if data[at + 1] != 3 or not 20 <= data[at] <= 24 or end - at > limits.RECORD_SEALED_MAX_BYTES:
+        return len(data)
+    return end if end <= len(data) else 0
+
+
 class Channel(asyncio.Transport, asyncio.Protocol):
     """See above. Made by a `Gate`; the protocol above comes from the gate's factory once TLS is up."""
 
@@ -55,6 +66,8 @@ class Channel(asyncio.Transport, asyncio.Protocol):
         self._tls = gate.tls and gate.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._is_opened = False
         self._encrypted = b""  # came while the protocol above wanted no more
+        self._full_records = 0
+        self._empty_records = 0
         self._has_turn = False
         self._paused = False
         self._written = 0
@@ -81,6 +94,12 @@ class Channel(asyncio.Transport, asyncio.Protocol):
             return waiting
         return waiting + int(in_kernel)
 
+    def has_taken_all(self) -> bool:
+        """Whether nothing that was written is on its way any more."""
+        if not self._settled and not self.owed():
+            self._settled, self._watch_from = True, 0.0
+        return self._settled or self._phase == _LOST
+
     def check(self, now: float) -> None:
         """The gate's sweep: cuts who takes too long."""
         if self._phase == _LOST:
@@ -97,10 +116,9 @@ class Channel(asyncio.Transport, asyncio.Protocol):
 
     def _is_reader_stuck(self, now: float) -> bool:
         """Whether the peer has taken, for a whole window, neither all that was written before nor the least rate."""
-        owed = self.owed()
-        if not owed:
-            self._settled, self._watch_from = True, 0.0
+        if self.has_taken_all():
             return False
+        owed = self.owed()
         taken, window = self._written - owed, self._gate.progress_window_s
         if not self._watch_from or taken >= self._watch_goal:
             self._watch_from = now
@@ -138,7 +156,8 @@ class Channel(asyncio.Transport, asyncio.Protocol):
                 self._hand_on(data)
             else:
                 self._encrypted += data
-                self._decrypt()
+                if not self._has_turn:
+                    self._decrypt()
         elif self._phase == _HANDSHAKE:
             self._encrypted += data
             if len(self._encrypted) > limits.HANDSHAKE_MAX_BYTES and self._raw is not None:
@@ -159,8 +178,8 @@ class Channel(asyncio.Transport, asyncio.Protocol):
 
     def _end_rest(self) -> None:
         self._is_resting = False
-        if not self._paused and self._raw is not None and self._phase != _LOST and not self._raw.is_closing():
-            self._raw.resume_reading()
+        if self._phase != _LOST:
+            self._resume_raw()
 
     def eof_received(self) -> None:
         """Half-closed is closed: most clients that leave look like this first. The bare transport closes itself."""
@@ -194,14 +213,20 @@ class Channel(asyncio.Transport, asyncio.Protocol):
         self._has_turn = False
         if self._phase != _HANDSHAKE or self._tls is None:
             return
+        records = 0
         try:
             while not self._shake_on(self._tls):
-                if not self._encrypted:
+                end = record_end(self._encrypted, 0)
+                if not end or records == limits.HANDSHAKE_RECORDS_AT_ONCE:
                     self._send([self._outgoing.read()])
-                    self._resume_raw()
+                    if end:
+                        self._take_turn(self._shake)
+                    else:
+                        self._resume_raw()
                     return
-                count = self._incoming.write(self._encrypted[: limits.RECORD_BYTES])
-                self._encrypted = self._encrypted[count:]
+                records += 1
+                self._incoming.write(self._encrypted[:end])
+                self._encrypted = self._encrypted[end:]
         except OSError:  # ssl.SSLError is one
             self._gate.counters["handshakes failed"] += 1
             self._send([self._outgoing.read()])  # the alert that says why
@@ -221,8 +246,10 @@ class Channel(asyncio.Transport, asyncio.Protocol):
         return True
 
     def _resume_raw(self) -> None:
-        if self._raw is not None and not self._is_resting and not self._raw.is_closing():
-            self._raw.resume_reading()
+        """Reads the socket again, unless something else still speaks against it."""
+        raw, waits = self._raw, self._paused or self._is_resting or (self._has_turn and self._phase == _OPEN)
+        if raw is not None and not waits and not raw.is_closing():
+            raw.resume_reading()
 
     def _open(self) -> None:
         self._phase = _OPEN
@@ -230,31 +257,36 @@ class Channel(asyncio.Transport, asyncio.Protocol):
         self._inner.connection_made(self)
 
     def _decrypt(self) -> None:
-        """Hands on what has come, until the protocol above wants no more.
+        """Hands on what has come, until the protocol above wants no more or it is somebody else's turn.
 
-        OpenSSL's buffers keep the size they once had, so they get and give a record's length at a time.
+        OpenSSL gets one record at a time: its buffers keep the size they once had, and only so is known which records
+        bring nothing.
         """
-        data, at, incoming = memoryview(self._encrypted), 0, self._incoming
+        data, at, incoming, records = memoryview(self._encrypted), 0, self._incoming, 0
         self._encrypted = b""
         while self._phase == _OPEN and self._tls is not None and not self._paused:
-            tls, filled, is_over = self._tls, 0, False
+            tls, filled, is_over, has_more = self._tls, 0, False, True
             try:
                 while filled < len(_plain):
-                    if not incoming.pending and not tls.pending():  # cheaper to ask than to be told by an exception
-                        if at == len(data):
+                    if not tls.pending():
+                        end = record_end(data, at)
+                        has_more = end > 0 and records < limits.RECORDS_AT_ONCE
+                        if not has_more:
                             break
-                        at += incoming.write(data[at : at + limits.RECORD_BYTES])
+                        incoming.write(data[at:end])
+                        at, records = end, records + 1
                     try:
                         # With a buffer `read` gives the number of bytes; typeshed knows only the other form.
                         count = cast(int, tls.read(len(_plain) - filled, cast(bytearray, _plain[filled:])))
                     except ssl.SSLWantReadError:
-                        if at == len(data):
-                            break
-                        at += incoming.write(data[at : at + limits.RECORD_BYTES])
+                        if self._has_too_many_empty():
+                            self._cut("empty records cut")
+                            return
                         continue
                     if not count:
                         is_over = True
                         break
+                    self._full_records += 1
                     filled += count
             except OSError:  # what came is not TLS
                 self.abort()
@@ -266,10 +298,23 @@ class Channel(asyncio.Transport, asyncio.Protocol):
             if is_over:
                 self._on_close_notify()
                 return
-            if filled < len(_plain):
-                return
+            if not has_more:
+                break
         if self._phase == _OPEN:
             self._encrypted = bytes(data[at:])
+            if records == limits.RECORDS_AT_ONCE and not self._paused and record_end(data, at):
+                self._raw_waits()
+                self._take_turn(self._decrypt_rest)
+
+    def _has_too_many_empty(self) -> bool:
+        """Records without content (key updates, warnings) cost a derivation of keys each and have next to no use."""
+        self._empty_records += 1
+        allowed = limits.EMPTY_RECORDS_MAX + self._full_records // limits.FULL_RECORDS_PER_EMPTY
+        return self._empty_records > allowed
+
+    def _raw_waits(self) -> None:
+        if self._raw is not None and not self._raw.is_closing():
+            self._raw.pause_reading()
 
     def _hand_on(self, data: bytes) -> None:
         assert self._inner is not None
@@ -369,14 +414,15 @@ class Channel(asyncio.Transport, asyncio.Protocol):
     def resume_reading(self) -> None:
         self._paused = False
         if self._raw is not None and not self.is_closing():
-            if not self._is_resting:
-                self._raw.resume_reading()
-            if self._encrypted or self._incoming.pending or (self._tls is not None and self._tls.pending()):
+            if record_end(self._encrypted, 0) or (self._tls is not None and self._tls.pending()):
                 self._take_turn(self._decrypt_rest)
+            self._resume_raw()
 
     def _decrypt_rest(self) -> None:
         self._has_turn = False
         self._decrypt()
+        if self._phase == _OPEN:
+            self._resume_raw()
 
     def is_reading(self) -> bool:
         return not self._paused and not self.is_closing()

@@ -258,6 +258,14 @@ class HttpListener:
         for connection in list(self._connections):
             connection.close_if_idle()
 
+    async def finish(self) -> None:
+        """After `stop_accepting`: waits until every answer is with its reader. Bounded by the slow readers' cut, and by
+        whoever waits. A body that still arrives belongs to nothing that runs: it is refused."""
+        for connection in list(self._connections):
+            connection.refuse_body("This node is about to stop; use another one.")
+        while any(each.owes for each in self._connections):  # noqa: ASYNC110  (nobody tells of the kernel's queue)
+            await asyncio.sleep(limits.FINISH_LOOK_S)
+
     async def close(self) -> None:
         """Cuts what is left."""
         self.stop_accepting()
@@ -430,10 +438,10 @@ class HttpConnection(asyncio.Protocol):
 
     def _next_head(self) -> RequestHead | None:
         buffer, at = self._buffer, self._at
-        end = buffer.find(b"\r\n\r\n", at + max(0, self._scanned - 3), at + limits.HEAD_MAX_BYTES + 4)
+        end = buffer.find(b"\r\n\r\n", at + max(0, self._scanned - 3), at + limits.HEAD_MAX_BYTES)
         if end < 0:
             waiting = len(buffer) - at
-            if waiting > limits.HEAD_MAX_BYTES:
+            if waiting >= limits.HEAD_MAX_BYTES:
                 raise BadMessage(431, f"The request's head is longer than {limits.HEAD_MAX_BYTES} bytes.")
             if bare_line_feed(buffer, at + self._scanned):
                 raise BadMessage(400, "Lines of a request's head end with CR LF.")
@@ -573,6 +581,8 @@ class HttpConnection(asyncio.Protocol):
         self.flush()
         self._exchange = None
         self._chunks = None
+        if self._state in (_WAIT, _BODY):
+            self._state = _DONE  # what still comes of the body belongs to nobody
         if self._waiting_answer:
             self._take_turn()
         else:
@@ -581,7 +591,7 @@ class HttpConnection(asyncio.Protocol):
     def _after_answer(self) -> None:
         """All of the answer is with the transport: the next request, or the end."""
         now = self._listener.clock()
-        if self.close_after:
+        if self.close_after or (self._listener.draining and not self._waiting_bytes()):
             self._close()
             return
         self._state = _HEAD
@@ -614,6 +624,18 @@ class HttpConnection(asyncio.Protocol):
             _tell_lost(exchange)
 
     # --- ends ----------
+
+    @property
+    def owes(self) -> bool:
+        """Whether the peer waits for an answer, or for the rest of one."""
+        if self._transport is None:
+            return False
+        return self._exchange is not None or bool(self._waiting_answer) or not self._transport.has_taken_all()
+
+    def refuse_body(self, detail: str) -> None:
+        """For the end of the node: a request that is not whole will not be served."""
+        if self._state == _BODY and self._exchange is not None and not self._exchange.started:
+            self.refuse_connection(503, detail)
 
     def close_if_idle(self) -> None:
         if self._state == _HEAD and not self._waiting_bytes():

@@ -227,6 +227,7 @@ class MinerTunnel:
             turns=endpoint.turns,
         )
         self.joined = False
+        self._is_going = False
         self._endpoint = endpoint
         self._driver = endpoint.driver
         self._address = _address_of(connection, endpoint.proxies)
@@ -376,8 +377,9 @@ class MinerTunnel:
             self._driver.post(events.SlotsChanged(self.miner_id, self.number, event.slots))
 
     def _on_goaway(self, event: GoAway) -> None:
-        """The miner is about to stop: it gets nothing new, what runs may end."""
-        if self.joined:
+        """The miner is about to stop: it gets nothing new, what runs may end. Said again, it changes nothing."""
+        if self.joined and not self._is_going:
+            self._is_going = True
             _log.info("miner.going", miner=self.miner_id, code=event.code)
             self._driver.post(events.SlotsChanged(self.miner_id, self.number, 0))
 

@@ -44,6 +44,7 @@ _CODE_OF_STATUS = {
     413: "body_too_large",
     414: "target_too_long",
     431: "headers_too_large",
+    503: "draining",
 }
 _JSON = ("Content-Type", "application/json")
 _NO_STORE = ("Cache-Control", "no-store")

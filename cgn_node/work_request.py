@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cgn_sdk.protocol.canonical import CanonicalText
 from cgn_sdk.protocol.errors import ANSWER_RULES, Problem
-from cgn_sdk.protocol.http_fields import HOP_BY_HOP
+from cgn_sdk.protocol.http_fields import HOP_BY_HOP, NO_CONTENT_STATUSES, named_by_connection
 from cgn_sdk.protocol.link import DServicePolicy
 from cgn_sdk.protocol.messages import Done, Fail, Head, Progress, Statement
 from cgn_sdk.protocol.row import fee_nano_cpu
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = logs.get("work")
 
-NODE_FIELDS = HOP_BY_HOP | {"content-length", "date"}
+NODE_FIELDS = HOP_BY_HOP | {"content-length", "date", "server-timing"}
 """Response headers that are the node's own or speak about one connection; all `CGN-` ones are too."""
 
 
@@ -255,9 +255,12 @@ class WorkRequest:
         if self.attempt is not attempt:
             return
         headers = []
+        dropped = NODE_FIELDS | named_by_connection(
+            value for name, value in head.headers if name.lower() == "connection"
+        )
         for pair in head.headers:
             name = pair[0].lower()
-            if name not in NODE_FIELDS and not name.startswith("cgn-"):
+            if name not in dropped and not name.startswith("cgn-"):
                 headers.append(pair)
         if not all(is_header(name, value) for name, value in headers):
             self._attempt_bad(attempt, "bad_gateway")
@@ -281,6 +284,8 @@ class WorkRequest:
         try:
             if attempt.received_bytes > limits.BODY_MAX_BYTES:
                 raise BadResponse(f"a response of more than {limits.BODY_MAX_BYTES} bytes")
+            if response.status in NO_CONTENT_STATUSES or self.exchange.head.method == "HEAD":
+                raise BadResponse("content where nobody can get it")
             passing = response.data(data)
         except BadResponse:
             self._attempt_bad(attempt, "bad_gateway")

@@ -8,9 +8,11 @@ import json
 import socket
 import ssl
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from cgn_sdk.protocol.messages import GoAway
 from node_process import memory_mib, node_process, run, write_config
 from node_world import World, answer_with
 
@@ -220,3 +222,43 @@ async def test_frames_of_a_stranger_at_the_miners_port(tmp_path: Path) -> None:
             assert memory_mib(process, "VmRSS") - before < 64
         writer.transport.abort()
         assert honest.longest_s < HONEST_S
+
+
+STRANGE = {
+    "plain text": (False, b"GET / HTTP/1.1\r\n\r\n"),
+    "another path": (True, b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "no upgrade": (True, b"GET /tunnel HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "no HTTP": (True, b"\x00" * 64 + b"\r\n\r\n"),
+    "an endless line": (True, b"GET /" + b"a" * 70_000),
+    "nothing": (True, b""),
+}
+
+
+async def test_what_peers_say_does_not_fill_the_log(tmp_path: Path) -> None:
+    """A miner that says again and again that it goes, and strangers at every port: lines are for what happened, and
+    their number is not the peer's choice."""
+    async with node_process(tmp_path) as (world, _):
+        miner = await world.miner().join()
+        lines = len(logged(tmp_path))
+        for _ in range(500):
+            miner.tunnel.send_goaway(GoAway("draining", "soon"))
+            miner.link.flush()
+        for endpoint in ("miner", "central", "work", "status"):
+            for tls, said in list(STRANGE.values()) * 5:
+                await say(world, endpoint, tls, said)
+        assert (await world.call("GET", "/", endpoint="status", key="")).status == 200
+        news = [line["event"] for line in logged(tmp_path)[lines:]]
+        assert news.count("miner.going") == 1
+        assert len(news) <= 10, news
+        assert len([line for line in (tmp_path / "node.log").read_text().splitlines() if line[:1] != "{"]) == 0
+
+
+async def say(world: World, endpoint: str, tls: bool, said: bytes) -> None:
+    """Connects, says it, and leaves."""
+    with suppress(OSError):
+        _, writer = await asyncio.open_connection(
+            "localhost", world.ports[endpoint], ssl=world.client_tls if tls else None
+        )
+        writer.write(said)
+        await asyncio.sleep(0.02)
+        writer.close()

@@ -14,6 +14,7 @@ from typing import Any
 import node_world
 import pytest
 from cgn_sdk.turns import Turns
+from key_updates import KeyUpdates
 
 from cgn_chassis.tls import server_context
 from cgn_node import limits
@@ -337,3 +338,59 @@ async def test_one_socket_has_its_share_of_a_turn(contexts: Contexts) -> None:
             await sending
             one.close()
         assert largest <= 2 * limits.READ_AT_ONCE_BYTES
+
+
+@pytest.mark.parametrize("asks_for_one", [False, True])
+async def test_key_updates_have_a_bound(contexts: Contexts, asks_for_one: bool) -> None:
+    """They are 27 bytes each and cost a derivation of keys: as many as a program may want, but not as many as a socket
+    carries."""
+    async with gate(contexts[0]) as (made, port, log):
+
+        def flood() -> tuple[bytes, bool]:
+            one = KeyUpdates(port)
+            one.update(limits.EMPTY_RECORDS_MAX, asks_for_one=asks_for_one)
+            one.write(b"5 ")
+            answer = one.read()
+            one.update(1, asks_for_one=asks_for_one)
+            ended = one.read() == b""
+            one.close()
+            return answer, ended
+
+        assert await asyncio.wait_for(asyncio.to_thread(flood), 20) == (b"xxxxx", True)
+        assert made.counters["empty records cut"] == 1
+        await until(lambda: log == ["made", "lost"])
+
+
+async def test_records_of_one_byte_are_read_in_portions(contexts: Contexts) -> None:
+    """However little is in each record: everything arrives, in order, and nobody waits for all of it."""
+    async with gate(contexts[0]) as (_, port, _):
+        portions: list[bytes] = []
+
+        def data_received(self: Ends, data: bytes) -> None:
+            portions.append(data)
+
+        sent = bytes(range(256)) * 20
+
+        def send() -> socket.socket:
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            tls = contexts[1].wrap_bio(incoming, outgoing, server_hostname="localhost")
+            bare = connect(port)
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    bare.sendall(outgoing.read())
+                    incoming.write(bare.recv(65_536))
+            for byte in sent:
+                tls.write(bytes([byte]))
+            bare.sendall(outgoing.read())
+            return bare
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ends, "data_received", data_received)
+            bare = await asyncio.to_thread(send)
+            await until(lambda: sum(map(len, portions)) == len(sent))
+        assert b"".join(portions) == sent
+        assert max(map(len, portions)) <= limits.RECORDS_AT_ONCE
+        bare.close()

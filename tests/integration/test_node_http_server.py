@@ -488,3 +488,13 @@ async def test_drain_lets_running_requests_end_and_closes_the_rest() -> None:
         assert b"Connection: close" in got
         writer.close()
         idle_writer.close()
+
+
+@pytest.mark.parametrize(("size", "status"), [(limits.HEAD_MAX_BYTES, b"200"), (limits.HEAD_MAX_BYTES + 1, b"431")])
+async def test_a_head_is_as_long_as_is_written(size: int, status: bytes) -> None:
+    """22,528 bytes with the empty line, not one more."""
+    async with serving() as (_, _, port):
+        bare = len(get("/", CLOSE, "X: "))
+        head = get("/", CLOSE, "X: " + "a" * (size - bare))
+        assert len(head) == size
+        assert (await talk(port, head))[9:12] == status

@@ -4,12 +4,18 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import threading
+import time
 from hashlib import sha256
 from pathlib import Path
 
 import node_world as support
+import pytest
 from cgn_sdk.protocol import messages, tunnel
 from node_process import memory_mib, node_process, run, write_config
+
+from cgn_node import limits
 
 MIB = 1 << 20
 LONG = 200 * 1000 * 1000
@@ -122,6 +128,67 @@ async def test_sigterm_finishes_what_runs_and_exits_0(tmp_path: Path) -> None:
         assert (finished["state"], finished["status"], finished["bytes_out"]) == ("done", 200, 8)
         assert world.session_key not in (tmp_path / "node.log").read_text()
     assert os.listdir(tmp_path / "state" / "spool") in ([], ["lock"])  # every row has reached the store
+
+
+@pytest.mark.parametrize("size", [1_000_000, 2_500_000])
+async def test_sigterm_waits_until_answers_have_been_read(tmp_path: Path, size: int) -> None:
+    """N-18: an answer that is paid for arrives, held back (1 MB) or streamed; idle connections do not hold the node."""
+    async with node_process(tmp_path) as (world, process):
+        await world.miner(serve=support.answer_with(b"x" * size)).join()
+        _, idle = await world.connect()
+        head = f"GET /noop HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {world.session_key}\r\n\r\n".encode()
+        stopped = threading.Event()
+
+        def read_slowly() -> int:
+            bare = socket.socket()
+            bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+            bare.settimeout(10)
+            bare.connect(("127.0.0.1", world.ports["work"]))
+            with world.client_tls.wrap_socket(bare, server_hostname="localhost") as one:
+                one.sendall(head)
+                got = b""
+                while len(got) < 20_000:
+                    got += one.recv(4_096)
+                began.release()
+                stopped.wait(10)
+                time.sleep(1)
+                while data := one.recv(65_536):
+                    got += data
+            return got.partition(b"\r\n\r\n")[2].count(b"x")
+
+        began = threading.Semaphore(0)
+        reading = [asyncio.create_task(asyncio.to_thread(read_slowly)) for _ in range(3)]
+        for _ in reading:
+            await asyncio.to_thread(began.acquire)
+        await asyncio.sleep(1)
+        process.send_signal(signal.SIGTERM)
+        stopped.set()
+        assert await asyncio.gather(*reading) == [size] * 3
+        assert await asyncio.wait_for(process.wait(), 15) == 0
+        idle.close()
+
+
+async def test_a_second_sigterm_ends_the_wait_for_readers(tmp_path: Path) -> None:
+    async with node_process(tmp_path) as (world, process):
+        await world.miner(serve=support.answer_with(b"x" * 1_000_000)).join()
+        reader, writer = await asyncio.open_connection(
+            "localhost", world.ports["work"], ssl=world.client_tls, limit=1_024
+        )
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        head = f"GET /noop HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {world.session_key}\r\n\r\n"
+        writer.write(head.encode() * 20)
+        await asyncio.sleep(1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        assert process.returncode is None
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 15) == 3
+        assert time.monotonic() - began < limits.PROGRESS_WINDOW_S
+        writer.transport.abort()
+        assert reader is not None
+        assert process.stdout is not None
+        await asyncio.wait_for(process.stdout.read(), 15)  # its end: nothing that the node has started is left
 
 
 async def test_a_killed_node_loses_no_row_of_an_answered_request(tmp_path: Path) -> None:

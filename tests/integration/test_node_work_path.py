@@ -444,3 +444,25 @@ def test_kept_results_are_bounded_by_age_and_bytes() -> None:
     assert results.get("r1", "ent_a", 1_001) is None
     assert results.get("r3", "ent_a", 1_003) is None
     assert results.bytes == 0
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_content_that_nobody_can_get_is_a_bad_answer(tmp_path: Path, status: int) -> None:
+    """What HTTP cannot carry to the DApp is not sold to it either."""
+    async with support.world(tmp_path) as world:
+        await world.miner(serve=support.answer_with(b"paid for in vain", status=status)).join()
+        assert (await world.call("GET", "/noop")).problem["code"] == "bad_gateway"
+        assert await world.rows() == []
+        await world.miner(1, serve=support.answer_with(b"", status=status)).join()
+        assert (await world.call("GET", "/noop")).status == status
+
+
+async def test_fields_of_the_hop_and_of_the_node_end_at_the_node(tmp_path: Path) -> None:
+    """Also those a miner passes on: what `Connection` names, and a DService's own Server-Timing."""
+    headers = (("Connection", "close, X-A"), ("X-A", "1"), ("X-B", "2"), ("Server-Timing", "db;dur=1"))
+    async with support.world(tmp_path) as world:
+        await world.miner(serve=support.answer_with(b"x", headers=headers)).join()
+        reply = await world.call("GET", "/noop")
+        assert (reply.headers.get("x-a"), reply.headers["x-b"]) == (None, "2")
+        assert "db" not in reply.headers["server-timing"]
+        assert "queue" in reply.headers["server-timing"]
