@@ -11,6 +11,7 @@ from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.row import Row
 
 from ledger import open_store
+from ledger.heads import LedgerDiffers
 from ledger.port import Conflict, Store, StoreError
 from ledger.spool import Record, Shipper, Spool, keep_refused
 
@@ -198,3 +199,29 @@ async def test_rows_that_are_halved_stay_in_their_order(spool: Spool, make_row: 
     assert await shipper.ship_once() == 9
     assert (refused, store.taken) == ([6], [f"{n:032x}" for n in range(1, 10) if n != 6])
     assert (shipper.shipped, spool.backlog) == (9, 0)
+
+
+async def test_a_ledger_that_differs_is_said_and_rows_go_on(spool: Spool, store: Store, make_row: MakeRow) -> None:
+    class Differing:
+        def due_in_s(self) -> float | None:
+            return 0
+
+        async def advance(self) -> None:
+            raise LedgerDiffers("rows are gone")
+
+        def shipped(self, rows: Any) -> None:
+            list(rows)
+
+    heard: list[str] = []
+    shipper = Shipper(
+        spool,
+        store,
+        keccak_256,
+        on_refused=refuse_nothing,
+        observe=lambda shipped, error: heard.append(str(error)),
+        heads=Differing(),  # type: ignore[arg-type]
+    )
+    await spool.append(make_row(1).to_bytes())
+    await shipper.drain()
+    assert heard == ["None", "rows are gone"]
+    assert len(await ids(store)) == 1

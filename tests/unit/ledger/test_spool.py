@@ -163,6 +163,17 @@ async def test_reading_begins_and_ends_where_it_is_asked_to(folder: Path, monkey
     await spool.close()
 
 
+async def test_each_segment_that_another_follows_has_its_end_and_no_room_behind_it(folder: Path) -> None:
+    """Without a clean stop, too: what is missing of one then shows."""
+    spool = await Spool.open(folder, segment_bytes=1_500, max_bytes=1_000_000)
+    for _ in range(60):
+        await spool.append(b"x" * 97)
+    await crash(spool)
+    for segment in spool._segments[:-1]:
+        end = spool_format.segment_end(segment.first + segment.count)
+        assert segment.path.read_bytes()[segment.size :] == end
+
+
 async def test_a_segment_is_cut_with_its_last_row_and_not_before(folder: Path) -> None:
     spool = await Spool.open(folder, segment_bytes=1_500, max_bytes=1_000_000)
     for _ in range(60):
