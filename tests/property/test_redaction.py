@@ -7,7 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SECRET = "Zq7PLANTEDqZ"
-TELLING = st.sampled_from(["token", "key", "sig", "X-Amz-Signature", "x-amz-security-token", "password", "api_key"])
+TELLING = st.sampled_from(
+    [
+        "token",
+        "key",
+        "sig",
+        "X-Amz-Signature",
+        "x-amz-security-token",
+        "password",
+        "api_key",
+        "subscription-key",
+        "AccountKey",
+        "PHPSESSID",
+    ]
+)
+SPACE = st.sampled_from(["", " ", "  "])
 PLAIN_NAMES = st.sampled_from(["w", "h", "src", "fit", "layer.1", "X-Amz-Date", "q"])
 PLAIN_VALUES = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=12).filter(
     lambda text: "@" not in text
@@ -20,7 +34,27 @@ def secrets(draw: st.DrawFn) -> str:
     """A piece of a query that holds the secret, in one of the forms that the list names."""
     before, after = draw(st.text("abc/+=%.-", max_size=4)), draw(st.text("abc/+=%.-", max_size=4))
     value = quote(before + SECRET + after, safe="")
-    match draw(st.sampled_from(["pair", "json", "user"])):
+    quoted = draw(st.sampled_from(list("\"'`")))
+    free = st.text("ab &#,;:=]}[{<>\"'`", max_size=6).map(lambda text: text.replace(quoted, ""))
+    inside = draw(free) + SECRET + draw(free)
+    safe = draw(st.sampled_from(["", "\"'`", '{}[]":,= ']))
+    plus = draw(st.booleans())
+
+    def encoded(text: str) -> str:
+        text = quote(text, safe=safe)
+        return text.replace("%20", "+") if plus else text
+
+    match draw(st.sampled_from(["pair", "json", "user", "assigned", "list", "header", "relative"])):
+        case "assigned":
+            sign = draw(SPACE) + draw(st.sampled_from(["=", "==", "=>", ":="])) + draw(SPACE)
+            return "s=" + encoded(f"let {draw(TELLING)}{sign}{quoted}{inside}{quoted}; go()")
+        case "list":
+            opening = draw(st.sampled_from(["[", '{"v":', "[[", '["a",']))
+            return "j=" + encoded(f'{{"w":1,"{draw(TELLING)}"{draw(SPACE)}:{draw(SPACE)}{opening}"{inside}"')
+        case "header":
+            return "h=" + encoded(f"Authorization:{draw(SPACE)}{draw(st.sampled_from(['Bearer', 'basic']))} {SECRET}")
+        case "relative":
+            return "src=" + encoded(f"//{draw(st.sampled_from(['', 'user:']))}{SECRET}@h.example/p")
         case "pair":
             return f"{draw(TELLING)}={value}"
         case "json":
