@@ -98,12 +98,16 @@ async def take_from_chain(settlement: Settlement, seen: OnChain) -> None:
         f"the chain holds settlement {begun.batch_id.hex()} (begun in block {seen.block_number}, over rows up to "
         f"{begun.last_row}, {begun.collections} nano-CPU), which neither ledger nor journal knows"
     )
+    what_now = (
+        "Nothing was signed. If the ledger is a restored copy, bring back the newer one, then run again; if nobody "
+        "here began it, somebody else has used the collector's key"
+    )
+    head = await settlement.store.head()
+    if begun.last_row > head:
+        raise SettlementError(f"{told}; the ledger ends with row {head}. {what_now}")
     record = await _named(settlement, seen)
-    if record is None or record.last_ingest > await settlement.store.head():
-        raise SettlementError(
-            f"{told}, and it does not follow from the ledger's rows: the ledger is older than the chain (a restored "
-            "copy?). Nothing was signed. Bring back the newer ledger, then run again"
-        )
+    if record is None:
+        raise SettlementError(f"{told}, and it does not follow from the ledger's rows. {what_now}")
     settlement.tell(f"{told}: taken up from its rows {record.first_ingest} to {record.last_ingest}")
     await _enter(settlement, record, [], seen)
 
@@ -124,7 +128,8 @@ async def _named(settlement: Settlement, seen: OnChain) -> SettlementRecord | No
     days = [(mined + timedelta(days=shift)).isoformat() for shift in limits.DAYS_TRIED]
 
     def search() -> SettlementRecord | None:
-        for first in range(begun.first_row, begun.last_row + 2):
+        earliest = max(begun.first_row, begun.last_row + 1 - limits.ROWS_PER_RUN)
+        for first in range(earliest, begun.last_row + 2):
             for day in days:
                 if settlement.settlement_id(day, first, begun.last_row, begun.previous) == begun.batch_id:
                     place = (settlement.chain_id, settlement.token.address)

@@ -129,6 +129,16 @@ def settled_in(token: str, logs: Iterable[Log]) -> list[Settled]:
     return [event for event in events if event is not None]
 
 
+def account_lines(opened: Iterable[AccountOpened]) -> list[frozenset[str]]:
+    """Returns the payouts accounts in lines: one, its predecessors, and its successors."""
+    lines: list[frozenset[str]] = []
+    for event in opened:
+        joined = frozenset({event.account} | ({event.predecessor} if int(event.predecessor, 16) else set()))
+        apart = [line for line in lines if not line & joined]
+        lines = [*apart, joined.union(*(line for line in lines if line & joined))]
+    return lines
+
+
 class Token:
     """One deployed token on a chain, as one payouts account sees it."""
 
@@ -146,8 +156,13 @@ class Token:
         decimals = self.ask(self.calls.decimals())
         if decimals != DECIMALS:
             raise ChainError(f"the contract at {self.address} has {decimals} decimals, not {DECIMALS}")
-        self.payouts_accounts = self._accounts_opened(first_block) if payouts_account else frozenset()
+        opened = self._accounts_opened(first_block) if payouts_account else []
+        self.payouts_accounts = frozenset(event.account for event in opened)
         """Of all nodes, open or closed. The contract lets nobody pay into them."""
+        self.line = next((line for line in account_lines(opened) if self.payouts_account in line), frozenset())
+        """Our payouts account and those before and after it: each goes on with the settlements of the one before."""
+        if self.payouts_account:
+            self.line |= {self.payouts_account}
 
     def ask(self, call: Call[T], block_number: int | None = None) -> T:
         """Returns what a view says, at a block or at the head."""
@@ -165,9 +180,12 @@ class Token:
         """Returns how much of an owner's funds the contract may reserve, in 1e-9 CPU."""
         return self.ask(self.calls.allowance(owner, self.address))
 
-    def _accounts_opened(self, first_block: int) -> frozenset[str]:
-        opened = self._logs(AccountOpened, (), first_block, self.chain.head().number)
-        return frozenset(event.account for event, _ in opened)
+    def _accounts_opened(self, first_block: int) -> list[AccountOpened]:
+        return [event for event, _ in self._logs(AccountOpened, (), first_block, self.chain.head().number)]
+
+    def lines(self, first_block: int) -> list[frozenset[str]]:
+        """Returns the payouts accounts opened since a block, of all nodes, in lines of one and its successors."""
+        return account_lines(self._accounts_opened(first_block))
 
     def collector(self) -> str:
         """Returns who collects into the payouts account; the empty string while that is not open, or has nobody."""
@@ -253,25 +271,36 @@ class Token:
     def settled(self, first_block: int, last_block: int, settlement_id: bytes | None = None) -> list[SettledLog]:
         """Returns the settlements between two blocks, of one run or of all, in the chain's order.
 
-        With a payouts account only those of its own: other nodes settle through the same contract.
+        With a payouts account only those of its line: other nodes settle through the same contract, and may do so under
+        the same ids, since the contract keeps them apart by account.
         """
-        ours = None
-        if self.payouts_account and settlement_id is None:
-            ours = self._settled_by_us(first_block, last_block)
         found = []
         for event, log in self._logs(Settled, (settlement_id,), first_block, last_block):
             if settlement_id not in (None, event.batch_id):
                 raise ChainError("eth_getLogs: answered with events that were not asked for")
-            if ours is None or event.batch_id in ours:
-                found.append(SettledLog(event, log.block_number, log.tx_hash))
-        return found
+            found.append(SettledLog(event, log.block_number, log.tx_hash))
+        if not self.line or not found:
+            return found
+        ours = self._settled_by_us(first_block, last_block, settlement_id)
+        return [item for item in found if (item.tx_hash, item.settled.batch_id) in ours]
 
-    def _settled_by_us(self, first_block: int, last_block: int) -> set[bytes]:
-        """The settlements of which our payouts account settled something: said in the same transactions."""
-        account = (None, _word(self.payouts_account))
-        collected = self._logs(BatchCollected, account, first_block, last_block)
-        paid = self._logs(BatchPaid, account, first_block, last_block)
-        return {event.batch_id for event, _ in (*collected, *paid)}
+    def _settled_by_us(
+        self, first_block: int, last_block: int, settlement_id: bytes | None
+    ) -> set[tuple[bytes, bytes]]:
+        """Transaction and settlement wherever an account of our line settled something. `Settled` names no payouts
+        account; what the same call says at its end does."""
+        ours: set[tuple[bytes, bytes]] = set()
+        blocks = (first_block, last_block)
+        for account in sorted(self.line):
+            topics = (settlement_id, _word(account))
+            said = [
+                *((event.account, event.batch_id, log) for event, log in self._logs(BatchCollected, topics, *blocks)),
+                *((event.account, event.batch_id, log) for event, log in self._logs(BatchPaid, topics, *blocks)),
+            ]
+            if any(named != account for named, _, _ in said):
+                raise ChainError("eth_getLogs: answered with events that were not asked for")
+            ours |= {(log.tx_hash, batch_id) for _, batch_id, log in said}
+        return ours
 
     def _logs(
         self, kind: type[E], topics: tuple[bytes | None, ...], first_block: int, last_block: int

@@ -1,6 +1,7 @@
 """`cgn verify`: do rows, hashes, batches and chain fit together? Needs a ledger and a chain endpoint (L-12).
 
     cgn verify --ledger sqlite:///ledger.sqlite --rpc http://127.0.0.1:8545 --token 0x…
+    cgn verify … --account 0x…                            whose ledger it is, where several nodes settle on one contract
     cgn verify … --trust trust.json --state seen.json     also what no batch holds yet; and that nothing was rolled back
     cgn verify … --anchor BATCH_ID --out anchor.json     what a DApp needs to check a receipt offline
 
@@ -62,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ledger", help="sqlite:///path, or http(s)://host:port of Elasticsearch")
     parser.add_argument("--rpc", required=True, metavar="URL", help="JSON-RPC endpoint of the chain, one you trust")
     parser.add_argument("--token", required=True, type=_address, metavar="ADDRESS", help="the contract that settles")
+    parser.add_argument(
+        "--account",
+        type=_address,
+        metavar="ADDRESS",
+        help="the ledger's payouts account; needed where there are several",
+    )
     parser.add_argument("--first-block", type=int, default=0, help="no event is older (default 0)")
     parser.add_argument("--confirmations", type=int, default=1, help="how deep an event must be to count (default 1)")
     parser.add_argument(
@@ -107,13 +114,31 @@ def _batch_id(text: str) -> bytes:
     return found
 
 
-def events_of(chain: Chain, token: str, first_block: int, confirmations: int) -> list[SettledEvent]:
-    """All settlements of the contract that are deep enough, in the chain's order. Raises ChainError."""
+def events_of(
+    chain: Chain, token: str, first_block: int, confirmations: int, account: str | None = None
+) -> list[SettledEvent]:
+    """All settlements of a payouts account, and of those before and after it in its line, that are deep enough, in the
+    chain's order. Raises ChainError; ValueError without an account where there is not exactly one line."""
     chain_id = chain.chain_id()
+    account = account or _only_account(Token(chain, token), first_block)
     last_block = chain.head().number - confirmations + 1
     if last_block < first_block:
         return []
-    return [_event(chain_id, token, log) for log in Token(chain, token).settled(first_block, last_block)]
+    settled = Token(chain, token, account, first_block).settled(first_block, last_block)
+    return [_event(chain_id, token, log) for log in settled]
+
+
+def _only_account(token: Token, first_block: int) -> str:
+    """A payouts account of the only line: another node's events are in no ledger but its own."""
+    lines = token.lines(first_block)
+    if not lines:
+        raise ValueError(f"no payouts account was opened since block {first_block}: --account says whose ledger it is")
+    if len(lines) > 1:
+        names = ", ".join(sorted(account for line in lines for account in line))
+        raise ValueError(
+            f"several payouts accounts settle on this contract; --account says whose ledger it is: {names}"
+        )
+    return min(lines[0])
 
 
 def _event(chain_id: int, token: str, log: SettledLog) -> SettledEvent:
@@ -139,7 +164,7 @@ def _verify(chain: Chain, options: argparse.Namespace) -> int:
     began = time.monotonic()
     report = audit(
         options.ledger,
-        events_of(chain, options.token, options.first_block, options.confirmations),
+        events_of(chain, options.token, options.first_block, options.confirmations, options.account),
         chain_id=chain.chain_id(),
         token=options.token,
         keys=_keys(options),
@@ -248,7 +273,7 @@ def _cpu(nano_cpu: int) -> str:
 
 def _write_anchor(chain: Chain, options: argparse.Namespace) -> int:
     """What the chain says of one batch, for offline checks."""
-    for event in events_of(chain, options.token, options.first_block, options.confirmations):
+    for event in events_of(chain, options.token, options.first_block, options.confirmations, options.account):
         if event.batch_id(keccak_256) == options.anchor:
             break
     else:

@@ -1,0 +1,167 @@
+"""Several nodes' payouts accounts on one contract, under ids that may be the same: each has its own events (P-18)."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import payout_world as kit
+import pytest
+from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.receipt import Anchor
+from cgn_sdk.protocol.settlement import batch_id_of, entity_on_chain
+
+from payouts import verify_app
+from payouts.bindings import batches
+from payouts.settlement import SettlementError
+
+pytestmark = pytest.mark.engine("anvil")
+
+ROWS = 3
+FEE = 20_000_000
+KEYS = {
+    "payer_key": kit.Secret(kit.development_key("payer 2").hex()),
+    "collector_key": kit.Secret(kit.development_key("collector 2").hex()),
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Any]:
+    """A node with rows that wait, on a contract that serves the account of another node too."""
+    with kit.anvil() as url:
+        world = kit.make_world(url, tmp_path / "first")
+        for name in ("enterprise 0", "enterprise 1"):
+            world.fund(name, 10**12, approved=10**12)
+        for name in ("payer 2", "collector 2"):
+            world.rpc("anvil_setBalance", kit.account(name), hex(10**21))
+        token = world.manifest.token
+        sender(world, "admin").send(
+            token.announce_account(kit.account("payer 2"), kit.account("collector 2"), "0x" + "0" * 40)
+        )
+        sender(world, "payer 2").send(token.accept_account())
+        world.add_rows([kit.make_row(number) for number in range(ROWS)])
+        yield world
+
+
+def sender(world: Any, name: str) -> Any:
+    return kit.Sender(world.rpc, kit.development_key(name))
+
+
+def other_node(world: Any, folder: Path) -> Any:
+    """Another node's ledger, with as many rows as the first has."""
+    folder.mkdir()
+    world.manifest.save(folder / "manifest.json")
+    other = kit.World(world.url, folder, world.manifest)
+    other.add_rows([kit.make_row(100 + number, enterprise="enterprise 1") for number in range(ROWS)])
+    return other
+
+
+def verify(world: Any, *more: str) -> int:
+    chain = ["--rpc", world.url, "--token", world.manifest.token.address]
+    return verify_app.main(["--ledger", world.ledger_url, *chain, *more])
+
+
+def settle_under(world: Any, settlement: bytes) -> None:
+    """The other node's keys settle one unit under this id on their own account, for a party of the first node's."""
+    token, account, entity = (
+        world.manifest.token,
+        kit.account("payer 2"),
+        entity_on_chain(kit.public_id("contributor 0")),
+    )
+
+    def item(role: int, owner: str) -> batches.Item:
+        return batches.Item(
+            entity=entity,
+            role=role,
+            account=kit.account(owner),
+            amount=1,
+            xor_hash=b"\1" * 32,
+            merkle_root=b"\2" * 32,
+            row_count=1,
+        )
+
+    world.fund("mallory", 10, approved=10)
+    lists = batches.payout_lists([[item(1, "mallory")]], keccak_256)
+    collector, now = (
+        sender(world, "collector 2"),
+        int(world.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16),
+    )
+    collector.send(token.begin(account, settlement, bytes(32), 1, 1, 1, 1, lists.root))
+    collector.send(token.reserve(account, kit.account("mallory"), entity, 0, 1, settlement, now + 3_600))
+    collector.send(batches.collect(token, account, settlement, [item(0, "mallory")]))
+    sender(world, "payer 2").send(batches.pay(token, settlement, lists, 0))
+
+
+def test_two_nodes_with_the_same_rows_numbers_settle_and_verify(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same first day and as many rows give two ledgers the same id; neither stands in the other's way."""
+    other = other_node(world, tmp_path / "second")
+    first, second = world.settle(), other.settle(**KEYS)
+    assert first["settlement_id"] == second["settlement_id"]
+    assert [first["collected"], second["collected"]] == [ROWS * FEE, ROWS * FEE]
+    assert other.settle(**KEYS)["transactions"] == []
+    assert verify(world, "--account", kit.account("payer")) == 0
+    assert verify(other, "--account", kit.account("payer 2")) == 0
+    assert verify(other, "--account", kit.account("payer")) == 1
+    capsys.readouterr()
+    assert verify(world) == 2
+    said = capsys.readouterr().err
+    assert "--account says whose ledger it is" in said
+    assert kit.account("payer 2") in said
+    other.journal.unlink()
+    other.add_rows([kit.make_row(200, enterprise="enterprise 1")])
+    assert other.settle(**KEYS)["collected"] == FEE
+
+
+@pytest.mark.parametrize("when", ["tx.planned.before", "run.closed.before"])
+def test_another_nodes_keys_use_our_settlements_id(world: Any, tmp_path: Path, when: str) -> None:
+    """Before our events are there or after them: the run ends, the ledger is sound, and the anchor is that of ours."""
+    import asyncio
+
+    from payouts import app
+    from payouts.chain import Web3Chain
+    from payouts.token import Token
+
+    done: list[bytes] = []
+
+    def at(point: str) -> None:
+        begun = (
+            []
+            if done or point != when
+            else Token(Web3Chain(world.url), world.manifest.token.address, kit.account("payer")).begun(
+                0, int(world.rpc("eth_blockNumber"), 16)
+            )
+        )
+        if begun:
+            done.append(begun[0][0].batch_id)
+            settle_under(world, done[0])
+
+    report = asyncio.run(app.settle(world.settings(), at=at))
+    assert done == [bytes.fromhex(report["settlement_id"])]
+    assert (report["collected"], report["balances"]) == (ROWS * FEE, True)
+    world.journal.unlink()
+    assert world.settle()["transactions"] == []
+    ours = ["--account", kit.account("payer")]
+    assert verify(world, *ours) == 0
+    out = tmp_path / "anchor.json"
+    contributor = batch_id_of(done[0], kit.public_id("contributor 0"), "contributor", keccak_256)
+    assert verify(world, *ours, "--anchor", contributor.hex(), "--out", str(out)) == 0
+    assert Anchor.decode(out.read_bytes()).row_count == ROWS
+    forged = batch_id_of(done[0], kit.public_id("contributor 0"), "enterprise", keccak_256)
+    assert verify(world, *ours, "--anchor", forged.hex(), "--out", str(out)) == 1
+    assert json.loads(out.read_text())
+
+
+def test_a_settlement_over_more_rows_than_there_are_stops_at_once(world: Any) -> None:
+    """Begun by whoever holds the collector's key, over rows that do not exist: nothing is searched, and only what is
+    known is said."""
+    world.settle()
+    token, account = world.manifest.token, kit.account("payer")
+    newest, _, last_row, *_ = world.rpc.ask(token.settlement_of(account))
+    sender(world, "collector").send(token.begin(account, b"\7" * 32, newest, last_row + 1, 1_000, 0, 0, bytes(32)))
+    world.add_rows([kit.make_row(ROWS)])
+    with pytest.raises(
+        SettlementError, match=f"the ledger ends with row {ROWS + 1}. Nothing was signed. If the ledger"
+    ):
+        world.settle()
