@@ -333,7 +333,7 @@ def test_a_line_longer_than_what_is_kept_for_a_slow_reader_is_written_all_the_sa
     assert Path(file.name).read_text() == line
 
 
-@pytest.mark.parametrize("lines", [1, 3_000])
+@pytest.mark.parametrize("lines", [1, 3_000, 12 * logs.GATHERED_LINES_MAX])
 def test_the_last_lines_are_written_when_the_process_ends(lines: int) -> None:
     """What was gathered, and what a pipe had no room for yet."""
     program = """
