@@ -49,7 +49,7 @@ async def long_answer(miner: support.ScriptedMiner, opened: tunnel.Opened) -> No
     miner.acknowledge(opened.stream)
     took, digest = 0, sha256()
     while True:
-        data, end = await miner.bodies[opened.stream].get()
+        data, end = await miner.piece(opened.stream)
         took += len(data)
         digest.update(data)
         miner.tunnel.consumed(opened.stream, len(data))

@@ -15,6 +15,7 @@ from cgn_sdk.protocol.canonical import encode
 from cgn_sdk.protocol.head import NO_ROWS, Head, extend, head_findings
 from cgn_sdk.protocol.receipt import Receipt, Trust, TrustedMiner, verify_receipt
 
+from cgn_chassis.keys import load_or_create
 from cgn_node import limits
 from cgn_node.http1 import ChunkedDecoder
 from ledger.spool import Answer, Spool, SpoolFull
@@ -458,6 +459,7 @@ async def test_what_the_node_signed_is_kept_and_anybody_can_check_it(tmp_path: P
 async def test_what_the_spool_dropped_at_the_start_is_said(tmp_path: Path) -> None:
     """N-24: bytes that were no whole group are kept, counted, and hold nothing up."""
     spool = await Spool.open(tmp_path / "state/spool")
+    load_or_create(tmp_path / "state/node.pem")  # what signed the row
     await spool.append(b"a row that was torn, or damaged afterwards")
     spool._broken = OSError("killed")
     await spool.close()

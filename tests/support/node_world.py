@@ -31,6 +31,8 @@ ACCOUNT = "ent_" + "a" * 20
 CONTRIBUTOR = "con_" + "b" * 20
 NODE = "nod_" + "c" * 20
 KEY = "cgn_" + "d" * 12 + "_" + "e" * 43
+SIGN_OF_LIFE_S = 1.0
+"""Between two signs of life of a request, as a miner gives them."""
 
 
 def public_id(letter: str) -> str:
@@ -158,6 +160,7 @@ class ScriptedMiner:
         self.tunnel = tunnel.Tunnel("miner", seal=self._seal)
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self.run_task: asyncio.Task[None] | None = None
+        self._spoke_at = 0.0
 
     async def join(self) -> "ScriptedMiner":
         await self.dial()
@@ -236,10 +239,23 @@ class ScriptedMiner:
         self.tunnel.acknowledge(stream)
         self.link.flush()
 
+    async def piece(self, stream: int) -> tuple[bytes, bool]:
+        """The next of a body, and whether it is the last; what an honest miner says of its work meanwhile."""
+        loop = asyncio.get_running_loop()
+        while True:
+            if loop.time() - self._spoke_at > SIGN_OF_LIFE_S:
+                self._spoke_at = loop.time()
+                self.tunnel.progress(stream, messages.Progress())
+                self.link.flush()
+            try:
+                return await asyncio.wait_for(self.bodies[stream].get(), SIGN_OF_LIFE_S)
+            except TimeoutError:
+                continue
+
     async def body(self, stream: int) -> bytes:
         whole = b""
         while True:
-            data, end = await self.bodies[stream].get()
+            data, end = await self.piece(stream)
             whole += data
             self.tunnel.consumed(stream, len(data))
             self.link.flush()
