@@ -42,11 +42,9 @@ if TYPE_CHECKING:
     from cgn_node.policy import PolicyView
     from cgn_node.session_file import SessionFile
     from cgn_node.sessions import Sessions
-    from cgn_node.shipping import Shipping
     from cgn_node.status_endpoint import Facts
-    from ledger.heads import HeadKeeper
-    from ledger.port import Store
-    from ledger.spool import Shipper, Spool
+    from ledger.refused import Refused
+    from ledger.spool import Spool
 
 VERSION = "0.1.0"
 COPY_NAME, KEY_NAME, HEAD_NAME = "policy.json", "node.pem", "head.json"
@@ -256,6 +254,7 @@ async def start_node(
     chosen: Settings, give_up: Callable[[str], None] = lambda reason: None, shares: Shares = ALL
 ) -> Node:
     """Builds every adapter, wires them to one broker, and listens. `give_up` hears why the node cannot go on."""
+    from cgn_sdk.keccak import keccak_256
     from cgn_sdk.protocol import link
     from cgn_sdk.signing import Signer
     from cgn_sdk.turns import Turns
@@ -273,12 +272,14 @@ async def start_node(
     from cgn_node.work_endpoint import WorkEndpoint
     from ledger import open_store
     from ledger.heads import HeadKeeper
+    from ledger.spool import Shipper
 
     state = chosen.state
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer = Signer(_signing_key(state).private_bytes_raw())
     store = await open_store(chosen.ledger, apart=True, now_ns=time.time_ns)
     spool = await _open_spool(state / "spool")
+    refused = _refused(state / "refused")
     shipping = Shipping(lambda: spool.backlog, lambda: shipper.shipped)
     supervisor = Supervisor(give_up)
 
@@ -310,7 +311,7 @@ async def start_node(
         turns=turns,
     )
     heads = HeadKeeper(store, signer, node_id=lambda: central.node_public_id, kept=state / HEAD_NAME)
-    shipper = _shipper(state, spool, store, shipping, heads)
+    shipper = Shipper(spool, store, keccak_256, on_refused=refused.keep, observe=shipping.observe, heads=heads)
     recorder = Recorder(driver=driver, identity=central, spool=spool, store=store, signer=signer)
     work = WorkEndpoint(
         driver=driver,
@@ -339,12 +340,14 @@ async def start_node(
         latencies=latencies,
         policy=policy,
         shipping=shipping,
+        refused=refused,
         rows_wait_s=chosen.rows_wait_s,
     )
     node.listeners = [work_listener, *_status_listeners(facts, tls, turns)]
     supervisor.keep("ledger shipper", shipper.run)
     supervisor.every("give memory back", limits.FREED_LOOK_S, give_memory_back)
     supervisor.every("look at the spool", limits.SHIPPING_LOOK_S, shipping.look)
+    supervisor.every("count refused rows", limits.SHIPPING_LOOK_S, refused.look)
     supervisor.every("tell of strangers", limits.STRANGERS_TOLD_S, miners.tell_strangers)
     await _listen(node, chosen)
     return node
@@ -412,13 +415,13 @@ async def _open_spool(folder: Path) -> "Spool":
     return spool
 
 
-def _shipper(state: Path, spool: "Spool", store: "Store", shipping: "Shipping", heads: "HeadKeeper") -> "Shipper":
-    from cgn_sdk.keccak import keccak_256
+def _refused(folder: Path) -> "Refused":
+    from ledger.refused import Refusal, Refused
 
-    from ledger.spool import Shipper, keep_refused
+    def tell(refusal: Refusal) -> None:
+        _log.error("ledger.row_refused", kept=str(refusal.path), reason=refusal.reason)
 
-    on_refused = keep_refused(state / "refused")
-    return Shipper(spool, store, keccak_256, on_refused=on_refused, observe=shipping.observe, heads=heads)
+    return Refused(folder, tell)
 
 
 async def _restored(chosen: Settings, now_ms: int) -> "tuple[Sessions, SessionFile, KeyGuard]":

@@ -23,6 +23,7 @@ from cgn_node.sessions import Sessions
 from cgn_node.shipping import Shipping
 from cgn_node.work_endpoint import WorkEndpoint, edge_problem
 from ledger.heads import HeadKeeper
+from ledger.refused import Refused
 
 _JSON = [("Content-Type", "application/json"), ("Cache-Control", "no-store"), ("Access-Control-Allow-Origin", "*")]
 _TEXT = [("Content-Type", "text/plain; version=0.0.4; charset=utf-8")]
@@ -72,6 +73,7 @@ class Facts:
         latencies: Latencies,
         policy: Callable[[], PolicyView | None],
         shipping: Shipping,
+        refused: Refused,
         rows_wait_s: int,
     ) -> None:
         self.geolocation = geolocation
@@ -89,6 +91,7 @@ class Facts:
         self.latencies = latencies
         self.policy = policy
         self.shipping = shipping
+        self.refused = refused
         self.rows_wait_s = rows_wait_s
         self.supervisor = parts.supervisor
         self.started = time.monotonic()
@@ -149,6 +152,13 @@ class Facts:
             found.append(f"rows have waited for the ledger longer than {self.rows_wait_s} s")
         if self.recorder.lookups.is_overdue:
             found.append(f"the ledger has not answered a look-up for longer than {limits.LOOK_UP_S:g} s")
+        if self.refused.count:
+            found.append(
+                f"the ledger has refused {self.refused.count} rows: they are in refused in the node's state folder, "
+                "each with its reason; cgn ledger offer-again gives them to the ledger once more"
+            )
+        if self.heads.problem:
+            found.append("the ledger is not what this node has signed or put there: the log says what is missing")
         return found
 
     def prometheus(self) -> bytes:
@@ -190,6 +200,7 @@ class Facts:
         lines.add("cgn_node_ship_failures_total", "counter", self.shipping.failures)
         if self.shipping.last_error:
             lines.add("cgn_node_ship_error", "gauge", 1, {"error": logs.clean("", self.shipping.last_error)})
+        lines.add("cgn_node_rows_kept_refused", "gauge", self.refused.count)
         newest = self.heads.newest
         lines.add("cgn_node_ledger_head_rows", "gauge", newest.last_ingest if newest else 0)
         lines.add("cgn_node_ledger_differs", "gauge", int(bool(self.heads.problem)))

@@ -4,6 +4,7 @@
     cgn ledger export URL [--private]    rows, payments, settlements, batches and heads as NDJSON to stdout
     cgn ledger seal URL MONTH            close the months before for writing (Elasticsearch)
     cgn ledger repair-spool FOLDER       go on with a spool that a node refuses as damaged
+    cgn ledger offer-again FOLDER URL    give rows that the ledger refused to it once more
 
 `init` and `seal` want an administrator of the cluster; docs/reference/ledger.md has the roles of all others.
 Exit code 0: done. 1: it could not be done; the line says why. 2: the command line is wrong.
@@ -13,12 +14,14 @@ import argparse
 import asyncio
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from ledger import initialise, open_store
 from ledger.export import lines
 from ledger.port import StoreError
+from ledger.refused import offer_again
 from ledger.spool_repair import Repaired, repair_spool
 
 
@@ -33,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             asyncio.run(_export(given.url, private=given.private))
         elif given.command == "seal":
             print(_seal(given.url, given.month))
+        elif given.command == "offer-again":
+            return asyncio.run(_offer_again(given.folder, given.url))
         else:
             print(_told(repair_spool(given.folder)))
     except (StoreError, OSError, ValueError) as error:
@@ -55,6 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     seal.add_argument("month", type=_month, metavar="MONTH", help="all months before this one, such as 2026-12")
     repair = commands.add_parser("repair-spool", help="keep what is damaged in a spool, and go on without it")
     repair.add_argument("folder", type=Path, help="the folder `spool` in the node's state folder; stop the node first")
+    offer = commands.add_parser("offer-again", help="give rows that the ledger refused to it once more")
+    offer.add_argument("folder", type=Path, help="the folder `refused` in the node's state folder")
+    offer.add_argument("url", **url)
     return parser
 
 
@@ -65,8 +73,7 @@ def _month(text: str) -> str:
 
 
 async def _export(url: str, *, private: bool) -> None:
-    if not url.startswith(("http://", "https://")) and not Path(url.removeprefix("sqlite:///")).is_file():
-        raise ValueError(f"there is no ledger {url}")  # opening would make an empty one
+    _refuse_missing(url)
     store = await open_store(url)
     try:
         async for line in lines(store, private=private):
@@ -74,6 +81,30 @@ async def _export(url: str, *, private: bool) -> None:
         sys.stdout.buffer.flush()
     finally:
         await store.close()
+
+
+async def _offer_again(folder: Path, url: str) -> int:
+    """Returns 1 while a row is still refused."""
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    _refuse_missing(url)
+    store = await open_store(url, now_ns=time.time_ns)
+    try:
+        found = await offer_again(folder, store)
+    finally:
+        await store.close()
+    for name in found.taken:
+        print(f"{name}: the ledger holds it")
+    for name, reason in found.refused:
+        print(f"{name}: STILL REFUSED: {reason}")
+    print(f"{len(found.taken)} rows taken, {len(found.refused)} still refused and kept")
+    return 1 if found.refused else 0
+
+
+def _refuse_missing(url: str) -> None:
+    """Opening an embedded ledger that is not there would make an empty one."""
+    if not url.startswith(("http://", "https://")) and not Path(url.removeprefix("sqlite:///")).is_file():
+        raise ValueError(f"there is no ledger {url}")
 
 
 def _seal(url: str, month: str) -> str:

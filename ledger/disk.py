@@ -28,6 +28,11 @@ def create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
 
 
+def create_new(path: Path) -> int:
+    """An empty file to write to. Raises FileExistsError where the name is taken."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+
+
 def reopen(path: Path) -> int:
     """A file that is there, to write to."""
     return os.open(path, os.O_WRONLY)

@@ -30,7 +30,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
@@ -356,8 +356,7 @@ class Spool:
         start, size = (found.good_bytes, found.torn_bytes) if found else (0, len(data.rstrip(b"\0")))
         if not size:
             return
-        kept = path.with_suffix(DAMAGED_SUFFIX)
-        file = disk.create(kept)
+        kept, file = self._begin_damaged(path)
         try:
             disk.write(file, data[start : start + size], 0)
             disk.sync(file)
@@ -365,6 +364,15 @@ class Spool:
             disk.close(file)
         disk.sync(self._folder_fd)
         self.dropped.append(Dropped(path.name, size, found.torn_records if found else 0, kept))
+
+    def _begin_damaged(self, path: Path) -> tuple[Path, int]:
+        """A new file for a segment's dropped bytes. Numbers of rows begin anew after a clean stop, so that a name may
+        be taken by bytes of long ago: those stay."""
+        for number in count():
+            kept = path.with_suffix(f".{number}{DAMAGED_SUFFIX}" if number else DAMAGED_SUFFIX)
+            with contextlib.suppress(FileExistsError):
+                return kept, disk.create_new(kept)
+        raise AssertionError("numbers do not end")
 
     def _open_segment(self) -> None:
         """Begins the newest segment. Raises OSError, and then the one before stays the newest."""
@@ -538,7 +546,7 @@ class Shipper:
 
     A store that is away is tried again with growing waits, for ever: nothing is dropped. `observe` hears of each
     attempt: (rows shipped, error or None). A row the store refuses for what it says (another row under its id) can
-    never be shipped: it goes to `on_refused` with the reason, which must keep it (see `keep_refused`), and the rest
+    never be shipped: it goes to `on_refused` with the reason, which must keep it (see `ledger.refused`), and the rest
     goes on. `heads` hears of what is in the store and signs for it when that is due.
     """
 
@@ -663,18 +671,3 @@ class Shipper:
 
     def _row(self, record: Record) -> Row:
         return record.item if isinstance(record.item, Row) else decode_row(record.data, self._keccak)
-
-
-def keep_refused(folder: Path) -> Callable[[Record, Exception], None]:
-    """Returns an `on_refused` that keeps each refused row as a file of its own, on disk before it returns."""
-
-    def keep(record: Record, error: Exception) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / f"{record.sequence:020d}.json"
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(record.data)
-            file.flush()
-            os.fsync(file.fileno())
-        path.with_suffix(".reason").write_text(f"{error}\n")
-
-    return keep

@@ -69,6 +69,11 @@ class ForgetfulDisk:
         self.mark("create", path, descriptor)
         return descriptor
 
+    def create_new(self, path: Path) -> int:
+        if path in self._files:
+            raise FileExistsError(path)
+        return self.create(path)
+
     def reopen(self, path: Path) -> int:
         descriptor = self._opened(path, self._files[path])
         self.mark("reopen", path, descriptor)

@@ -11,9 +11,9 @@ from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.row import Row
 
 from ledger import open_store
-from ledger.heads import LedgerDiffers
 from ledger.port import Conflict, Store, StoreError
-from ledger.spool import Record, Shipper, Spool, keep_refused
+from ledger.refused import Refused
+from ledger.spool import Record, Shipper, Spool
 
 MakeRow = Callable[..., Row]
 
@@ -129,7 +129,7 @@ async def test_what_the_store_refuses_is_kept_and_holds_nothing_up(
         await spool.append(row.to_bytes())
         if n == 8:
             await spool.append(b"not a row")
-    shipper = Shipper(spool, store, keccak_256, on_refused=keep_refused(tmp_path / "refused"))
+    shipper = Shipper(spool, store, keccak_256, on_refused=Refused(tmp_path / "refused").keep)
     await shipper.drain()
     assert sorted(await ids(store)) == [f"{n:032x}" for n in range(1, 11)]
     kept = sorted((tmp_path / "refused").glob("*.json"))
@@ -148,7 +148,7 @@ async def test_a_row_from_the_future_is_kept_and_holds_nothing_up(
     for n in range(1, 8):
         row = future if n == 4 else make_row(n)
         await spool.append(row.to_bytes(), row)
-    await Shipper(spool, store, keccak_256, on_refused=keep_refused(tmp_path / "refused")).drain()
+    await Shipper(spool, store, keccak_256, on_refused=Refused(tmp_path / "refused").keep).drain()
     assert await ids(store) == [f"{n:032x}" for n in (1, 2, 3, 5, 6, 7)]
     [kept] = (tmp_path / "refused").glob("*.json")
     assert kept.read_bytes() == future.to_bytes()
@@ -172,10 +172,10 @@ async def test_cancelled_in_the_middle_it_goes_on_where_it_was(spool: Spool, sto
 
 def test_a_refused_row_is_on_disk_before_the_shipper_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = syncs.watch(monkeypatch)
-    keep_refused(tmp_path / "refused")(Record(7, b"not a row", None), ValueError("no row"))
-    assert [(one.what, one.content) for one in done] == [("sync", b"not a row")]
+    Refused(tmp_path / "refused").keep(Record(7, b"not a row", None), ValueError("no row"))
+    assert [(one.what, one.content) for one in done] == [("sync", b"not a row"), ("sync", b"")], "the file, its folder"
     [kept] = (tmp_path / "refused").glob("*.json")
-    assert kept.name == "00000000000000000007.json"
+    assert kept.name.startswith("no-row-")
     assert [path.stat().st_mode & 0o077 for path in (tmp_path / "refused", kept)] == [0, 0]
 
 
@@ -199,29 +199,3 @@ async def test_rows_that_are_halved_stay_in_their_order(spool: Spool, make_row: 
     assert await shipper.ship_once() == 9
     assert (refused, store.taken) == ([6], [f"{n:032x}" for n in range(1, 10) if n != 6])
     assert (shipper.shipped, spool.backlog) == (9, 0)
-
-
-async def test_a_ledger_that_differs_is_said_and_rows_go_on(spool: Spool, store: Store, make_row: MakeRow) -> None:
-    class Differing:
-        def due_in_s(self) -> float | None:
-            return 0
-
-        async def advance(self) -> None:
-            raise LedgerDiffers("rows are gone")
-
-        def shipped(self, rows: Any) -> None:
-            list(rows)
-
-    heard: list[str] = []
-    shipper = Shipper(
-        spool,
-        store,
-        keccak_256,
-        on_refused=refuse_nothing,
-        observe=lambda shipped, error: heard.append(str(error)),
-        heads=Differing(),  # type: ignore[arg-type]
-    )
-    await spool.append(make_row(1).to_bytes())
-    await shipper.drain()
-    assert heard == ["None", "rows are gone"]
-    assert len(await ids(store)) == 1
