@@ -1,22 +1,26 @@
 """Signs heads of the ledger: this node's word for which rows it holds, in which order (L-3, L-12).
 
 After rows were shipped, at most once in `limits.HEAD_PAUSE_S`: walk the row hashes behind the last head, see that every
-row that was shipped is among them, sign, put the head into the store, and keep a copy beside the spool. The copy is
-what a store that was cut or restored cannot take back: a node never signs what contradicts its last head.
+row that was shipped is among them, sign, put the head into the store, and keep a copy beside the spool, with the hash
+of the last row. The copy is what a store that was cut or restored cannot take back: a node never signs what contradicts
+its last head. Before anything is shipped the ledger is asked for that last row (`compare`): a copy that was put back,
+under a node that runs or that starts, is noticed while the rows behind it are still in the spool.
 
     keeper = HeadKeeper(store, signer, node_id=lambda: "p…", kept=state / "head.json")
+    await keeper.compare()                   before each shipment
     keeper.shipped(rows)                     when they are in the store
-    await keeper.advance()                   when `due_in_s()` says so
+    await keeper.advance()                   when `due_in_s()` says so; True: what was shipped before may be let go of
 
 What goes wrong: a store that is away raises StoreError, and the next turn tries again; a ledger that differs from what
-was signed or shipped raises `LedgerDiffers` once, `problem` says it from then on, and no further head is signed until a
-person has looked. Rows go on being shipped: each is signed by itself.
+was signed or shipped raises `LedgerDiffers`, `problem` says it from then on, nothing further is shipped or signed, and
+rows stay in the spool until a person has looked and the node starts again.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from cgn_sdk import signing
@@ -25,7 +29,7 @@ from cgn_sdk.protocol.head import NO_ROWS, Head, extend, head_findings, sign_hea
 from cgn_sdk.protocol.row import Row
 
 from ledger import limits
-from ledger.port import Conflict, Store
+from ledger.port import Conflict, RowHash, Store
 
 
 class LedgerDiffers(Exception):
@@ -58,6 +62,10 @@ class HeadKeeper:
         self._begun = False
         self._walked = (0, NO_ROWS)
         """Number of the last row that was seen, and the commitment up to it."""
+        self._last_hash = b""
+        """The hash of that row."""
+        self._bound: list[Head] = []
+        """Heads of this node that the walk has yet to pass, ascending."""
         self.newest: Head | None = None
         self.problem = ""
 
@@ -73,72 +81,124 @@ class HeadKeeper:
             return None
         return max(0.0, self._next_s - time.monotonic())
 
-    async def advance(self) -> None:
-        """Signs a head over what the ledger holds now, if that is more than the last one is over.
+    async def compare(self) -> None:
+        """Sees that the ledger still holds, at its number, the last row that this node has seen there.
 
-        Raises StoreError, and LedgerDiffers the first time that something does not fit.
+        Raises StoreError, and LedgerDiffers when it does not: then nothing may be given to it.
         """
-        if self.problem or not self._node_id():
-            return
-        self._next_s = time.monotonic() + self._pause_s
-        try:
+        async with self._differing():
             if not self._begun:
-                await self._begin(self._node_id())
+                await self._begin()
+            await self._look()
+
+    async def advance(self) -> bool:
+        """Signs a head over what the ledger holds now, if that is more than the last one is over. Returns whether all
+        that was shipped before has been seen there, with the copy on disk.
+
+        Raises StoreError, and LedgerDiffers when something does not fit.
+        """
+        node_id = self._node_id()
+        if self.problem or not node_id:
+            return False
+        self._next_s = time.monotonic() + self._pause_s
+        async with self._differing():
+            if not self._begun:
+                await self._begin()
+            if self.newest is not None and self.newest.node_id != node_id:
+                raise LedgerDiffers(f"{self._kept} is not a head of this node: move it away if its key was replaced")
+            await self._look()
             await self._walk()
+        await self._sign(node_id)
+        self._changed = bool(self._shipped)
+        return True
+
+    @asynccontextmanager
+    async def _differing(self) -> AsyncIterator[None]:
+        if self.problem:
+            raise LedgerDiffers(self.problem)
+        try:
+            yield
         except LedgerDiffers as error:
             self.problem = str(error)
             self._shipped.clear()
             raise
-        await self._sign(self._node_id())
-        self._changed = bool(self._shipped)
 
-    async def _begin(self, node_id: str) -> None:
-        """Finds the last head of this node: the copy that was kept, or the store's newest."""
-        kept = await asyncio.to_thread(self._load_kept)
+    async def _begin(self) -> None:
+        """Finds the last heads of this node, the copy that was kept and the store's newest, and sees that the rows
+        below them are those that were signed."""
+        kept, last_hash = await asyncio.to_thread(self._load_kept)
+        node_id = kept.node_id if kept is not None else self._node_id()
+        if not node_id:
+            return
         stored = await self._store.newest_head(node_id)
         mine = {node_id: self._signer.public_key}
         if stored is not None and head_findings(stored, mine, signing.verify):
             stored = None  # by a key that this node had before, or by nobody: it binds nothing here
-        if kept is not None and (kept.node_id != node_id or head_findings(kept, mine, signing.verify)):
+        if kept is not None and head_findings(kept, mine, signing.verify):
             raise LedgerDiffers(f"{self._kept} is not a head of this node: move it away if its key was replaced")
-        rows = await self._store.head()
-        if kept is not None and kept.last_ingest > rows:
-            raise LedgerDiffers(
-                f"the ledger ends with row {rows}, and this node has signed that it held {kept.last_ingest}: rows are "
-                f"gone, or this is another ledger. cgn verify says which; to go on with it, move {self._kept} away"
-            )
+        if kept is not None and last_hash:
+            self._walked, self._last_hash = (kept.last_ingest, kept.commitment), last_hash
+            await self._look()
+        else:  # an older program's copy, or none: once from the first row on
+            self._walked, self._last_hash = (0, NO_ROWS), b""
+        beyond = [head for head in (kept, stored) if head is not None and head.last_ingest > self._walked[0]]
+        self._bound = sorted(beyond, key=lambda head: head.last_ingest)
+        while self._bound:
+            if not await self._page():
+                rows = await self._store.head()
+                raise LedgerDiffers(self._message(rows, self._bound[0].last_ingest))
         if kept is not None and (stored is None or stored.last_ingest < kept.last_ingest):
-            await self._store.put_head(kept)  # a store that was restored, or a crash before it was told
+            await self._store.put_head(kept)  # a store that forgot it, or a crash before it was told
             stored = kept
-        if stored is not None and stored.last_ingest <= rows:
-            self.newest, self._walked = stored, (stored.last_ingest, stored.commitment)
+        self.newest = stored
         self._begun = True
+
+    async def _look(self) -> None:
+        number = self._walked[0]
+        if number and [row.row_hash for row in await self._store.row_hashes(number - 1, 1)] != [self._last_hash]:
+            raise LedgerDiffers(self._message(await self._store.head(), number))
+
+    def _message(self, rows: int, number: int) -> str:
+        return (
+            f"the ledger ends with row {rows}, and this node has signed that it held {number}, with another row there: "
+            "rows are gone, or this is another ledger. Nothing is shipped and nothing is lost from the spool. Put back "
+            "the newest ledger there is and start the node again; cgn verify says what is missing. To go on with this "
+            f"one, stop the node and move {self._kept} away"
+        )
 
     async def _walk(self) -> None:
         """Takes the rows behind the last walk into the commitment, and misses none that was shipped."""
         awaited, self._shipped = self._shipped, {}
-        last, commitment = self._walked
         try:
-            while page := await self._store.row_hashes(last, limits.HEAD_PAGE_ROWS):
+            while page := await self._page():
                 for row in page:
-                    if row.ingest != last + 1:
-                        raise LedgerDiffers(f"the ledger holds row number {row.ingest} behind {last}")
-                    last = row.ingest
                     if awaited.get(row.row_id) == row.row_hash:
                         del awaited[row.row_id]
-                commitment = extend(commitment, (row.row_hash for row in page), keccak_256)
-                self._walked = last, commitment
-                await asyncio.sleep(0)  # requests go first
             for row_id in list(awaited):  # shipped a second time: they stand where they stood
                 stored = await self._store.get(row_id)
-                if stored is None or stored.row_hash != awaited[row_id] or not 0 < stored.ingest <= last:
+                if stored is None or stored.row_hash != awaited[row_id] or not 0 < stored.ingest <= self._walked[0]:
                     raise LedgerDiffers(f"row {row_id} was given to the ledger and is not there as it was")
                 del awaited[row_id]
         finally:
             self._shipped = awaited | self._shipped
 
-    async def _sign(self, node_id: str) -> None:
+    async def _page(self) -> list[RowHash]:
+        """The next rows, taken into the commitment; none: the walk is at the end."""
         last, commitment = self._walked
+        page = await self._store.row_hashes(last, limits.HEAD_PAGE_ROWS)
+        for row in page:
+            if row.ingest != last + 1:
+                raise LedgerDiffers(f"the ledger holds row number {row.ingest} behind {last}")
+            last, commitment = row.ingest, extend(commitment, [row.row_hash], keccak_256)
+            while self._bound and self._bound[0].last_ingest == last:
+                if self._bound.pop(0).commitment != commitment:
+                    raise LedgerDiffers(self._message(await self._store.head(), last))
+            self._walked, self._last_hash = (last, commitment), row.row_hash
+        await asyncio.sleep(0)  # requests go first
+        return page
+
+    async def _sign(self, node_id: str) -> None:
+        (last, commitment), last_hash = self._walked, self._last_hash
         if last == 0 or (self.newest is not None and self.newest.last_ingest == last):
             return
         head = sign_head(node_id, last, commitment, self._now_ns(), self._signer.sign)
@@ -149,23 +209,25 @@ class HeadKeeper:
             if stored is None or stored[:3] != head[:3]:
                 raise
             head = stored
-        await asyncio.to_thread(self._keep, head)
+        await asyncio.to_thread(self._keep, head, last_hash)
         self.newest = head
 
     # --- the copy ---
 
-    def _load_kept(self) -> Head | None:
+    def _load_kept(self) -> tuple[Head | None, bytes]:
+        """The head, and the hash of its last row (empty in an older program's copy)."""
         try:
-            return Head.decode(self._kept.read_bytes())
+            head, _, last_hash = self._kept.read_bytes().partition(b"\n")
+            return Head.decode(head), bytes.fromhex(last_hash.decode())
         except FileNotFoundError:
-            return None
+            return None, b""
         except ValueError as error:
             raise LedgerDiffers(f"{self._kept} cannot be read: {error}") from error
 
-    def _keep(self, head: Head) -> None:
+    def _keep(self, head: Head, last_hash: bytes) -> None:
         temporary = self._kept.with_suffix(".new")
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(head.encode())
+            file.write(head.encode() + b"\n" + last_hash.hex().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self._kept)

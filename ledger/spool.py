@@ -145,6 +145,7 @@ class Spool:
         self._durable = 0
         self._quick_syncs = 0
         self._cut = 0
+        self._free = 0
         self._grown = asyncio.Event()
         self._parsed: tuple[tuple[Path, int] | None, list[bytes]] = (None, [])
         self._closing = False
@@ -277,13 +278,15 @@ class Spool:
             self._grown.clear()
             await self._grown.wait()
 
-    async def cut(self, through: int) -> None:
-        """Says that the records up to `through` are safe elsewhere. Whole segments of them are removed."""
+    async def cut(self, through: int, *, free: int | None = None) -> None:
+        """Says that the records up to `through` were given away, and those up to `free` (the same if it is not given)
+        are safe elsewhere: whole segments of them are removed."""
         self._cut = max(self._cut, min(through, self._durable))
+        self._free = max(self._free, min(self._cut if free is None else free, self._cut))
         while self._recent and self._recent[0].sequence <= self._cut:
             self._recent_bytes -= len(self._recent.popleft().data)
         with self._lock_state:  # the newest segment stays: the thread writes to it
-            gone = [s for s in self._segments[:-1] if s.first + s.count - 1 <= self._cut]
+            gone = [s for s in self._segments[:-1] if s.first + s.count - 1 <= self._free]
             self._segments = [s for s in self._segments if s not in gone]
             self._bytes -= sum(segment.file_bytes for segment in gone)
         if gone:
@@ -295,7 +298,7 @@ class Spool:
         return self._segments[0].first - 1
 
     async def close(self) -> None:
-        """Writes what waits and closes. What is wholly cut is removed."""
+        """Writes what waits and closes. What is wholly safe elsewhere is removed."""
         if self._folder_fd < 0:
             return
         with self._lock_state:
@@ -324,7 +327,7 @@ class Spool:
         self._open_segment()
         self._open_spare()
         self._durable = self._next - 1
-        self._cut = self.first
+        self._cut = self._free = self.first
 
     def _take_segment(self, path: Path, *, last: bool) -> None:
         data = disk.read(path)
@@ -395,10 +398,10 @@ class Spool:
                 self._spare = Spare.open(self._folder / _SPARE)
 
     def _leave(self) -> None:
-        """At a clean stop: nothing stays of what is wholly cut, else the newest segment gets its end."""
+        """At a clean stop: nothing stays of what is wholly safe, else the newest segment gets its end."""
         if self._file is not None:
             self._file.finish(spool_format.segment_end(self._next))
-        if self._cut == self._durable:
+        if self._free == self._durable:
             self._unlink_in_order([segment.path for segment in self._segments])
 
     def _unlink_in_order(self, paths: Sequence[Path]) -> None:
@@ -547,7 +550,8 @@ class Shipper:
     A store that is away is tried again with growing waits, for ever: nothing is dropped. `observe` hears of each
     attempt: (rows shipped, error or None). A row the store refuses for what it says (another row under its id) can
     never be shipped: it goes to `on_refused` with the reason, which must keep it (see `ledger.refused`), and the rest
-    goes on. `heads` hears of what is in the store and signs for it when that is due.
+    goes on. `heads` sees before each step that the ledger is the one it was, and signs for what is in it when that is
+    due; only what it has seen there leaves the spool. On a ledger that differs it raises LedgerDiffers.
     """
 
     def __init__(
@@ -572,9 +576,19 @@ class Shipper:
         self._heads = heads
         self.shipped = spool.first
         """Sequence number of the last row that is in the store."""
+        self._safe = spool.first
+        """The same, of the last one that a copy of a head on this disk is over."""
 
     async def run(self) -> None:
-        """Ships for ever; cancel it to stop. Rows on the way at that moment stay in the spool."""
+        """Ships for ever; cancel it to stop. Rows on the way at that moment stay in the spool, and so do all of them
+        once the ledger is not the one that this node knows."""
+        try:
+            await self._ship_for_ever()
+        except LedgerDiffers as error:
+            self._observe(0, error)
+            await asyncio.Event().wait()  # for a person, and the next start
+
+    async def _ship_for_ever(self) -> None:
         while True:
             await self._wait_for_rows()
             await asyncio.sleep(self._pause_s)
@@ -597,10 +611,15 @@ class Shipper:
             await self._sign(self._heads)
 
     async def _sign(self, heads: HeadKeeper) -> None:
+        shipped = self.shipped
         try:
-            await heads.advance()
-        except (StoreError, LedgerDiffers, OSError) as error:  # rows go on; a head that is due is tried again
+            is_kept = await heads.advance()
+        except (StoreError, OSError) as error:  # rows go on; a head that is due is tried again
             self._observe(0, error)
+            return
+        if is_kept:  # the ledger shows these rows, and this node will know if it no longer does
+            self._safe = shipped
+            await self._patiently(self._cut)
 
     async def ship_once(self) -> int:
         """Ships what one step takes; returns how many rows. Returns only when they are in the store."""
@@ -609,8 +628,11 @@ class Shipper:
             return 0
         await self._deliver(records)
         self.shipped = records[-1].sequence
-        await self._patiently(lambda: self._spool.cut(self.shipped))
+        await self._patiently(self._cut)
         return len(records)
+
+    async def _cut(self) -> None:
+        await self._spool.cut(self.shipped, free=None if self._heads is None else self._safe)
 
     async def drain(self) -> None:
         """Returns when everything in the spool is in the store (at a clean stop)."""
@@ -646,6 +668,8 @@ class Shipper:
         wait_ms, longest_ms = limits.SHIP_RETRY_MS
         while rows:
             try:
+                if self._heads is not None:
+                    await self._heads.compare()
                 await self._store.append([row for _, row in rows])
             except (Conflict, ValueError) as error:
                 if len(rows) > 1:

@@ -172,6 +172,8 @@ class SqliteStore:
         self._now_ns = now_ns
         self._waiting: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._broken: str = ""
+        self._identity = (0, 0)
+        """Device and number of the file that was opened: another one may stand under its name later."""
         self._closed = False
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ledger-read", initializer=self._open_reader)
         self._reading = threading.local()
@@ -404,6 +406,7 @@ class SqliteStore:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))  # private parts stand in it
+            self._identity = _identity(self._path)
             connection = _connect(self._path)
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -421,6 +424,8 @@ class SqliteStore:
         try:
             while (first := self._waiting.get()) is not None:
                 group, last = self._gather(first)
+                if not connection.broken and _identity(self._path) != self._identity:  # it would go where nobody looks
+                    connection.broken = f"{self._path} was replaced or removed while it was open: start again"
                 connection.commit_group(group)
                 if connection.broken:
                     self._broken = connection.broken
@@ -705,6 +710,15 @@ def _statements(script: str) -> list[str]:
             found.append(text)
             text = ""
     return found
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """(0, 0) where there is no such file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def _sync_folder(folder: Path) -> None:

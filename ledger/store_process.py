@@ -223,15 +223,18 @@ class _Child:
         number = next(self._numbers)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            _send(self._writer, (number, method, arguments, named))
-            with contextlib.suppress(ConnectionError):  # then the reading task says so to all who wait
-                await self._writer.drain()
+            try:
+                _send(self._writer, (number, method, arguments, named))
+                with contextlib.suppress(ConnectionError):  # then the reading task says so to all who wait
+                    await self._writer.drain()
+            except RuntimeError as error:  # the transport closed before the reading task heard of it
+                raise StoreError(_GONE) from error
             return await answer
         finally:
             self._waiting.pop(number, None)
 
     async def end(self) -> None:
-        with contextlib.suppress(OSError):  # it has gone already
+        with contextlib.suppress(OSError, RuntimeError):  # it has gone already
             self._writer.write_eof()  # its answers still come
         try:
             await asyncio.wait_for(self._process.wait(), limits.PROCESS_CLOSE_S)

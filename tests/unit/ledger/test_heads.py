@@ -65,7 +65,7 @@ async def test_heads_lie_on_one_chain_over_all_rows(
         assert head_findings(head, {NODE: SIGNER.public_key}, signing.verify) == []
         assert head.commitment == await commitment(store, head.last_ingest)
         assert head.time_ns == NOW_NS
-    assert keeper.newest == heads[-1] == Head.decode(kept.read_bytes())
+    assert keeper.newest == heads[-1] == Head.decode(kept.read_bytes().splitlines()[0])
 
 
 async def test_it_goes_on_after_a_restart_with_or_without_its_copy(store: Store, kept: Path, make_row: MakeRow) -> None:
@@ -105,14 +105,15 @@ async def test_a_store_that_has_lost_rows_is_signed_for_no_more(tmp_path: Path, 
             await keeper.advance()
         assert "move" in keeper.problem
         assert keeper.due_in_s() is None
-        await ship(store, keeper, [make_row(5)])
-        await keeper.advance()
+        with pytest.raises(LedgerDiffers):
+            await keeper.compare()
+        assert await keeper.advance() is False
         assert [head.last_ingest for head in await store.heads()] == [1]
         kept.rename(tmp_path / "moved.json")
         keeper = keeper_of(store, kept)
         await keeper.advance()
-        assert [head.last_ingest for head in await store.heads()] == [1, 3]
-        assert (await store.heads())[-1].commitment == await commitment(store, 3)
+        assert [head.last_ingest for head in await store.heads()] == [1, 2]
+        assert (await store.heads())[-1].commitment == await commitment(store, 2)
     finally:
         await store.close()
 
@@ -289,3 +290,78 @@ async def test_at_a_clean_stop_the_head_is_over_everything(
     await Shipper(spool, store, keccak_256, on_refused=lambda record, error: None, heads=keeper).drain()
     assert [head.last_ingest for head in await store.heads()] == [3]
     await spool.close()
+
+
+@pytest.mark.parametrize("lives", ["stopped", "running"])
+async def test_a_ledger_that_was_restored_is_noticed_before_anything_is_given_to_it(
+    tmp_path: Path, kept: Path, make_row: MakeRow, lives: str
+) -> None:
+    """L-12: however many rows wait: they would fill the numbers of those that are gone, and then leave the spool."""
+    url, told = f"sqlite:///{tmp_path}/ledger.db", []
+
+    def shipper_of(spool: Spool, store: Store, keeper: HeadKeeper) -> Shipper:
+        def observe(rows: int, error: Exception | None) -> None:
+            told.append(error)
+
+        return Shipper(spool, store, keccak_256, on_refused=lambda *_: None, heads=keeper, observe=observe)
+
+    old, new = await open_store(f"sqlite:///{tmp_path}/old.db"), await open_store(url)
+    await old.append([make_row(n) for n in (1, 2)])
+    spool = await Spool.open(tmp_path / "spool")
+    keeper = keeper_of(new, kept)
+    for n in range(1, 6):
+        await spool.append(make_row(n).to_bytes())
+    await shipper_of(spool, new, keeper).drain()
+    await spool.close()
+    spool = await Spool.open(tmp_path / "spool")
+    if lives == "stopped":
+        keeper = keeper_of(old, kept)
+    else:
+        keeper._store = old  # as a store process that began anew over another file
+    for n in range(6, 20):
+        await spool.append(make_row(n).to_bytes())
+    shipper = shipper_of(spool, old, keeper)
+    with pytest.raises(LedgerDiffers, match=r"ends with row 2.*held 5"):
+        await shipper.drain()
+    task = asyncio.create_task(shipper.run())
+    async with asyncio.timeout(20):
+        while not any(isinstance(error, LedgerDiffers) for error in told):
+            await asyncio.sleep(0.01)
+    task.cancel()
+    assert await old.head() == 2
+    assert await old.heads() == []
+    await spool.close()
+    again = await Spool.open(tmp_path / "spool")
+    assert again.backlog == 14
+    await again.close()
+    await old.close()
+    await new.close()
+
+
+async def test_rows_leave_the_spool_when_a_head_over_them_is_on_disk(
+    tmp_path: Path, store: Store, kept: Path, make_row: MakeRow
+) -> None:
+    """Else a ledger that is put back before the next head would miss rows that nobody has any more."""
+    spool = await Spool.open(tmp_path / "spool", segment_bytes=5_000)
+    keeper = keeper_of(store, kept, pause_s=1_000.0)
+    await keeper.advance()
+    for n in range(1, 20):
+        await spool.append(make_row(n).to_bytes())
+    shipper = Shipper(spool, store, keccak_256, on_refused=lambda record, error: None, heads=keeper)
+    while await shipper.ship_once():
+        pass
+    assert (spool.backlog, spool.first) == (0, 0)
+    await shipper.drain()
+    assert spool.first > 0
+    await spool.close()
+
+
+async def test_an_older_copy_of_the_head_is_compared_from_the_first_row_on(
+    tmp_path: Path, store: Store, kept: Path, make_row: MakeRow
+) -> None:
+    await store.append([make_row(n) for n in (1, 2, 3)])
+    kept.write_bytes(sign_head(NODE, 2, await commitment(store, 2), 5, SIGNER.sign).encode())
+    await keeper_of(store, kept).compare()
+    kept.write_bytes(sign_head(NODE, 2, b"x" * 32, 5, SIGNER.sign).encode())
+    with pytest.raises(LedgerDiffers, match="held 2"):
+        await keeper_of(store, kept).compare()

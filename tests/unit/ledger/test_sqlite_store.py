@@ -274,3 +274,21 @@ async def test_killed_at_any_moment_what_was_acknowledged_is_there(path: Path, s
         assert {total.amount_nano_cpu for total in totals} == {sum(7 * n for n in range(1, len(rows) + 1))}
         first = len(rows) + 1
         await store.close()
+
+
+@pytest.mark.parametrize("change", ["replaced", "removed"])
+async def test_a_file_that_was_taken_from_under_the_store_gets_no_row(
+    store: SqliteStore, path: Path, make_row: MakeRow, change: str
+) -> None:
+    """L-4: what is written to it is gone with the process; a row is not acknowledged into nowhere."""
+    await store.append([make_row(1)])
+    if change == "replaced":
+        other = await SqliteStore.open(path.with_name("other.db"))
+        await other.close()
+        path.with_name("other.db").replace(path)
+    else:
+        path.unlink()
+    with pytest.raises(StoreError, match="replaced or removed"):
+        await store.append([make_row(2)])
+    with pytest.raises(StoreError, match="replaced or removed"):
+        await store.head()

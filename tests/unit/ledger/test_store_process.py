@@ -111,3 +111,18 @@ async def test_sequences_come_in_pages_and_may_be_left_early(
     assert (await anext(left)).row_id == rows[0].row_id
     await left.aclose()  # type: ignore[attr-defined]
     assert await store.head() == len(rows)
+
+
+async def test_a_child_that_ends_under_a_write_is_a_store_that_is_away(
+    store: Store, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the transport raises then: callers know StoreError, and try again (L-4)."""
+
+    def closed(self: object, pieces: object) -> None:
+        raise RuntimeError("handler is closed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("asyncio.StreamWriter.writelines", closed)
+        with pytest.raises(StoreError, match="has ended"):
+            await store.append([make_row(1)])
+    await store.append([make_row(1)])
