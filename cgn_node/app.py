@@ -42,9 +42,12 @@ if TYPE_CHECKING:
     from cgn_node.policy import PolicyView
     from cgn_node.session_file import SessionFile
     from cgn_node.sessions import Sessions
+    from cgn_node.shipping import Shipping
     from cgn_node.status_endpoint import Facts
+    from ledger.heads import HeadKeeper
+    from ledger.port import Store
     from ledger.refused import Refused
-    from ledger.spool import Spool
+    from ledger.spool import Shipper, Spool
 
 VERSION = "0.1.0"
 COPY_NAME, KEY_NAME, HEAD_NAME = "policy.json", "node.pem", "head.json"
@@ -254,7 +257,6 @@ async def start_node(
     chosen: Settings, give_up: Callable[[str], None] = lambda reason: None, shares: Shares = ALL
 ) -> Node:
     """Builds every adapter, wires them to one broker, and listens. `give_up` hears why the node cannot go on."""
-    from cgn_sdk.keccak import keccak_256
     from cgn_sdk.protocol import link
     from cgn_sdk.signing import Signer
     from cgn_sdk.turns import Turns
@@ -272,7 +274,6 @@ async def start_node(
     from cgn_node.work_endpoint import WorkEndpoint
     from ledger import open_store
     from ledger.heads import HeadKeeper
-    from ledger.spool import Shipper
 
     state = chosen.state
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -311,7 +312,7 @@ async def start_node(
         turns=turns,
     )
     heads = HeadKeeper(store, signer, node_id=lambda: central.node_public_id, kept=state / HEAD_NAME)
-    shipper = Shipper(spool, store, keccak_256, on_refused=refused.keep, observe=shipping.observe, heads=heads)
+    shipper = _shipper(spool, store, refused, shipping, heads)
     recorder = Recorder(driver=driver, identity=central, spool=spool, store=store, signer=signer)
     work = WorkEndpoint(
         driver=driver,
@@ -413,6 +414,16 @@ async def _open_spool(folder: Path) -> "Spool":
             "spool.dropped", segment=dropped.segment, bytes=dropped.size, rows=dropped.rows, kept=str(dropped.kept)
         )
     return spool
+
+
+def _shipper(
+    spool: "Spool", store: "Store", refused: "Refused", shipping: "Shipping", heads: "HeadKeeper"
+) -> "Shipper":
+    from cgn_sdk.keccak import keccak_256
+
+    from ledger.spool import Shipper
+
+    return Shipper(spool, store, keccak_256, on_refused=refused.keep, observe=shipping.observe, heads=heads)
 
 
 def _refused(folder: Path) -> "Refused":
