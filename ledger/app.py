@@ -16,12 +16,14 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ledger import initialise, open_store
 from ledger.export import lines
 from ledger.port import StoreError
 from ledger.refused import offer_again
+from ledger.spool import Spool, SpoolDamaged
 from ledger.spool_repair import Repaired, repair_spool
 
 
@@ -39,8 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif given.command == "offer-again":
             return asyncio.run(_offer_again(given.folder, given.url))
         else:
-            print(_told(repair_spool(given.folder)))
-    except (StoreError, OSError, ValueError) as error:
+            repaired = repair_spool(given.folder)
+            print(_told(repaired, _opened(given.folder)))
+    except (StoreError, SpoolDamaged, OSError, ValueError) as error:
         print(f"cgn ledger {given.command}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -116,11 +119,24 @@ def _seal(url: str, month: str) -> str:
     return "\n".join([*names, f"{len(names)} indices are closed for writing"])
 
 
-def _told(repaired: Repaired) -> str:
-    """What a person reads of a repair."""
+def _opened(folder: Path) -> list[str]:
+    """Opens a spool as a node does and leaves it, and says what was dropped. In a thread: with a loop of its own."""
+
+    async def open_and_close() -> list[str]:
+        spool = await Spool.open(folder)
+        await spool.close()
+        return [f"{dropped.segment}: {dropped.size} bytes were dropped to {dropped.kept}" for dropped in spool.dropped]
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, open_and_close()).result()
+
+
+def _told(repaired: Repaired, dropped: list[str]) -> str:
+    """What a person reads of a repair, when the spool has opened."""
     if repaired.kept is None:
-        return f"nothing is damaged: {repaired.rows} rows"
-    said = [f"{name} was damaged" for name in repaired.damaged]
+        return "\n".join([*dropped, f"nothing is damaged: {repaired.rows} rows"])
+    said = [*dropped, *repaired.findings]
+    said += [f"{name} was damaged" for name in repaired.damaged]
     said += [f"LOST: row {a}" if a == b else f"LOST: rows {a} to {b}" for a, b in repaired.lost]
     lost = sum(b - a + 1 for a, b in repaired.lost)
     said.append(f"{repaired.rows} rows are there, {lost} are lost; all old segments are in {repaired.kept}")

@@ -16,7 +16,8 @@ What goes wrong:
   really has;
 - no next segment can begin (no descriptor, no room, a folder that cannot be synced): the one before grows on. One file
   is kept open ahead for it, so that this needs more than a process without descriptors;
-- a damaged segment found at the start: SpoolDamaged, and nothing is dropped (`cgn ledger repair-spool` goes on without
+- a damaged segment found at the start, or one that is missing by what the segments or the file `bounds` say:
+  SpoolDamaged, and nothing is dropped (`cgn ledger repair-spool` goes on without
   what is lost);
 - a torn end found at the start, of a process that died: it is dropped. Whether it had been whole once nobody can know,
   so its bytes stay beside (`*.damaged`) and `dropped` says so.
@@ -53,6 +54,9 @@ _SPARE: Final = "next"
 REPAIRED: Final = "repaired"
 REPAIR_COMPLETE: Final = "complete"
 """Where `ledger.spool_repair` makes new segments, and the file that says that they are all there."""
+BOUNDS: Final = "bounds"
+"""Says which segments must be there: the first numbers of the oldest and of the newest one, or 0 0 for none. The
+numbers in between follow from the segments themselves."""
 DAMAGED_SUFFIX: Final = ".damaged"
 """Bytes that were dropped from a segment are kept under its name with this."""
 
@@ -140,6 +144,8 @@ class Spool:
         self._waiting_bytes = 0
         self._lock_state = threading.Lock()
         """Guards what loop and thread both change: the counts of bytes, the list of segments, whether it is broken."""
+        self._lock_bounds = threading.Lock()
+        """Held from a change of which segments there are until `bounds` says so."""
         self._recent: deque[Record] = deque()
         self._recent_bytes = 0
         self._durable = 0
@@ -155,6 +161,7 @@ class Spool:
         self.dropped: list[Dropped] = []
         """What was dropped at the start."""
         self._lock = -1
+        self._bounds_file = -1
         self._folder_fd = -1
         self._thread = threading.Thread(target=self._write_groups, name="spool", daemon=True)
 
@@ -290,7 +297,7 @@ class Spool:
             self._segments = [s for s in self._segments if s not in gone]
             self._bytes -= sum(segment.file_bytes for segment in gone)
         if gone:
-            await asyncio.to_thread(self._unlink_in_order, [segment.path for segment in gone])
+            await asyncio.to_thread(self._remove, [segment.path for segment in gone])
 
     @property
     def first(self) -> int:
@@ -319,8 +326,15 @@ class Spool:
         if disk.names(self._folder / REPAIRED, REPAIR_COMPLETE):
             raise SpoolDamaged(f"a repair of {self._folder} was not finished. {_ADVICE.format(folder=self._folder)}")
         paths = disk.names(self._folder, SUFFIX)
-        for path in paths:
-            self._take_segment(path, last=path is paths[-1])
+        if findings := bounds_findings(self._folder, paths):
+            raise SpoolDamaged(f"{'; '.join(findings)}. {_ADVICE.format(folder=self._folder)}")
+        is_old = not disk.names(self._folder, BOUNDS)
+        self._bounds_file = (disk.create if is_old else disk.reopen)(self._folder / BOUNDS)
+        disk.sync(self._folder_fd)
+        empty = [path for path in paths if not self._take_segment(path, last=path is paths[-1])]
+        if empty:
+            self._write_bounds(self._segments[-1].first if self._segments else 0)
+            self._unlink(empty)
         # What was read may have been written by a process that died before its fdatasync: it counts as rows now, so it
         # must be on disk before anybody acts on it. The new segment's first write syncs only itself.
         self._spare = Spare.open(self._folder / _SPARE)
@@ -329,7 +343,8 @@ class Spool:
         self._durable = self._next - 1
         self._cut = self._free = self.first
 
-    def _take_segment(self, path: Path, *, last: bool) -> None:
+    def _take_segment(self, path: Path, *, last: bool) -> bool:
+        """Returns whether anything is in it."""
         data = disk.read(path)
         try:
             found = spool_format.read_segment(data, last=last)
@@ -337,8 +352,7 @@ class Spool:
             raise SpoolDamaged(f"{path}: {error}. {_ADVICE.format(folder=self._folder)}") from None
         if found is None or not found.records:  # one that began and held nothing; rows behind it show if that is wrong
             self._drop_torn_end(path, data, found)
-            disk.unlink(path)
-            return
+            return False
         if self._segments and found.first != self._next:
             problem = f"{path} begins with row {found.first}, expected {self._next}"
             raise SpoolDamaged(f"{problem}. {_ADVICE.format(folder=self._folder)}")
@@ -353,6 +367,7 @@ class Spool:
         self._next = found.first + len(found.records)
         self._segments.append(_Segment(path, found.first, len(found.records), found.good_bytes))
         self._bytes += self._segments[-1].file_bytes
+        return True
 
     def _drop_torn_end(self, path: Path, data: bytes, found: spool_format.Segment | None) -> None:
         """Keeps the bytes that will go, durably, and says so."""
@@ -360,11 +375,7 @@ class Spool:
         if not size:
             return
         kept, file = self._begin_damaged(path)
-        try:
-            disk.write(file, data[start : start + size], 0)
-            disk.sync(file)
-        finally:
-            disk.close(file)
+        _write_synced(file, data[start : start + size])
         disk.sync(self._folder_fd)
         self.dropped.append(Dropped(path.name, size, found.torn_records if found else 0, kept))
 
@@ -384,12 +395,32 @@ class Spool:
         header = spool_format.segment_header(self._next)
         room_bytes = min(self._segment_bytes, self._max_bytes - self._bytes)
         spare, self._spare = self._spare or Spare.open(self._folder / _SPARE), None
-        self._file = SegmentFile.begin(spare, path, self._folder_fd, header, room_bytes)
-        if before is not None:
-            before.finish(spool_format.segment_end(self._next))
+        with self._lock_bounds:  # before a row is in it that somebody is told of
+            file = SegmentFile.begin(spare, path, self._folder_fd, header, room_bytes)
+            try:
+                self._write_bounds(self._next)
+            except OSError:
+                file.close()
+                with contextlib.suppress(OSError):  # an empty one harms nothing
+                    disk.unlink(path)
+                raise
+            self._file = file
+            if before is not None:
+                before.finish(spool_format.segment_end(self._next))
+            with self._lock_state:
+                self._segments.append(_Segment(path, self._next, 0, len(header)))
+                self._bytes += self._segments[-1].file_bytes
+
+    def _write_bounds(self, newest: int) -> None:
+        """Says durably, for the next start, from which segment to which there must be some. Raises OSError.
+
+        In place, within one sector of the disk, through a descriptor that is held: cutting gives room back and must not
+        want any, and a segment can follow another in a process without descriptors.
+        """
         with self._lock_state:
-            self._segments.append(_Segment(path, self._next, 0, len(header)))
-            self._bytes += self._segments[-1].file_bytes
+            oldest = self._segments[0].first if self._segments else newest
+        disk.write(self._bounds_file, f"{oldest:020d} {newest:020d}\n".encode(), 0)
+        disk.sync_data(self._bounds_file)
 
     def _open_spare(self) -> None:
         """Opens the file that the next segment will begin in, if that is possible now."""
@@ -402,9 +433,16 @@ class Spool:
         if self._file is not None:
             self._file.finish(spool_format.segment_end(self._next))
         if self._free == self._durable:
-            self._unlink_in_order([segment.path for segment in self._segments])
+            gone, self._segments = self._segments, []
+            self._remove([segment.path for segment in gone])
 
-    def _unlink_in_order(self, paths: Sequence[Path]) -> None:
+    def _remove(self, paths: Sequence[Path]) -> None:
+        """Segments that are in the list no more."""
+        with self._lock_bounds:
+            self._write_bounds(self._segments[-1].first if self._segments else 0)
+        self._unlink(paths)
+
+    def _unlink(self, paths: Sequence[Path]) -> None:
         """Oldest first, each durably: a crash in between must not look like a segment that is missing."""
         for path in paths:
             disk.unlink(path)
@@ -534,10 +572,46 @@ class Spool:
         if self._spare is not None:
             self._spare.close()
             self._spare = None
-        for descriptor in (self._folder_fd, self._lock):
+        for descriptor in (self._folder_fd, self._bounds_file, self._lock):
             if descriptor >= 0:
                 disk.close(descriptor)
-        self._folder_fd = self._lock = -1
+        self._folder_fd = self._bounds_file = self._lock = -1
+
+
+def _write_synced(file: int, data: bytes) -> None:
+    """From the beginning; closes the file."""
+    try:
+        disk.write(file, data, 0)
+        disk.sync(file)
+    finally:
+        disk.close(file)
+
+
+def bounds_findings(folder: Path, paths: Sequence[Path]) -> list[str]:
+    """What of the segments that must be there is not, and what there is no segment's name: empty for a sound folder.
+
+    Without the file `bounds` (an older program's spool, a new one) nothing must be there.
+    """
+    found = [f"{path} has no segment's name" for path in paths if not is_segment_name(path)]
+    if not disk.names(folder, BOUNDS):
+        return found
+    said = disk.read(folder / BOUNDS)
+    if not said.strip(b"\0"):  # made, and never written: no row came after it
+        return found
+    try:
+        oldest, newest = map(int, said.split())
+    except ValueError:
+        return [*found, f"{folder / BOUNDS} cannot be read"]
+    there = {path.name for path in paths}
+    for what, first in (("oldest", oldest), ("newest", newest)):
+        name = f"{first:020d}{SUFFIX}"
+        if first and name not in there:
+            found.append(f"{folder / name} is missing: the {what} segment, which begins with row {first}")
+    return found
+
+
+def is_segment_name(path: Path) -> bool:
+    return len(path.stem) == 20 and path.stem.isascii() and path.stem.isdigit()
 
 
 def _size_of(group: Sequence[_Waiting]) -> int:

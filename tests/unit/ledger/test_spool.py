@@ -613,3 +613,25 @@ async def test_rows_given_while_the_disk_fails_are_answered(folder: Path, monkey
     assert [type(answer) for answer in answers] == [SpoolBroken, SpoolBroken]
     assert len(fatal) == 1
     await spool.close()
+
+
+@pytest.mark.parametrize("which", ["oldest", "newest", "all", "foreign"])
+async def test_segments_that_are_missing_at_either_end_are_damage(folder: Path, which: str) -> None:
+    """N-24: rows that were acknowledged are gone, and nothing in the segments that are left says so."""
+    spool = await Spool.open(folder, segment_bytes=1_000)
+    for n in range(60):
+        await spool.append(b"%d:" % n + b"x" * 100)
+    await spool.cut(20)
+    spool._broken = OSError("killed")
+    await spool.close()
+    again = await Spool.open(folder, segment_bytes=1_000)
+    again._broken = OSError("killed")
+    await again.close()
+    paths = sorted(folder.glob("*.spool"))
+    gone = {"oldest": paths[:1], "newest": paths[-1:], "all": paths, "foreign": []}[which]
+    for path in gone:
+        path.unlink()
+    if which == "foreign":
+        (folder / "notes.spool").write_text("x")
+    with pytest.raises(SpoolDamaged, match="no segment's name" if which == "foreign" else gone[0].name):
+        await Spool.open(folder)

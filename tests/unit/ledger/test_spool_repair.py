@@ -58,7 +58,9 @@ async def test_one_row_is_lost_and_named(tmp_path: Path, rows: list[bytes], caps
     assert f"LOST: row {place + 1}\n" in told
     assert f"{holder.name} was damaged" in told
     assert await contents(folder) == rows[:place] + rows[place + 1 :]
-    assert {path.name: path.read_bytes() for path in (folder / "damaged-1").iterdir()} == damaged
+    kept = {path.name: path.read_bytes() for path in (folder / "damaged-1").iterdir()}
+    assert kept.pop("bounds")
+    assert kept == damaged
     assert app.main(["repair-spool", str(folder)]) == 0
     assert "nothing is damaged" in capsys.readouterr().out
     spool = await Spool.open(folder)
@@ -143,3 +145,68 @@ async def test_a_spool_that_a_node_has_open_is_left_alone(
     await spool.close()
     assert app.main(["repair-spool", str(tmp_path / "nowhere")]) == 1
     assert "there is no spool" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["00000000000000000099.spool", "00000000000000000000.spool", "a copy.spool"])
+@pytest.mark.parametrize("which", [0, 1])
+async def test_a_segment_that_stands_twice_costs_no_row(
+    tmp_path: Path, rows: list[bytes], capsys: pytest.CaptureFixture[str], name: str, which: int
+) -> None:
+    folder = tmp_path / "spool"
+    shutil.copy(sorted(folder.glob("*.spool"))[which], folder / name)
+    (folder / "z.spool").mkdir()
+    with pytest.raises(SpoolDamaged):
+        await contents(folder)
+    assert app.main(["repair-spool", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert "z.spool has no segment's name" in told
+    assert f"{len(rows)} rows are there" in told
+    assert await contents(folder) == rows
+    assert (folder / "damaged-1" / name).exists()
+    assert (folder / "damaged-1" / "z.spool").is_dir()
+    assert app.main(["repair-spool", str(folder)]) == 0
+    assert f"nothing is damaged: {len(rows)} rows" in capsys.readouterr().out
+
+
+async def test_other_bytes_under_a_number_are_found_and_kept(tmp_path: Path, rows: list[bytes]) -> None:
+    folder = tmp_path / "spool"
+    other = await Spool.open(tmp_path / "other")
+    await other.append(b"of another life")
+    await other.close()
+    shutil.copy(next((tmp_path / "other").glob("*.spool")), folder / "other.spool")
+    repaired = repair_spool(folder)
+    assert any("row 1 stands in other.spool with other bytes" in finding for finding in repaired.findings)
+    assert repaired.rows == len(rows) + 1
+    assert await contents(folder) == [*rows, b"of another life"]
+
+
+async def test_whole_rows_of_an_end_that_was_dropped_come_back(tmp_path: Path, rows: list[bytes]) -> None:
+    """A flip in the last group: the rows beside the damaged one are as they were."""
+    folder = tmp_path / "spool"
+    damage(sorted(folder.glob("*.spool"))[-1], b"row 2 of group 11")
+    newest = sorted(folder.glob("*.spool"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-16])  # without its end, as after a crash
+    dropped = await contents(folder)
+    assert len(dropped) < len(rows) - 1
+    assert list(folder.glob("*.damaged"))
+    repaired = repair_spool(folder)
+    assert await contents(folder) == rows[:-1]
+    assert repaired.rows == len(rows) - 1
+
+
+@pytest.mark.parametrize("which", [0, -1])
+async def test_a_segment_that_is_missing_at_an_end_is_named(tmp_path: Path, rows: list[bytes], which: int) -> None:
+    folder = tmp_path / "spool"
+    gone = sorted(folder.glob("*.spool"))[which]
+    gone.unlink()
+    repaired = repair_spool(folder)
+    assert any(f"{gone.name} is missing" in finding for finding in repaired.findings)
+    assert await contents(folder) == [row for row in rows if row in set(await contents(folder))]
+    assert repair_spool(folder).kept is None
+
+
+async def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "node.toml").write_text("x")
+    assert app.main(["repair-spool", str(tmp_path)]) == 1
+    assert "there is no spool" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["node.toml"]
