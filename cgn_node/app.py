@@ -470,7 +470,14 @@ def _status_listeners(facts: "Facts", tls: ssl.SSLContext, turns: "Turns") -> "l
     public, private = limits.STATUS_CONNECTIONS_MAX, limits.METRICS_CONNECTIONS_MAX
     return [
         HttpListener(public_pages(facts), tls=tls, name="status", connections_max=public, turns=turns),
-        HttpListener(private_pages(facts), tls=None, name="metrics", connections_max=private, turns=turns),
+        HttpListener(
+            private_pages(facts),
+            tls=None,
+            name="metrics",
+            connections_max=private,
+            stranger_idle_s=limits.IDLE_CONNECTION_S,
+            turns=turns,
+        ),
     ]
 
 

@@ -27,6 +27,7 @@ from cgn_node import limits, websocket_server
 from cgn_node.driver import monotonic_ms
 from cgn_node.gate import Gate
 from cgn_node.http_server import PROBLEM
+from cgn_node.places import Standing
 from cgn_node.policy import load_copy, save_copy
 
 _log = logs.get("central")
@@ -129,6 +130,7 @@ class CentralEndpoint:
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
+        websocket_server.channel_of(connection).stand(Standing.BUSY)
         one = _Link(connection, self._ask_timeout_ms, self._told)
         reader = asyncio.create_task(one.read(), name="central link")
         try:

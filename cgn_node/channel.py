@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 from cgn_node import limits
+from cgn_node.places import Standing
 
 if TYPE_CHECKING:
     from cgn_node.gate import Gate
@@ -66,6 +67,7 @@ class Channel(asyncio.Transport, asyncio.Protocol):
         self._tls = gate.tls and gate.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._is_opened = False
         self._encrypted = b""  # came while the protocol above wanted no more
+        self._standing = Standing.SILENT
         self._full_records = 0
         self._empty_records = 0
         self._has_turn = False
@@ -81,6 +83,16 @@ class Channel(asyncio.Transport, asyncio.Protocol):
     def opened(self) -> None:
         """The protocol above takes over the watch on who says nothing."""
         self._is_opened = True
+
+    def stand(self, standing: Standing) -> None:
+        """What it is worth when the gate is full."""
+        if standing != self._standing:
+            self._standing = standing
+            self._gate.stand(self, standing)
+
+    @property
+    def is_open(self) -> bool:
+        return self._phase == _OPEN
 
     def owed(self) -> int:
         """Bytes written that the peer has not acknowledged."""
@@ -159,6 +171,7 @@ class Channel(asyncio.Transport, asyncio.Protocol):
                 if not self._has_turn:
                     self._decrypt()
         elif self._phase == _HANDSHAKE:
+            self.stand(Standing.OPENING)
             self._encrypted += data
             if len(self._encrypted) > limits.HANDSHAKE_MAX_BYTES and self._raw is not None:
                 self._raw.pause_reading()  # until the handshake has had its turn

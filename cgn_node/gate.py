@@ -19,6 +19,7 @@ from cgn_sdk.turns import Turns
 from cgn_chassis import logs
 from cgn_node import limits
 from cgn_node.channel import Channel
+from cgn_node.places import Places, Standing
 
 _NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -29,7 +30,7 @@ class Gate:
     """One port and its connections. It has what `websockets` asks of an `asyncio.Server`, too.
 
     No address gets more than half of the connections, whatever `per_address_max` says, but for one that `is_proxy`
-    knows: many clients come through it.
+    knows: many clients come through it. When all places are taken, who has shown least gives way (`cgn_node.places`).
     """
 
     def __init__(
@@ -54,10 +55,8 @@ class Gate:
         self._is_proxy = is_proxy
         self.factory: Callable[[], asyncio.Protocol]
         """Makes the protocol of a connection whose TLS is up; given at `start`."""
-        self._connections_max = connections_max
-        self._per_address_max = min(per_address_max, max(1, connections_max // 2))
-        self._channels: set[Channel] = set()
-        self._by_address: Counter[str] = Counter()
+        per_address = min(per_address_max, max(1, connections_max // 2))
+        self._places: Places[Channel] = Places(connections_max, per_address)
         self._sockets: list[socket.socket] = []
         self._openings: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -78,17 +77,15 @@ class Gate:
 
     @property
     def connection_count(self) -> int:
-        return len(self._channels)
+        return len(self._places)
 
     def forget(self, channel: Channel) -> None:
-        if channel in self._channels:
-            self._channels.remove(channel)
-            address = _counted(channel.peer)
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
-            if not self._channels and self._empty is not None:
-                self._empty.set()
+        self._places.leave(channel)
+        if not len(self._places) and self._empty is not None:
+            self._empty.set()
+
+    def stand(self, channel: Channel, standing: Standing) -> None:
+        self._places.stand(channel, standing)
 
     # --- as asyncio.Server ----------
 
@@ -107,9 +104,9 @@ class Gate:
         """Cuts the connections that are left."""
         self.close()
         self._empty = asyncio.Event()
-        for channel in list(self._channels):
+        for channel in self._places.holders():
             channel.abort()
-        if self._channels:
+        if len(self._places):
             await self._empty.wait()
         timer = self._timers.pop("sweep", None)
         if timer is not None:
@@ -146,7 +143,7 @@ class Gate:
     def _pause(self, error: OSError) -> None:
         """Connects wait in the kernel for a moment: the event loop would report the same one again and again."""
         if self.counters["accepts paused"] == 0 or error.errno not in _NO_DESCRIPTOR:
-            _log.error("gate.accept_failed", gate=self.name, error=str(error), connections=len(self._channels))
+            _log.error("gate.accept_failed", gate=self.name, error=str(error), connections=len(self._places))
         self.counters["accepts paused"] += 1
         loop = asyncio.get_running_loop()
         for listening in self._sockets:
@@ -154,18 +151,31 @@ class Gate:
         self._timers["listen"] = loop.call_later(limits.ACCEPT_PAUSE_S, self._listen)
 
     def _admit(self, accepted: socket.socket, peer: str) -> None:
-        address = _counted(peer)
-        has_too_many = self._by_address[address] >= self._per_address_max and not self._is_proxy(peer)
-        if has_too_many or len(self._channels) >= self._connections_max:
+        address, now = _counted(peer), self.clock()
+        if not self._makes_room(address, now, has_own_bound=not self._is_proxy(peer)):
             self.counters["connections refused"] += 1
             accepted.close()
             return
-        channel = Channel(self, accepted, peer, self.clock())
-        self._channels.add(channel)
-        self._by_address[address] += 1
+        channel = Channel(self, accepted, peer, now)
+        self._places.take(channel, address, now)
         opening = asyncio.get_running_loop().create_task(self._open(channel, accepted))
         self._openings.add(opening)
         opening.add_done_callback(self._openings.discard)
+
+    def _makes_room(self, address: str, now: float, *, has_own_bound: bool) -> bool:
+        for _ in range(limits.GIVE_WAY_TRIES):
+            is_needed, weakest = self._places.must_give_way(address, now, has_own_bound=has_own_bound)
+            if not is_needed:
+                return True
+            if weakest is None:
+                return False
+            if weakest.is_open and not weakest.has_taken_all():
+                self._places.stand(weakest, Standing.BUSY)  # its last answer is still on its way
+                continue
+            self.counters["connections that gave way"] += 1
+            weakest.abort()
+            self.forget(weakest)
+        return False
 
     async def _open(self, channel: Channel, accepted: socket.socket) -> None:
         try:
@@ -180,14 +190,14 @@ class Gate:
     def _sweep(self) -> None:
         self._timers["sweep"] = asyncio.get_running_loop().call_later(limits.SWEEP_S, self._sweep)
         now = self.clock()
-        for channel in list(self._channels):
+        for channel in self._places.holders():
             channel.check(now)
         self._bound_owed(now)
 
     def _bound_owed(self, now: float) -> None:
         """Answers that wait in memory for their readers have a bound together: beyond it, who has not read for longest
         is cut, and after a second already."""
-        sizes = {channel: channel.get_write_buffer_size() for channel in self._channels}
+        sizes = {channel: channel.get_write_buffer_size() for channel in self._places.holders()}
         owed = sum(sizes.values())
         if owed <= limits.OWED_MAX_BYTES:
             return

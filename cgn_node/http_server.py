@@ -40,6 +40,7 @@ from cgn_node.http1 import (
     parse_head,
     response_head,
 )
+from cgn_node.places import Standing
 
 PROBLEM = "application/problem+json"
 _CLOSE = ("Connection", "close")
@@ -93,6 +94,10 @@ class Exchange:
         soon after the request's first byte; a long one has to keep moving."""
         self.taker = taker
         self._connection.take_body(self, within_s)
+
+    def vouch(self) -> None:
+        """The request has shown a valid session: its connection may idle, and is kept when places are few."""
+        self._connection.is_known = True
 
     def pause_body(self) -> None:
         self._connection.pause_body(self)
@@ -218,6 +223,7 @@ class HttpListener:
         per_address_max: int = limits.CONNECTIONS_PER_ADDRESS_MAX,
         head_deadline_s: float = limits.HEAD_DEADLINE_S,
         idle_s: float = limits.IDLE_CONNECTION_S,
+        stranger_idle_s: float = limits.IDLE_STRANGER_S,
         progress_window_s: float = limits.PROGRESS_WINDOW_S,
         clock: Callable[[], float] = time.monotonic,
         turns: Turns | None = None,
@@ -226,6 +232,7 @@ class HttpListener:
         self.endpoint = endpoint
         self.head_deadline_s = head_deadline_s
         self.idle_s = idle_s
+        self.stranger_idle_s = min(stranger_idle_s, idle_s)
         self.progress_window_s = progress_window_s
         self.counters: Counter[str] = Counter()
         self.draining = False
@@ -310,6 +317,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport: Channel | None = None
         self.peer = ""
         self.close_after = False
+        self.is_known = False
+        """Whether a request on it has shown a valid session."""
         self.is_writable = True
         self._buffer = b""
         self._at = 0  # where the unread part of `_buffer` begins
@@ -339,6 +348,7 @@ class HttpConnection(asyncio.Protocol):
         self.peer = channel.peer
         self._since = channel.accepted_at  # a slow handshake is not paid with a slow head on top
         self._listener.add(self)
+        channel.stand(Standing.IDLE_STRANGER)
         if self._listener.draining:
             self._close()
 
@@ -426,7 +436,10 @@ class HttpConnection(asyncio.Protocol):
             self.refuse_connection(problem.status, problem.detail)
             return
         if head is None:
+            if self.is_known:
+                self._stand(Standing.BUSY)
             return
+        self._stand(Standing.BUSY)
         exchange = self._exchange = Exchange(self, head)
         self._is_first = False
         self.close_after = not head.keep_alive or self._listener.draining
@@ -596,7 +609,9 @@ class HttpConnection(asyncio.Protocol):
             return
         self._state = _HEAD
         self._since = now
-        if self._waiting_bytes() and self.is_writable:
+        if not self._waiting_bytes():
+            self._stand(Standing.IDLE if self.is_known else Standing.IDLE_STRANGER)
+        elif self.is_writable:
             self._take_turn()
         self._choose_reading()
 
@@ -658,6 +673,10 @@ class HttpConnection(asyncio.Protocol):
         if exchange is not None:
             _tell_lost(exchange)
 
+    def _stand(self, standing: Standing) -> None:
+        if self._transport is not None:
+            self._transport.stand(standing)
+
     def _set_reading(self, wanted: bool) -> None:
         if self._transport is None or wanted == self._reading or self._transport.is_closing():
             return
@@ -681,8 +700,10 @@ class HttpConnection(asyncio.Protocol):
         elif self._waiting_bytes():
             if now - self._since > listener.head_deadline_s:
                 self.refuse_connection(408, f"The request's head did not arrive within {listener.head_deadline_s:g} s.")
-        elif now - self._since > (listener.head_deadline_s if self._is_first else listener.idle_s):
-            self._close()
+        else:
+            idle_s = listener.idle_s if self.is_known else listener.stranger_idle_s
+            if now - self._since > (listener.head_deadline_s if self._is_first else idle_s):
+                self._close()
 
     def _check_body(self, now: float) -> None:
         """A small body has a deadline; a long one has to keep moving while we read it."""

@@ -64,7 +64,20 @@ CLOSING_MAX_BYTES = 256 * KIB
 dropped, so that a refusal is not lost to a TCP reset."""
 
 IDLE_CONNECTION_S = 75
-"""A kept-alive connection that has had a request and waits for the next, as nginx has it. Then it is closed."""
+IDLE_STRANGER_S = 5
+"""A kept-alive connection that has had a request and waits for the next, as nginx has it. Then it is closed; long
+before, when no request on it has shown a valid session."""
+
+OPENING_PROTECTED_S = 1
+"""Whoever has not opened (a handshake, an upgrade, a greeting) within this gives way first when a listener is full: a
+handshake takes three round trips."""
+
+OPENING_SHARE = 8
+"""Of a full listener's places, the part (one in so many) that newcomers may hold before they give way to one another,
+instead of connections that had a request."""
+
+GIVE_WAY_TRIES = 16
+"""Connections looked at to make room for one newcomer."""
 
 PIPELINED_MAX_BYTES = 64 * KIB
 """Bytes behind an unanswered request that are held; beyond, the connection is not read until the answer is out."""

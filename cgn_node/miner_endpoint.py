@@ -43,6 +43,7 @@ from cgn_node.driver import Driver
 from cgn_node.gate import Gate
 from cgn_node.key_desk import KeyDesk
 from cgn_node.key_guard import pair_of
+from cgn_node.places import Standing
 from cgn_node.policy import PolicyView
 from cgn_node.refusals import TooMany
 
@@ -218,7 +219,8 @@ class MinerTunnel:
         self.account_id = ""
         self.grant: link.MinerGrant | None = None
         self.tunnel = wire.Tunnel("node")
-        waited_s = time.monotonic() - websocket_server.channel_of(connection).accepted_at
+        self._channel = websocket_server.channel_of(connection)
+        waited_s = time.monotonic() - self._channel.accepted_at
         self.link = TunnelLink(
             connection,
             self.tunnel,
@@ -429,6 +431,7 @@ class MinerTunnel:
         self.grant = grant
         self._signing_key = bytes.fromhex(hello.signing_key)
         self.joined = True
+        self._channel.stand(Standing.BUSY)
         driver.by_number[self.number] = self
         driver.tunnels[self.miner_id] = self
         self.tunnel.send_welcome(

@@ -26,7 +26,8 @@ async def start(
     create_connection: type[PacedServerConnection] = PacedServerConnection,
     **options: Any,
 ) -> Server:
-    """Listens at the gate. `check` may refuse an upgrade; `options` are the library's for one connection."""
+    """Listens at the gate. `check` may refuse an upgrade; `options` are the library's for one connection. A peer gives
+    way to newcomers until `handler` says that it is known (`stand`)."""
 
     async def opened(connection: ServerConnection) -> None:
         channel_of(connection).opened()

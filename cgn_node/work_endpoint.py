@@ -153,6 +153,7 @@ class WorkEndpoint:
         if key is not None:
             session = self._sessions.find(key, self._driver.clock_ms())
             if session is not None:
+                exchange.vouch()
                 return session
             detail = "The session is unknown, expired or revoked; POST /session opens a new one."
         else:
@@ -190,6 +191,7 @@ class WorkEndpoint:
             pair=pair_of(asked.account_id, asked.api_key),
         )
         self.counters["sessions opened"] += 1
+        exchange.vouch()
         exchange.answer(201, [_JSON, _NO_STORE], json_body({"session_key": key, "expires_in_s": self._sessions.ttl_s}))
 
     # --- work ---------------------------------------------------------------------------------------------------------

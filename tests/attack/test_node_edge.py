@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 from cgn_sdk.protocol.messages import GoAway
+from cgn_sdk.protocol.tunnel import Opened
 from node_process import memory_mib, node_process, run, write_config
-from node_world import World, answer_with
+from node_world import ScriptedMiner, World, answer_with, world
 
 from cgn_node import limits
 from cgn_node.descriptors import LEAST, share
@@ -262,3 +263,67 @@ async def say(world: World, endpoint: str, tls: bool, said: bytes) -> None:
         writer.write(said)
         await asyncio.sleep(0.02)
         writer.close()
+
+
+async def test_central_gets_in_beside_sockets_that_say_nothing(tmp_path: Path) -> None:
+    """As many as the listener for Central has places, from three addresses, and again as soon as one is closed."""
+    async with world(tmp_path, linked=False) as made:
+
+        async def hold(source: str) -> None:
+            loop = asyncio.get_running_loop()
+            while True:
+                with socket.socket() as one:
+                    one.setblocking(False)
+                    one.bind((source, 0))
+                    with suppress(OSError):
+                        await loop.sock_connect(one, ("127.0.0.1", made.ports["central"]))
+                        await loop.sock_recv(one, 1)
+                await asyncio.sleep(0.02)
+
+        sources = [f"127.0.0.{host}" for host in (1, 2, 3)]
+        strangers = [
+            asyncio.create_task(hold(source)) for source in sources for _ in range(limits.CENTRAL_CONNECTIONS_MAX // 2)
+        ]
+        counters = made.node.central.counters
+        async with asyncio.timeout(20):
+            while counters["connections that gave way"] + counters["connections refused"] < 10:
+                await asyncio.sleep(0.02)
+        await asyncio.wait_for(made.central.dial(), 10)
+        assert (await made.open_session()).status == 201
+        for each in strangers:
+            each.cancel()
+        await asyncio.gather(*strangers, return_exceptions=True)
+
+
+async def test_who_waits_for_nothing_takes_no_place_from_work(tmp_path: Path) -> None:
+    """Every place of the work listener is taken by connections that had their 401 and say nothing more, from three
+    addresses; work gets in, and the one that is under way is not touched."""
+    shares = share(LEAST)
+    assert shares is not None
+    go = asyncio.Event()
+
+    async def serve(miner: ScriptedMiner, opened: Opened) -> None:
+        miner.acknowledge(opened.stream)
+        if opened.message.target == "/noop/long":
+            await go.wait()
+        await miner.answer(opened, [b"done"])
+
+    async with node_process(tmp_path, (LEAST, LEAST)) as (made, _):
+        await made.miner(serve=serve).join()
+        under_way = asyncio.create_task(made.call("GET", "/noop/long"))
+        held = []
+        for host in (2, 3, 4):
+            for _ in range(shares.work // 2):
+                reader, writer = await asyncio.open_connection(
+                    "localhost", made.ports["work"], ssl=made.client_tls, local_addr=(f"127.0.0.{host}", 0)
+                )
+                writer.write(b"HEAD /noop HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert b" 401 " in await reader.readuntil(b"\r\n\r\n")
+                held.append((reader, writer))
+        for _ in range(10):
+            assert (await made.call("GET", "/noop")).body == b"done"
+        assert sum(not reader.at_eof() for reader, _ in held) <= shares.work
+        go.set()
+        assert (await under_way).body == b"done"
+        for _, writer in held:
+            writer.transport.abort()

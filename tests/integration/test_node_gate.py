@@ -8,7 +8,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import node_world
@@ -20,6 +20,7 @@ from cgn_chassis.tls import server_context
 from cgn_node import limits
 from cgn_node.channel import Channel
 from cgn_node.gate import Gate, _counted
+from cgn_node.places import Standing
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,7 @@ class Ends(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.channel = transport
         self.channel.opened()
+        self.channel.stand(Standing.BUSY)
         self.log.append("made")
 
     def data_received(self, data: bytes) -> None:
@@ -103,21 +105,51 @@ async def is_refused(port: int, source: str = "127.0.0.1") -> bool:
 
 
 async def test_connections_count_from_accept_on(contexts: Contexts) -> None:
-    """Nobody has shaken hands; the bound per address and the bound in all hold."""
+    """Nobody has shaken hands; the bound per address and the bound in all hold, by those that give way."""
     async with gate(contexts[0], connections_max=6, per_address_max=2) as (made, port, log):
         held = [connect(port) for _ in range(2)]
         await until(lambda: made.connection_count == 2)
-        assert await is_refused(port)
-        assert not await is_refused(port, "127.0.0.2")
-        held += [connect(port, f"127.0.0.{host}") for host in (3, 9, 9, 9)]
-        await until(lambda: made.connection_count == 6)
-        assert await is_refused(port, "127.0.0.5")
-        assert made.counters["connections refused"] == 2
+        held += [connect(port), connect(port, "127.0.0.2")]
+        await until(lambda: made.counters["connections that gave way"] == 1)
+        await until(lambda: made.connection_count == 3)
+        held += [connect(port, f"127.0.0.{host}") for host in (3, 9, 9, 9, 5)]  # 9 is a proxy
+        await until(lambda: made.counters["connections that gave way"] == 3)
+        assert made.connection_count == 6
         assert log == []
         for each in held:
             each.close()
         await until(lambda: made.connection_count == 0)
-        assert not await is_refused(port)
+
+
+async def test_who_proves_itself_gets_in_beside_sockets_that_say_nothing(contexts: Contexts) -> None:
+    """Strangers who connect again and again, from the same address as the honest one and from others, and never shake
+    hands: every place is theirs, and none stays theirs."""
+    async with gate(contexts[0], connections_max=16, per_address_max=16) as (made, port, log):
+
+        async def hold(source: str) -> None:
+            loop = asyncio.get_running_loop()
+            while True:
+                with socket.socket() as one:
+                    one.setblocking(False)
+                    one.bind((source, 0))
+                    with suppress(OSError):
+                        await loop.sock_connect(one, ("127.0.0.1", port))
+                        await loop.sock_recv(one, 1)
+                await asyncio.sleep(0.02)
+
+        strangers = [asyncio.create_task(hold(f"127.0.0.{host}")) for host in (1, 2, 3) for _ in range(12)]
+        await until(lambda: made.counters["connections that gave way"] > 20)
+        for _ in range(5):
+            reader, writer = await asyncio.wait_for(
+                asyncio.open_connection("localhost", port, ssl=contexts[1], family=socket.AF_INET), 10
+            )
+            writer.write(b"5 ")
+            assert await asyncio.wait_for(reader.readexactly(5), 10) == b"xxxxx"
+            writer.close()
+        assert "made" in log
+        for each in strangers:
+            each.cancel()
+        await asyncio.gather(*strangers, return_exceptions=True)
 
 
 @pytest.mark.parametrize("says", [b"", b"\x16\x03\x01\x02\x00\x01\x00"])

@@ -55,6 +55,9 @@ class Echo:
         elif path == "/later":
             exchange.take_body(Collect(self, exchange, answers=False))
             self.waiting.append(exchange)
+        elif path == "/vouched":
+            exchange.vouch()
+            exchange.answer(200, [], b"now")
         elif path == "/locked":
             exchange.refuse(401, self.problem(401, "no"))
         else:
@@ -106,6 +109,12 @@ async def serving(**settings: Any) -> AsyncIterator[tuple[HttpListener, Echo, in
     finally:
         await listener.close()
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
 
 
 async def talk(port: int, data: bytes, *, pieces: int = 1, timeout: float = 5) -> bytes:
@@ -462,15 +471,59 @@ async def test_a_long_answer_before_the_end_of_the_connection_is_whole() -> None
 
 
 async def test_more_connections_than_allowed_are_closed() -> None:
-    async with serving(per_address_max=3) as (listener, _, port):
-        writers = [(await asyncio.open_connection("127.0.0.1", port))[1] for _ in range(3)]
-        await asyncio.sleep(0.05)
+    """Those in the middle of a request stay."""
+    async with serving(per_address_max=3) as (listener, echo, port):
+        opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        for _, writer in opened:
+            writer.write(get("/later"))
+        await until(lambda: len(echo.waiting) == 3)
         assert await talk(port, get("/")) == b""
         assert listener.counters["connections refused"] == 1
-        for writer in writers:
+        for (reader, writer), exchange in zip(opened, echo.waiting, strict=True):
+            exchange.answer(200, [], b"then")
+            assert (await reader.readuntil(b"then")).startswith(b"HTTP/1.1 200")
             writer.close()
-        await asyncio.sleep(0.05)
+        await until(lambda: listener.connection_count == 0)
         assert (await talk(port, get("/", CLOSE))).startswith(b"HTTP/1.1 200")
+
+
+async def test_who_waits_makes_room_strangers_first() -> None:
+    """A full listener: one in the middle of a request, one that has shown a session, the others have had one answer."""
+    async with serving(per_address_max=6) as (listener, echo, port):
+        opened = []
+        for path in ("/later", "/vouched", "/a", "/b", "/c", "/d"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(get(path))
+            if path != "/later":
+                await reader.readuntil(b"now")
+            opened.append((reader, writer))
+        held = []
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(get("/later"))
+            await until(lambda: len(echo.waiting) == len(held) + 2)
+            held.append((reader, writer))
+        assert [reader.at_eof() for reader, _ in opened] == [False, False, True, True, True, True]
+        assert (await talk(port, get("/", CLOSE))).startswith(b"HTTP/1.1 200")
+        assert opened[1][0].at_eof()
+        assert listener.counters["connections refused"] == 0
+        assert listener.counters["connections that gave way"] == 5
+        echo.waiting[0].answer(200, [], b"then")
+        assert (await opened[0][0].readuntil(b"then")).startswith(b"HTTP/1.1 200")
+        for _, writer in opened + held:
+            writer.close()
+
+
+async def test_only_who_has_shown_a_session_may_idle_for_long() -> None:
+    async with serving(stranger_idle_s=0.3) as (_, _, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(get("/vouched"))
+        await reader.readuntil(b"now")
+        assert (await talk(port, get("/x"), timeout=10)).endswith(b"now")  # closed by the server
+        await asyncio.sleep(1)
+        writer.write(get("/x", CLOSE))
+        assert (await reader.read()).endswith(b"now")
+        writer.close()
 
 
 async def test_drain_lets_running_requests_end_and_closes_the_rest() -> None:
