@@ -58,6 +58,9 @@ class Echo:
         elif path == "/vouched":
             exchange.vouch()
             exchange.answer(200, [], b"now")
+        elif path == "/early":
+            exchange.take_body(Collect(self, exchange, answers=False))
+            exchange.answer(200, [], [Stored(101)] * 500)
         elif path == "/locked":
             exchange.refuse(401, self.problem(401, "no"))
         else:
@@ -524,6 +527,45 @@ async def test_only_who_has_shown_a_session_may_idle_for_long() -> None:
         writer.write(get("/x", CLOSE))
         assert (await reader.read()).endswith(b"now")
         writer.close()
+
+
+async def test_a_long_answer_before_the_body_is_whole() -> None:
+    """What still comes of the body is dropped; the answer arrives."""
+    async with serving() as (listener, _, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(get("/early", "Content-Length: 1000000", method="POST", body=b"x" * 10))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"Connection: close" in head
+        for _ in range(20):
+            writer.write(b"x" * 1_000)
+            await asyncio.sleep(0.01)
+        assert await reader.read() == b"e" * (500 * 32_768)
+        writer.close()
+        await until(lambda: listener.connection_count == 0)
+
+
+async def test_the_end_waits_for_readers_and_refuses_bodies_under_way() -> None:
+    """Nothing is read of the answer before the listener is told to end."""
+    async with serving() as (listener, echo, port):
+        slow = await asyncio.open_connection("127.0.0.1", port, limit=1_024)
+        slow[1].transport.pause_reading()  # type: ignore[attr-defined]
+        slow[1].write(get("/stored/300"))
+        body = await asyncio.open_connection("127.0.0.1", port)
+        body[1].write(get("/echo", "Content-Length: 10", method="POST", body=b"x"))
+        await until(lambda: echo.served == 2)
+        listener.stop_accepting()
+        finishing = asyncio.create_task(listener.finish())
+        refused = await body[0].read()
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert echo.lost == 1
+        await asyncio.sleep(0.3)
+        assert not finishing.done()
+        slow[1].transport.resume_reading()  # type: ignore[attr-defined]
+        got = await slow[0].read()
+        assert len(got.split(b"\r\n\r\n", 1)[1]) == 300 * 32_768
+        await asyncio.wait_for(finishing, 10)
+        for _, writer in (slow, body):
+            writer.close()
 
 
 async def test_drain_lets_running_requests_end_and_closes_the_rest() -> None:
