@@ -31,23 +31,22 @@ class Standing(IntEnum):
 
 
 @dataclass(slots=True)
-class _Held:
-    address: str
-    since: float
-    standing: Standing = Standing.SILENT
-
-
-@dataclass(slots=True)
 class _Rows(Generic[Holder]):
-    """Holders by what they have shown, those that have stood there for longest first."""
+    """Holders by what they have shown, those that have stood there for longest first. Who is busy stands in none."""
 
-    rows: tuple[dict[Holder, None], ...] = field(default_factory=lambda: tuple({} for _ in Standing))
-
-    def __len__(self) -> int:
-        return sum(map(len, self.rows))
+    count: int = 0
+    rows: tuple[dict[Holder, None], ...] = field(default_factory=lambda: tuple({} for _ in range(Standing.BUSY)))
 
     def first(self, standing: Standing) -> Holder | None:
         return next(iter(self.rows[standing]), None)
+
+
+@dataclass(slots=True)
+class _Held(Generic[Holder]):
+    address: str
+    since: float
+    own: _Rows[Holder]
+    standing: Standing = Standing.BUSY
 
 
 class Places(Generic[Holder]):
@@ -56,7 +55,7 @@ class Places(Generic[Holder]):
     def __init__(self, most: int, per_address: int) -> None:
         self._most = most
         self._per_address = per_address
-        self._held: dict[Holder, _Held] = {}
+        self._held: dict[Holder, _Held[Holder]] = {}
         self._all: _Rows[Holder] = _Rows()
         self._of: dict[str, _Rows[Holder]] = {}
         self._unopened: Counter[str] = Counter()
@@ -72,29 +71,47 @@ class Places(Generic[Holder]):
 
     def take(self, holder: Holder, address: str, now: float) -> None:
         """The caller has made room."""
-        self._held[holder] = _Held(address, now)
-        self._of.setdefault(address, _Rows())
-        self._enter(holder, Standing.SILENT)
+        own = self._of.get(address)
+        if own is None:
+            own = self._of[address] = _Rows()
+        own.count += 1
+        self._held[holder] = _Held(address, now, own)
+        self.stand(holder, Standing.SILENT)
 
     def leave(self, holder: Holder) -> None:
         """Once or more often."""
-        if holder in self._held:
-            self._go(holder)
-            held = self._held.pop(holder)
-            if not len(self._of[held.address]):
+        held = self._held.get(holder)
+        if held is not None:
+            self.stand(holder, Standing.BUSY)
+            del self._held[holder]
+            held.own.count -= 1
+            if not held.own.count:
                 del self._of[held.address]
 
     def stand(self, holder: Holder, standing: Standing) -> None:
         """What it shows now. Whoever says the same again stands last in its row."""
-        if holder in self._held:
-            self._go(holder)
-            self._enter(holder, standing)
+        held = self._held.get(holder)
+        if held is None:
+            return
+        before, held.standing = held.standing, standing
+        if before != Standing.BUSY:
+            del self._all.rows[before][holder]
+            del held.own.rows[before][holder]
+            if before <= Standing.OPENING:
+                self._unopened[held.address] -= 1
+                if not self._unopened[held.address]:
+                    del self._unopened[held.address]
+        if standing != Standing.BUSY:
+            self._all.rows[standing][holder] = None
+            held.own.rows[standing][holder] = None
+            if standing <= Standing.OPENING:
+                self._unopened[held.address] += 1
 
     def must_give_way(self, address: str, now: float, *, has_own_bound: bool) -> tuple[bool, Holder | None]:
         """Whether a newcomer from `address` needs somebody to leave, and who that is; nobody: it is refused."""
         own = self._of.get(address)
-        if has_own_bound and own is not None and len(own) >= self._per_address:
-            return True, self._weakest(own, now, len(own))
+        if has_own_bound and own is not None and own.count >= self._per_address:
+            return True, self._weakest(own, now, own.count)
         if len(self._held) >= self._most:
             return True, self._weakest(self._all, now, self._most)
         return False, None
@@ -119,20 +136,3 @@ class Places(Generic[Holder]):
             rows = self._of[max(self._unopened, key=self._unopened.__getitem__)]
         silent = rows.first(Standing.SILENT)
         return rows.first(Standing.OPENING) if silent is None else silent
-
-    def _enter(self, holder: Holder, standing: Standing) -> None:
-        held = self._held[holder]
-        held.standing = standing
-        self._all.rows[standing][holder] = None
-        self._of[held.address].rows[standing][holder] = None
-        if standing <= Standing.OPENING:
-            self._unopened[held.address] += 1
-
-    def _go(self, holder: Holder) -> None:
-        held = self._held[holder]
-        del self._all.rows[held.standing][holder]
-        del self._of[held.address].rows[held.standing][holder]
-        if held.standing <= Standing.OPENING:
-            self._unopened[held.address] -= 1
-            if not self._unopened[held.address]:
-                del self._unopened[held.address]
