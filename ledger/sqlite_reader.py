@@ -21,12 +21,12 @@ T = TypeVar("T", BatchRecord, SettlementRecord, Head)
 
 _ROWS: Final = (
     "SELECT ingest, row_id, row_hash, public_json, private_json, node_signature FROM rows"
-    " WHERE ingest > ? AND ingest <= ? ORDER BY ingest"
+    " WHERE ingest >= ? AND ingest <= ? ORDER BY ingest"
 )
 _PARTS: Final = (
     "SELECT e.ingest, e.entity, e.amount_nano_cpu, e.amount_nano_eur, p.mark FROM entries e"
     " LEFT JOIN payments p ON p.entity = e.entity AND p.ingest = e.ingest"
-    " WHERE e.ingest > ? AND e.ingest <= ? ORDER BY e.ingest"
+    " WHERE e.ingest >= ? AND e.ingest <= ? ORDER BY e.ingest"
 )
 _NAMED_MAX: Final = 100
 """Entries and payment states of no row that are named one by one."""
@@ -95,7 +95,7 @@ class SqliteReader:
     def rows(self, part: Range, find: Find) -> Iterator[AuditRow]:
         parts = self._parts(part)
         of, found = next(parts, (None, []))
-        for ingest, row_id, row_hash, public_json, private_json, signature in self._cursor(_ROWS, *part):
+        for ingest, row_id, row_hash, public_json, private_json, signature in self._cursor(_ROWS, part[0] + 1, part[1]):
             while of is not None and of < ingest:
                 of, found = next(parts, (None, []))
             problems = [
@@ -141,7 +141,7 @@ class SqliteReader:
         entities, marks = self._entities, self._marks
         of: int | None = None
         found: list[Part] = []
-        for ingest, entity, cpu, eur, mark in self._cursor(_PARTS, *part):
+        for ingest, entity, cpu, eur, mark in self._cursor(_PARTS, part[0] + 1, part[1]):
             if ingest != of:
                 if of is not None:
                     yield of, found

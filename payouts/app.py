@@ -16,6 +16,7 @@ import asyncio
 import json
 import os
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -143,7 +144,7 @@ async def _run(wanted: PayoutSettings, options: argparse.Namespace, tell: Callab
     except (SettlementError, DriverError, FactError, JournalError, StoreError, ChainError) as error:
         print(f"cgn payouts: {error}", file=sys.stderr)
         return EXIT_FAILED
-    except (RpcError, Unreachable, OSError) as error:
+    except (RpcError, Unreachable, OSError, sqlite3.Error) as error:  # the journal's disk may be full
         print(f"cgn payouts: {error}", file=sys.stderr)
         return EXIT_FAILED
     except ValueError as error:

@@ -44,7 +44,7 @@ async def adopt(settlement: Settlement, ended: Sequence[SettlementRecord], first
     """Enters settlements that have ended, and the rows up to their last that are open for somebody.
 
     Those whose events are not buried, or are not there (their blocks may have gone), come with their batches: they are
-    still looked at.
+    still looked at. Raises SettlementError for one that has neither events nor batches: the line cannot go on from it.
     """
     if not ended:
         return
@@ -60,6 +60,13 @@ async def adopt(settlement: Settlement, ended: Sequence[SettlementRecord], first
             [] if is_buried else [await _whole(settlement, batch) for batch in await _batches_of(settlement, record)]
         )
         batches = sorted((batch for batch in batches if batch.row_ids), key=lambda batch: batch.party)
+        if not seen and not batches:
+            raise SettlementError(
+                f"the ledger says that settlement {record.settlement_id.hex()} over rows {record.first_ingest} to "
+                f"{record.last_ingest} has ended; the chain knows nothing of it, and the ledger has no batches of it. "
+                "Nothing was signed. The chain takes nothing behind it: take it out of the ledger, or bring back the "
+                "ledger as it was, then run again"
+            )
         runs.append(
             AdoptedRun(
                 record.period,

@@ -19,7 +19,8 @@ What it finds:
   after the run that settled it;
 - a beneficiary paid or carried for a row whose payers were not all collected from, and one that is neither though they
   were;
-- runs that do not follow each other, or that counted rows which are not there;
+- runs that do not follow each other, that counted rows which are not there, or that have ended and the chain does not
+  know;
 - a row that no batch on the chain holds and that its node has not signed; rows exchanged, moved, left out or cut off
   since a head was signed.
 
@@ -367,12 +368,17 @@ class Auditor:
     def _check_runs(self) -> None:
         """Each run takes the rows after those of the run before, and they are all there."""
         runs: dict[bytes, SettlementRecord] = {}
+        on_chain = {event.settlement_id for event in self._events.values()}
         for record in self._settlements:
             where = f"settlement {record.settlement_id.hex()}"
             scope = Scope(record.chain_id, record.token, record.period)
             wanted = settlement_id(scope, record.first_ingest, record.last_ingest, record.previous, self._keccak)
             if wanted != record.settlement_id:
                 self.find("settlement_id", where, f"does not follow from what it says: that gives {wanted.hex()}")
+            if record.ended_ns and record.settlement_id not in on_chain:
+                self.find(
+                    "settlement_unknown", where, "has ended, as the ledger says, and the chain knows nothing of it"
+                )
             runs[record.settlement_id] = record
         for batch_id, batch in sorted(self._batches.items()):
             of = batch.settlement(self._keccak)

@@ -1,6 +1,9 @@
 """Several nodes' payouts accounts on one contract, under ids that may be the same: each has its own events (P-18)."""
 
+import argparse
+import asyncio
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,13 @@ import payout_world as kit
 import pytest
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.receipt import Anchor
-from cgn_sdk.protocol.settlement import batch_id_of, entity_on_chain
+from cgn_sdk.protocol.settlement import Scope, batch_id_of, entity_on_chain, settlement_id
 
-from payouts import verify_app
+from payouts import app, verify_app
 from payouts.bindings import batches
+from payouts.chain import Web3Chain
 from payouts.settlement import SettlementError
+from payouts.token import Token
 
 pytestmark = pytest.mark.engine("anvil")
 
@@ -117,12 +122,6 @@ def test_two_nodes_with_the_same_rows_numbers_settle_and_verify(
 @pytest.mark.parametrize("when", ["tx.planned.before", "run.closed.before"])
 def test_another_nodes_keys_use_our_settlements_id(world: Any, tmp_path: Path, when: str) -> None:
     """Before our events are there or after them: the run ends, the ledger is sound, and the anchor is that of ours."""
-    import asyncio
-
-    from payouts import app
-    from payouts.chain import Web3Chain
-    from payouts.token import Token
-
     done: list[bytes] = []
 
     def at(point: str) -> None:
@@ -165,3 +164,30 @@ def test_a_settlement_over_more_rows_than_there_are_stops_at_once(world: Any) ->
         SettlementError, match=f"the ledger ends with row {ROWS + 1}. Nothing was signed. If the ledger"
     ):
         world.settle()
+
+
+def test_an_ended_settlement_that_nobody_knows_stops_the_run_before_it_reserves(world: Any) -> None:
+    """Planted in the ledger behind the newest, it is named while nothing is set aside."""
+    world.settle()
+    world.add_rows([kit.make_row(number) for number in range(ROWS, ROWS + 2)])
+    with sqlite3.connect(world.folder / "ledger.sqlite") as database:
+        newest, chain, token = database.execute("SELECT settlement_id, chain_id, token FROM settlements").fetchone()
+        scope = Scope(int(chain), token, "2026-12-01")
+        planted = settlement_id(scope, ROWS + 1, ROWS + 2, newest, keccak_256)
+        place = (chain, token, scope.period, ROWS + 1, ROWS + 2, newest, "x", 1)
+        database.execute("INSERT INTO settlements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (planted, *place))
+        database.execute("INSERT INTO settlement_ends VALUES (?, 1)", (planted,))
+    before = int(world.rpc("eth_blockNumber"), 16)
+    for _ in range(2):
+        with pytest.raises(SettlementError, match=f"settlement {planted.hex()} over rows 4 to 5 has ended; the chain"):
+            world.settle()
+    assert int(world.rpc("eth_blockNumber"), 16) == before
+    assert verify(world, "--account", kit.account("payer")) == 1
+
+
+def test_a_journal_that_cannot_be_written_is_said(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """No traceback: exit code 1, and what the database says."""
+    world.journal.write_bytes(b"not a database" * 100)
+    options = argparse.Namespace(day=None, until_ingest=None, json=False)
+    assert asyncio.run(app._run(world.settings(), options, print)) == app.EXIT_FAILED
+    assert "cgn payouts: file is not a database" in capsys.readouterr().err

@@ -313,3 +313,13 @@ def test_what_cannot_be_checked_is_neither_sound_nor_unsound(world: Any, tmp_pat
         world.manifest.token.address,
     ]
     assert verify_app.main(away) == 2
+
+
+def test_a_row_under_the_smallest_number_is_named(
+    world: Any, copy: sqlite3.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No number that a database can hold ends the check."""
+    copy.execute(f"UPDATE rows SET ingest = {-(2**63)} WHERE ingest = 12")
+    code, output = verify(world, tmp_path, capsys)
+    assert code == 1
+    assert str(-(2**63)) in output

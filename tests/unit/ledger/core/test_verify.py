@@ -622,6 +622,7 @@ def test_a_batch_without_marks_and_event_is_a_run_under_way(world: World) -> Non
     events = list(world.events)
     world.settle(21, 30, previous, "2026-11-22")
     world.rows, world.events = waiting, events
+    world.settlements[-1] = world.settlements[-1]._replace(ended_ns=0)
     assert world.audit().sound
 
 
@@ -697,3 +698,16 @@ def test_the_auditor_counts_by_itself(world: World) -> None:
         by_side[record.role in PAYERS] += record.amount_nano_cpu
     assert (report.collected_nano_cpu, report.paid_nano_cpu) == (by_side[True], by_side[False])
     assert replace(report, findings=()).sound
+
+
+@pytest.mark.parametrize(("ended_ns", "codes"), [(1, ["settlement_unknown"]), (0, [])])
+def test_an_ended_settlement_that_the_chain_does_not_know_is_named(
+    world: World, ended_ns: int, codes: list[str]
+) -> None:
+    """Planted behind the newest, it would hold up every further run; one under way has no events yet."""
+    newest = world.settlements[-1]
+    planted = settlement_id(Scope(CHAIN, TOKEN, "2026-11-22"), 21, 22, newest.settlement_id, keccak_256)
+    place = (CHAIN, TOKEN, "2026-11-22", 21, 22, newest.settlement_id)
+    world.settlements.append(SettlementRecord(planted, *place, "", 1, ended_ns))
+    found = [finding for finding in world.audit().findings if planted.hex() in finding.where]
+    assert [finding.code for finding in found] == codes
