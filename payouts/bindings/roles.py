@@ -238,6 +238,15 @@ class Roles(Contract):
             reader(("bytes32",)),
         )
 
+    def minimum_delay(self) -> Call[int]:
+        """`MINIMUM_DELAY()` (reads)."""
+        return Call(
+            self.address,
+            "MINIMUM_DELAY()",
+            encode("b1b43ae5", (), ()),
+            reader(("uint48",)),
+        )
+
     def accept_default_admin_transfer(self) -> Call[None]:
         """`acceptDefaultAdminTransfer()`."""
         return Call(

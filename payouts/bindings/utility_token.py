@@ -583,6 +583,15 @@ class UtilityToken(Roles, Erc20):
             reader(("uint256",)),
         )
 
+    def max_rows(self) -> Call[int]:
+        """`MAX_ROWS()` (reads)."""
+        return Call(
+            self.address,
+            "MAX_ROWS()",
+            encode("e67953ea", (), ()),
+            reader(("uint256",)),
+        )
+
     def minter_role(self) -> Call[bytes]:
         """`MINTER_ROLE()` (reads)."""
         return Call(

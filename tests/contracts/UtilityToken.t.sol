@@ -365,6 +365,20 @@ contract UtilityTokenTest is Base {
         eq(lastRow, 10, "last row");
     }
 
+    function test_a_settlement_covers_only_so_many_rows() public {
+        begin(BATCH, 0, 0, 0);
+        uint64 most = uint64(token.MAX_ROWS());
+        uint64 last = (uint64(1) << 63) - 1;
+        refuseBegin(
+            NEXT, BATCH, 11, last, abi.encodeWithSelector(UtilityToken.TooManyRows.selector, uint256(last) - 10, most)
+        );
+        refuseBegin(
+            NEXT, BATCH, 11, 11 + most, abi.encodeWithSelector(UtilityToken.TooManyRows.selector, uint256(most) + 1, most)
+        );
+        vm.prank(COLLECTOR);
+        token.begin(PAYER, NEXT, BATCH, 11, 10 + most, 0, 0, 0);
+    }
+
     function test_a_settlement_begins_when_the_one_before_is_done() public {
         reserve(ALICE, 0, 9, BATCH);
         bytes memory list = item(entityOf(1), 1, BOB, 7);
@@ -825,6 +839,71 @@ contract UtilityTokenTest is Base {
             abi.encodeWithSelector(IERC20Errors.ERC20InsufficientAllowance.selector, address(token), 0, 500)
         );
         token.reserve(thief, ALICE, bytes32(entityOf(0)), 0, 500, BATCH, uint64(block.timestamp + 9));
+    }
+
+    function test_the_admins_key_alone_never_ends_the_delay() public {
+        vm.chainId(1);
+        vm.prank(ADMIN);
+        token.endSetup(); // deployed with a delay of one day
+        uint48 least = token.MINIMUM_DELAY();
+        eq(token.defaultAdminDelay(), least, "raised to the shortest");
+        uint48[3] memory tooShort = [uint48(0), 1 days, least - 1];
+        for (uint256 n = 0; n < 3; n++) {
+            vm.prank(ADMIN);
+            vm.expectRevert(abi.encodeWithSelector(DelayedRoles.DelayTooShort.selector, tooShort[n], least));
+            token.changeDefaultAdminDelay(tooShort[n]);
+        }
+        vm.warp(block.timestamp + 10 days);
+        address thief = address(0xBAD);
+        bytes32 role = token.TREASURY_ROLE();
+        uint256 due = block.timestamp + least;
+        vm.startPrank(ADMIN);
+        token.announceAccount(thief, ADMIN, address(0));
+        token.announceRole(role, ADMIN);
+        token.beginDefaultAdminTransfer(thief);
+        vm.stopPrank();
+        (, uint48 succession) = token.pendingDefaultAdmin();
+        eq(succession, due, "succession");
+        vm.warp(due - 1);
+        bytes memory early = abi.encodeWithSelector(DelayedRoles.NotEffective.selector, due, due + 30 days);
+        vm.prank(thief);
+        vm.expectRevert(early);
+        token.acceptAccount();
+        vm.prank(ADMIN);
+        vm.expectRevert(early);
+        token.grantRole(role, ADMIN);
+        vm.warp(due);
+        vm.prank(ADMIN);
+        token.grantRole(role, ADMIN);
+        vm.chainId(31337);
+    }
+
+    function test_the_development_chain_has_no_shortest_delay() public {
+        vm.prank(ADMIN);
+        token.changeDefaultAdminDelay(0);
+        vm.warp(block.timestamp + 1 days + 1);
+        eq(token.defaultAdminDelay(), 0, "none");
+    }
+
+    function test_a_guardian_cancels_a_change_of_the_delay() public {
+        vm.chainId(1);
+        vm.prank(ADMIN);
+        token.changeDefaultAdminDelay(4 days);
+        vm.prank(BOB);
+        vm.expectRevert(abi.encodeWithSelector(DelayedRoles.NotGuardian.selector, BOB));
+        token.rollbackDefaultAdminDelay();
+        vm.prank(GUARDIAN);
+        token.rollbackDefaultAdminDelay();
+        (uint48 pending, uint48 schedule) = token.pendingDefaultAdminDelay();
+        ok(pending == 0 && schedule == 0, "cancelled");
+        vm.warp(block.timestamp + 10 days);
+        eq(token.defaultAdminDelay(), token.MINIMUM_DELAY(), "as before");
+        vm.prank(GUARDIAN);
+        vm.expectRevert(
+            abi.encodeWithSelector(IAccessControl.AccessControlUnauthorizedAccount.selector, GUARDIAN, bytes32(0))
+        );
+        token.changeDefaultAdminDelay(3 days); // a guardian cancels, and gives nothing
+        vm.chainId(31337);
     }
 
     function test_roles_are_given_after_the_delay() public {

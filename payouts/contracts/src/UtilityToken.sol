@@ -35,6 +35,9 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
     uint256 public constant MAX_HOLD = 7 days;
     /// @notice Seconds between the announcement of a treasury's burn and the burn.
     uint256 public constant BURN_NOTICE = 2 days;
+    /// @notice The most rows of one settlement: many times what a run takes, and few enough that one call by whoever holds a
+    /// collector's key does not use up the numbers of an account's rows.
+    uint256 public constant MAX_ROWS = 2 ** 24;
     /// @notice Bytes of the reason of a treasury's burn, at most: it is logged.
     uint256 public constant MAX_REASON_BYTES = 256;
 
@@ -169,6 +172,7 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
     error NotPayoutsAccount(address account);
     error NotThePrevious(bytes32 previous, bytes32 last);
     error NotTheNextRow(uint256 firstRow, uint256 lastRow, uint256 expected);
+    error TooManyRows(uint256 rows, uint256 most);
     error NotTheCurrent(bytes32 batchId, bytes32 current);
     error SettlementOpen(bytes32 batchId, uint256 uncollected, uint256 unpaid);
     error NotAbandoned(bytes32 batchId);
@@ -669,7 +673,7 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
     /// @notice Begins the next settlement of a payouts account, which fixes what it may collect and whom it may pay.
     /// @param previous the settlement before it, zero for the first: refused unless it is the account's last
     /// @param firstRow the row after the last one of that settlement
-    /// @param lastRow the last row that this one covers; firstRow - 1 when it covers no new one
+    /// @param lastRow the last row that this one covers, at most MAX_ROWS; firstRow - 1 when it covers no new one
     /// @param collections what it will collect in all, in 1e-9 CPU
     /// @param payouts what it will pay in all; no more than that and what the account holds
     /// @param payoutsRoot Merkle root (pairs sorted) over the Keccak-256 hashes of the lists for `pay`; zero without payouts
@@ -696,6 +700,8 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
         if (firstRow != next || uint256(lastRow) + 1 < firstRow || lastRow >> 63 != 0) {
             revert NotTheNextRow(firstRow, lastRow, next);
         }
+        uint256 rows = uint256(lastRow) + 1 - firstRow;
+        if (rows > MAX_ROWS) revert TooManyRows(rows, MAX_ROWS);
         if (collections > CAP) revert CapExceeded(CAP, collections);
         if (payouts > uint64(word) + collections) revert CollectedFundsExceeded(payouts, uint64(word) + collections);
         _setWord(
