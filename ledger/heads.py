@@ -134,6 +134,8 @@ class HeadKeeper:
         mine = {node_id: self._signer.public_key}
         if stored is not None and head_findings(stored, mine, signing.verify):
             stored = None  # by a key that this node had before, or by nobody: it binds nothing here
+        if stored is not None and stored.last_ingest > await self._store.head():
+            stored = None  # the copy alone holds a ledger to rows that it lacks: a person who moves it away decides
         if kept is not None and head_findings(kept, mine, signing.verify):
             raise LedgerDiffers(f"{self._kept} is not a head of this node: move it away if its key was replaced")
         if kept is not None and last_hash:

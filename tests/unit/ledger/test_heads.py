@@ -365,3 +365,19 @@ async def test_an_older_copy_of_the_head_is_compared_from_the_first_row_on(
     kept.write_bytes(sign_head(NODE, 2, b"x" * 32, 5, SIGNER.sign).encode())
     with pytest.raises(LedgerDiffers, match="held 2"):
         await keeper_of(store, kept).compare()
+
+
+async def test_whoever_moves_the_copy_away_goes_on_with_a_ledger_whose_end_was_cut(
+    store: Store, kept: Path, make_row: MakeRow
+) -> None:
+    """Also over restarts, although the heads over the rows that are gone still stand in the ledger."""
+    await store.append([make_row(n) for n in (1, 2)])
+    await store.put_head(beyond := sign_head(NODE, 9, b"x" * 32, 5, SIGNER.sign))
+    kept.write_bytes(beyond.encode())
+    with pytest.raises(LedgerDiffers, match=r"ends with row 2.*held 9"):
+        await keeper_of(store, kept).compare()
+    kept.unlink()
+    await keeper_of(store, kept).advance()
+    await store.append([make_row(3)])
+    await keeper_of(store, kept).advance()
+    assert [head.last_ingest for head in await store.heads()] == [2, 3, 9]
