@@ -10,14 +10,16 @@ from ledger.port import Store
 __all__ = ["initialise", "open_store"]
 
 
-async def open_store(url: str, *, apart: bool = False, now_ns: Callable[[], int] | None = None) -> Store:
+async def open_store(
+    url: str, *, apart: bool = False, now_ns: Callable[[], int] | None = None, read_only: bool = False
+) -> Store:
     """Opens the store a URL names.
 
     `sqlite:///relative/path`, `sqlite:////absolute/path`: the embedded store, made where it is missing. `http://…` and
     `https://…`: Elasticsearch (`ledger.elasticsearch_address` says what may stand in it), which `initialise` has made.
     `apart`: in a process of its own, for who does other work meanwhile (`ledger.store_process`). `now_ns`: the clock
     against which the times of new rows are bounded (`limits.ROW_AHEAD_S`, `ROW_BEHIND_S`); a node gives its own, who
-    imports old rows none.
+    imports old rows none. `read_only`: an embedded store is read as it is (not `apart`); a cluster has roles for that.
     Raises ValueError for any other URL, `port.StoreError` when the store cannot be used.
     """
     if apart:
@@ -28,7 +30,7 @@ async def open_store(url: str, *, apart: bool = False, now_ns: Callable[[], int]
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         from ledger.sqlite_store import SqliteStore
 
-        return await SqliteStore.open(rest[1:], now_ns)
+        return await SqliteStore.open(rest[1:], now_ns, read_only=read_only)
     if scheme in {"http", "https"} and rest:
         from ledger.elasticsearch_store import ElasticsearchStore
 

@@ -77,7 +77,7 @@ def _month(text: str) -> str:
 
 async def _export(url: str, *, private: bool) -> None:
     _refuse_missing(url)
-    store = await open_store(url)
+    store = await open_store(url, read_only=True)
     try:
         async for line in lines(store, private=private):
             sys.stdout.buffer.write(line)

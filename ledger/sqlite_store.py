@@ -9,6 +9,7 @@ Whoever owns the file can remove the triggers; that is what `ledger.core.verify`
 """
 
 import asyncio
+import contextlib
 import os
 import queue
 import sqlite3
@@ -167,8 +168,9 @@ class _Operation(NamedTuple):
 class SqliteStore:
     """`ledger.port.Store` over one file. `await SqliteStore.open(path)`; `await close()`."""
 
-    def __init__(self, path: Path, now_ns: Callable[[], int] | None) -> None:
+    def __init__(self, path: Path, now_ns: Callable[[], int] | None, *, read_only: bool) -> None:
         self._path = path
+        self._read_only = read_only
         self._now_ns = now_ns
         self._waiting: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._broken: str = ""
@@ -180,11 +182,17 @@ class SqliteStore:
         self._writer = threading.Thread(target=self._write, name="ledger-write", daemon=True)
 
     @classmethod
-    async def open(cls, path: str | Path, now_ns: Callable[[], int] | None = None) -> "SqliteStore":
-        """Opens the file, making it (mode 0600) where it is missing. Raises StoreError for a file of another kind."""
-        store = cls(Path(path), now_ns)
-        await asyncio.to_thread(store._prepare)
-        store._writer.start()
+    async def open(
+        cls, path: str | Path, now_ns: Callable[[], int] | None = None, *, read_only: bool = False
+    ) -> "SqliteStore":
+        """Opens the file, making it (mode 0600) where it is missing. Raises StoreError for a file of another kind.
+
+        `read_only`: as it is, without a change of file or version; what would write raises StoreError.
+        """
+        store = cls(Path(path), now_ns, read_only=read_only)
+        await asyncio.to_thread(store._look if read_only else store._prepare)
+        if not read_only:
+            store._writer.start()
         return store
 
     # --- rows ---
@@ -366,8 +374,9 @@ class SqliteStore:
         if self._closed:
             return
         self._closed = True
-        self._waiting.put(None)
-        await asyncio.to_thread(self._writer.join)
+        if not self._read_only:
+            self._waiting.put(None)
+            await asyncio.to_thread(self._writer.join)
         self._broken = self._broken or "the ledger is closed"
         await asyncio.to_thread(self._reader.submit(self._close_reader).result)
         self._reader.shutdown()
@@ -377,6 +386,8 @@ class SqliteStore:
     async def _submit(self, work: Callable[["_Connection"], T]) -> T:
         if self._broken:
             raise StoreError(self._broken)
+        if self._read_only:
+            raise StoreError(f"{self._path} was opened for reading only")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         self._waiting.put(_Operation(work, loop, answer))
@@ -395,11 +406,24 @@ class SqliteStore:
             raise StoreError(f"{self._path}: {error}") from error
 
     def _open_reader(self) -> None:
-        self._reading.connection = _connect(self._path)
+        self._reading.connection = (_connect_to_read if self._read_only else _connect)(self._path)
         self._reading.connection.execute("PRAGMA query_only = ON")
 
     def _close_reader(self) -> None:
         self._reading.connection.close()
+
+    def _look(self) -> None:
+        """Sees that the file is a ledger of this version."""
+        try:
+            with contextlib.closing(_connect_to_read(self._path)) as connection:
+                application = connection.execute("PRAGMA application_id").fetchone()[0]
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path} cannot be read as a ledger: {error}") from error
+        if application != APPLICATION_ID:
+            raise StoreError(f"{self._path} is a database of something else")
+        if version != SCHEMA_VERSION:
+            raise StoreError(f"{self._path} is a ledger of version {version}; cgn ledger init brings it up to date")
 
     def _prepare(self) -> None:
         """Makes the file and its tables, or checks that they are ours."""
@@ -425,7 +449,8 @@ class SqliteStore:
             while (first := self._waiting.get()) is not None:
                 group, last = self._gather(first)
                 if not connection.broken and _identity(self._path) != self._identity:  # it would go where nobody looks
-                    connection.broken = f"{self._path} was replaced or removed while it was open: start again"
+                    self._broken = f"{self._path} was replaced or removed while it was open: start again"
+                    connection.broken = self._broken
                 connection.commit_group(group)
                 if connection.broken:
                     self._broken = connection.broken
@@ -663,6 +688,16 @@ def _connect(path: Path) -> sqlite3.Connection:
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = OFF", "trusted_schema = OFF"):
         connection.execute(f"PRAGMA {pragma}")
     return connection
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """Also in a folder in which nothing may be made: a file that nobody writes to there needs no files beside it."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    if not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+        address += "&immutable=1"
+    return sqlite3.connect(
+        address, uri=True, isolation_level=None, check_same_thread=False, timeout=limits.BUSY_WAIT_MS / 1000
+    )
 
 
 def _make_tables(connection: sqlite3.Connection, path: Path) -> None:

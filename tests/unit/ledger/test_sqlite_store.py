@@ -292,3 +292,23 @@ async def test_a_file_that_was_taken_from_under_the_store_gets_no_row(
         await store.append([make_row(2)])
     with pytest.raises(StoreError, match="replaced or removed"):
         await store.head()
+
+
+async def test_opened_for_reading_it_changes_nothing(store: SqliteStore, path: Path, make_row: MakeRow) -> None:
+    """L-9: an auditor's copy, in a folder in which nothing may be made, by whoever may read it."""
+    await store.append([make_row(1)])
+    await store.close()
+    before = {one.name: one.read_bytes() for one in path.parent.iterdir()}
+    path.chmod(0o400)
+    reading = await SqliteStore.open(path, read_only=True)
+    assert await reading.head() == 1
+    with pytest.raises(StoreError, match="reading only"):
+        await reading.append([make_row(2)])
+    await reading.close()
+    assert {one.name: one.read_bytes() for one in path.parent.iterdir() if one.name in before} == before
+    with sqlite3.connect(path.with_name("old.db")) as old:
+        old.execute("CREATE TABLE t (x)")
+    for name in ("old.db", "none.db"):
+        with pytest.raises(StoreError):
+            await SqliteStore.open(path.with_name(name), read_only=True)
+    assert not path.with_name("none.db").exists()
