@@ -122,8 +122,8 @@ async def test_connections_count_from_accept_on(contexts: Contexts) -> None:
 
 
 async def test_who_proves_itself_gets_in_beside_sockets_that_say_nothing(contexts: Contexts) -> None:
-    """Strangers who connect again and again, from the same address as the honest one and from others, and never shake
-    hands: every place is theirs, and none stays theirs."""
+    """Strangers who connect again and again from a few addresses and never shake hands: every place is theirs, and none
+    stays theirs. Somebody at another address gets in at once; at one of theirs, after some tries."""
     async with gate(contexts[0], connections_max=16, per_address_max=16) as (made, port, log):
 
         async def hold(source: str) -> None:
@@ -137,15 +137,25 @@ async def test_who_proves_itself_gets_in_beside_sockets_that_say_nothing(context
                         await loop.sock_recv(one, 1)
                 await asyncio.sleep(0.02)
 
-        strangers = [asyncio.create_task(hold(f"127.0.0.{host}")) for host in (1, 2, 3) for _ in range(12)]
+        strangers = [asyncio.create_task(hold(f"127.0.0.{host}")) for host in (2, 3, 4) for _ in range(12)]
         await until(lambda: made.counters["connections that gave way"] > 20)
-        for _ in range(5):
-            reader, writer = await asyncio.wait_for(
-                asyncio.open_connection("localhost", port, ssl=contexts[1], family=socket.AF_INET), 10
-            )
-            writer.write(b"5 ")
-            assert await asyncio.wait_for(reader.readexactly(5), 10) == b"xxxxx"
-            writer.close()
+        tries: dict[str, int] = {}
+        for source in ("127.0.0.1", "127.0.0.2"):
+            for number in range(100):
+                with suppress(OSError, asyncio.IncompleteReadError):
+                    reader, writer = await asyncio.wait_for(
+                        asyncio.open_connection(
+                            "127.0.0.1", port, ssl=contexts[1], server_hostname="localhost", local_addr=(source, 0)
+                        ),
+                        10,
+                    )
+                    writer.write(b"5 ")
+                    assert await asyncio.wait_for(reader.readexactly(5), 10) == b"xxxxx"
+                    writer.close()
+                    tries[source] = number + 1
+                    break
+        assert tries.keys() == {"127.0.0.1", "127.0.0.2"}
+        assert tries["127.0.0.1"] == 1
         assert "made" in log
         for each in strangers:
             each.cancel()
