@@ -28,7 +28,7 @@ from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
 from cgn_chassis.tls import Authority
 
 TESTS = Path(__file__).resolve().parents[1]
-FETCH_TOTAL_S, WALL_S = 1.5, 4.0
+FETCH_TOTAL_S, WALL_S = 1.5, 8.0
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
 
