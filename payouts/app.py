@@ -204,7 +204,10 @@ async def settle(
             )
             top_up: TopUp = NoTopUp()
             if wanted.treasury_key:
-                top_up = TreasuryTopUp(token, driver, Signer(wanted.treasury_key.reveal(), chain_id))
+                treasury = Signer(wanted.treasury_key.reveal(), chain_id)
+                top_up = TreasuryTopUp(
+                    token, driver, treasury, wanted.top_up_run_nano_cpu, wanted.top_up_total_nano_cpu
+                )
             settlement = Settlement(
                 store=store,
                 journal=journal,
@@ -280,6 +283,11 @@ def _readable(report: dict[str, Any]) -> str:
                 f"  {title:<15}{line['role']:<12}{line['id']}  {_cpu(line['amount']):>20} CPU  {line['rows']:>7} rows  "
                 f"{line['taken_ms']:>6} ms  {line['tx_id'][:18]}…"
             )
+    for line in report["top_ups"]:
+        amount, total = _cpu(line["amount"]), _cpu(line["total"])
+        lines.append(
+            f"  {'Topped up':<15}{line['role']:<12}{line['id']}  {amount:>20} CPU  by the treasury, {total} CPU in all"
+        )
     for held in report["held_back"]:
         what = "Pending" if held["reason"] == "unresolved" or held["role"] in ("enterprise", "subsidy") else "Carried"
         lines.append(

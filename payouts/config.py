@@ -23,6 +23,18 @@ class PayoutSettings:
     treasury_key: Secret | None = setting(
         None, about="File with the key of an account that tops payers up; else nobody"
     )
+    top_up_run_nano_cpu: int = setting(
+        limits.TOP_UP_RUN_NANO_CPU,
+        unit="1e-9 CPU",
+        minimum=0,
+        about="The treasury adds no more than this for one payer in one run; a payer that lacks more is flagged",
+    )
+    top_up_total_nano_cpu: int = setting(
+        limits.TOP_UP_TOTAL_NANO_CPU,
+        unit="1e-9 CPU",
+        minimum=0,
+        about="Likewise for one payer in all runs that the journal knows; a payer that paid back: raise it",
+    )
     confirmations: int = setting(
         12,
         unit="blocks",

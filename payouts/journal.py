@@ -469,6 +469,18 @@ class Journal:
         """Returns every transaction of a run, in the order planned."""
         return [self._tx(row) for row in self._db.execute("SELECT * FROM txs WHERE run_id = ? ORDER BY tx", (run_id,))]
 
+    def top_ups(self, party: Party) -> dict[int, Tx]:
+        """Returns the treasury's newest addition for a payer by run: an older one of the same run has come back.
+
+        Without the runs in which the payer was flagged, whose additions came back, too.
+        """
+        rows = self._db.execute(
+            "SELECT * FROM txs WHERE step GLOB ? AND state NOT IN ('failed', 'lost') ORDER BY tx",
+            (f"top_up:*:{party.role}:{party.id}:*",),
+        )
+        newest = {row["run_id"]: self._tx(row) for row in rows}
+        return {run_id: tx for run_id, tx in newest.items() if party not in (self.run(run_id).unresolved or ())}
+
     def plan_tx(self, run_id: int, step: str, *, sender: str, recipient: str, data: bytes, gas: int) -> Tx:
         """Plans a transaction, or a further attempt at a step whose last one failed or was lost."""
         last = self.tx(step)

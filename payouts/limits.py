@@ -71,6 +71,13 @@ batch once, so a further attempt can never pay twice; it can only spend gas for 
 TOP_UPS_MAX = 2
 """Top-ups per payer and run (P-7: a second failure to reserve tops up again; then the payer is flagged)."""
 
+TOP_UP_RUN_NANO_CPU = 10**9
+"""1e-9 CPU. What a treasury adds for one payer in one run unless the settings say otherwise: nothing makes a payer give
+it back, and a payer may be in league with those who are paid."""
+
+TOP_UP_TOTAL_NANO_CPU = 10 * 10**9
+"""1e-9 CPU, likewise for one payer in all runs together."""
+
 RESERVATION_HOLD_S = 6 * 86_400
 """Seconds that a payer's funds are set aside: the contract allows seven days, and a chain's clock may differ."""
 
@@ -105,3 +112,4 @@ much again for the plan as the journal gives it back; so 1 GiB in all. More are 
 
 assert 64_000 * PAYEES_PER_TRANSACTION < GAS_PER_TRANSACTION
 assert POLL_INTERVAL_S < POLL_INTERVAL_MAX_S < RPC_TIMEOUT_S < STUCK_AFTER_S < SETTLE_TIMEOUT_S
+assert TOP_UP_RUN_NANO_CPU <= TOP_UP_TOTAL_NANO_CPU

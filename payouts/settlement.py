@@ -239,9 +239,12 @@ class Settlement:
         return failed
 
     def _reserve_name(self, run: Run, item: Reservation) -> str:
-        """Returns the name of the step that reserves: the one that is under way, or the next that was not made."""
+        """Returns the name of the step that reserves: the one that is under way, or the next that was not made.
+
+        With the run: one that settles nothing leaves the id of its settlement to the next of the same day.
+        """
         for number in range(limits.RESERVATIONS_MAX):
-            name = f"reserve:{run.settlement_id.hex()}:{item.party.role}:{item.party.id}:{number}"
+            name = f"reserve:{run.settlement_id.hex()}:{run.run_id}:{item.party.role}:{item.party.id}:{number}"
             known = self.journal.tx(name)
             if known is None or known.state != "final":
                 return name
@@ -305,8 +308,11 @@ class Settlement:
                 raise SettlementError(f"the chain does not show the reservation of {item.party.id} that is final")
         missing = item.amount - held
         reference = self._reserve_name(run, item).removeprefix("reserve:")  # one top-up for each reservation
-        self.tell(f"topping up the reservation of {item.party.role} {item.party.id} by {missing} nano-CPU")
-        return self.top_up.fund(run.run_id, Shortage(item.party, item.account, missing, reference, run.settlement_id))
+        shortage = Shortage(item.party, item.account, missing, reference, run.settlement_id)
+        problem = self.top_up.fund(run.run_id, shortage)
+        if not problem:
+            self.tell(f"topped up the reservation of {item.party.role} {item.party.id} by {missing} nano-CPU")
+        return problem
 
     # --- collecting and paying -------------------------------------------------------------------------------------
 
@@ -474,7 +480,7 @@ class Settlement:
             if self.token.reservation(item.party, item.account).is_open:
                 place = self.token.reservation_id(item.party, item.account)
                 payload = self._checked_payload(self.collector, self.token.release(item.party, item.account))
-                name = f"release:{run.settlement_id.hex()}:{item.party.role}:{item.party.id}"
+                name = f"release:{run.settlement_id.hex()}:{run.run_id}:{item.party.role}:{item.party.id}"
                 steps.append(Step(name, self.collector, payload, partial(self._lacks_release, place)))
         for name, tx in self.driver.carry_out(run.run_id, steps).items():
             if tx.state != "final":
@@ -608,10 +614,30 @@ class Settlement:
             ],
             "later": [{"row_id": fact.row_id, "ingest": fact.ingest} for fact in facts.later],
             "flagged": [{"role": party.role, "id": party.id} for party in sorted(run.unresolved or ())],
+            "top_ups": self._top_ups(run, decided),
             "transactions": [_transaction(tx) for tx in txs],
             "gas_used": sum(tx.gas_used or 0 for tx in txs),
             "taken_ms": dict(self.timings.taken_ms),
         }
+
+    def _top_ups(self, run: Run, decided: Plan) -> list[dict[str, Any]]:
+        """What a treasury added for payers that were collected from, and in all runs that the journal knows."""
+        lines = []
+        for batch in decided.collections:
+            by_run = self.journal.top_ups(batch.party)
+            tx = by_run.get(run.run_id)
+            if tx is not None and tx.mined_hash is not None:
+                lines.append(
+                    {
+                        "role": batch.party.role,
+                        "id": batch.party.id,
+                        "account": batch.account,
+                        "amount": self.token.amount_reserved(tx.data),
+                        "total": sum(self.token.amount_reserved(other.data) for other in by_run.values()),
+                        "tx_id": "0x" + tx.mined_hash.hex(),
+                    }
+                )
+        return lines
 
     def _line(self, batch: Batch, tx_ids: dict[bytes, str]) -> dict[str, Any]:
         return {

@@ -214,7 +214,7 @@ class Token:
         return self.calls.reserve(*self._place(party, owner), amount, settlement_id, expires_at_s)
 
     def amount_reserved(self, data: bytes) -> int:
-        """Returns the amount in the data of a `reserve` call."""
+        """Returns the amount in the data of a `reserve` or `topUp` call: the same place in both."""
         amount: int = abi.decode(("address", "address", "bytes32", "uint8", "uint256"), data[4:])[-1]
         return amount
 

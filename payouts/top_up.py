@@ -5,6 +5,9 @@ tokens with the payer's fiat money is another adapter of the same port.
 
 The tokens go into the payer's open reservation and nowhere else, so a payer can never move them away, and what is not
 collected comes back. A reservation takes one top-up: the contract refuses a second.
+
+What beneficiaries got of it is gone, and nothing makes the payer give it back. A payer in league with a beneficiary
+could empty the treasury day by day, so what is added for one payer is bounded, in a run and in all.
 """
 
 from dataclasses import dataclass
@@ -51,6 +54,10 @@ class TreasuryTopUp:
     token: Token
     driver: Driver
     treasury: Signer
+    run_max: int
+    """1e-9 CPU, for one payer."""
+    total_max: int
+    """1e-9 CPU, for one payer in all runs of the journal."""
 
     def fund(self, run_id: int, shortage: Shortage) -> str:
         name = f"top_up:{shortage.reference}"
@@ -58,6 +65,8 @@ class TreasuryTopUp:
         if known is not None:
             payload = Payload(known.recipient, known.data, known.gas)
         else:
+            if problem := self._beyond(run_id, shortage):
+                return problem
             call = self.token.top_up(shortage.settlement_id, shortage.party, shortage.account, shortage.missing)
             try:
                 payload = self.token.payload(self.treasury.address, call)
@@ -73,3 +82,16 @@ class TreasuryTopUp:
         )
         tx = self.driver.carry_out(run_id, [step])[name]
         return "" if tx.state == "final" else f"the treasury's top-up is {tx.state}: {tx.detail}"
+
+    def _beyond(self, run_id: int, shortage: Shortage) -> str:
+        """Why the payer gets no more, or the empty string."""
+        if shortage.missing > self.run_max:
+            return f"lacks {shortage.missing} nano-CPU; the treasury adds at most {self.run_max} for one payer in a run"
+        others = self.driver.journal.top_ups(shortage.party)
+        added = sum(self.token.amount_reserved(tx.data) for run, tx in others.items() if run != run_id)
+        if added + shortage.missing > self.total_max:
+            return (
+                f"lacks {shortage.missing} nano-CPU; the treasury has added {added} for it before, and adds at most "
+                f"{self.total_max} for one payer"
+            )
+        return ""

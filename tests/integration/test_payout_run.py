@@ -149,6 +149,43 @@ def test_a_payer_cannot_empty_the_treasury(world: Any) -> None:
     assert world.rpc.ask(token.balance_of(token.address)) == 0  # and nothing is left set aside
 
 
+def test_what_a_treasury_adds_for_a_payer_is_bounded(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """P-7: a payer that holds nothing, in league with a miner, takes no more than the bounds, however often it comes."""
+    changes = {
+        "treasury_key": kit.Secret(kit.development_key("treasury").hex()),
+        "top_up_run_nano_cpu": 2 * FEE,
+        "top_up_total_nano_cpu": 3 * FEE,
+    }
+    world.fund("enterprise 0", 0, approved=10**12)
+    world.fund("treasury", 10**12)
+    payer, added = kit.public_id("enterprise 0"), []
+    for first, count in ((0, 2), (2, 1), (3, 1)):  # at the bound of a run, at that of all, and one more
+        world.add_rows([row(number) for number in range(first, first + count)])
+        report = world.settle(**changes)
+        added.append([(line["id"], line["amount"], line["total"]) for line in report["top_ups"]])
+    assert added == [[(payer, 2 * FEE, 2 * FEE)], [(payer, FEE, 3 * FEE)], []]
+    assert [line["id"] for line in report["flagged"]] == [payer]
+    assert f"the treasury has added {3 * FEE} for it before" in capsys.readouterr().out
+    assert world.settle(**changes)["flagged"], "it stays so"
+    assert world.balance("treasury") == 10**12 - 3 * FEE
+    world.fund("enterprise 0", FEE)
+    world.rpc("evm_increaseTime", 60)
+    world.rpc("evm_mine")
+    assert world.settle(**changes)["collected"] == FEE, "whoever pays by itself is served"
+
+
+def test_a_payer_that_lacks_more_than_a_run_allows_is_flagged(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """P-7, and without a treasury nobody is said to be topped up."""
+    world.fund("enterprise 0", 0, approved=10**12)
+    world.fund("treasury", 10**12)
+    world.add_rows([row(0)])
+    treasury = kit.Secret(kit.development_key("treasury").hex())
+    assert world.settle(treasury_key=treasury, top_up_run_nano_cpu=FEE - 1)["flagged"]
+    assert world.settle()["flagged"]
+    assert world.balance("treasury") == 10**12
+    assert "topped up" not in capsys.readouterr().out
+
+
 def test_two_nodes_settle_through_one_contract(world: Any, tmp_path: Path) -> None:
     """P-18: each with its own payouts account, collector, ledger and journal; neither takes the other's settlements for
     its own, and neither pays the other's account."""
