@@ -183,6 +183,10 @@ HELD_WRITE_BYTES = 4 * KIB
 """Pieces of a held response are joined up to the first: an object each costs 100 bytes, and a miner may send two bytes
 at a time. In a file they are so when they are worth a write."""
 
+PASSED_AT_ONCE_BYTES = 16 * KIB
+"""Shorter pieces of an answer that is passing wait for the end of their turn of the loop, and leave as one: a TLS
+record each would cost more than what is in them."""
+
 RESPONSE_TAIL_BYTES = 1
 """The end of a streamed response that waits for the row: without it no client takes the response for complete."""
 

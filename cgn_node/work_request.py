@@ -4,9 +4,10 @@ It takes the DApp's body, feeds it to the attempt on record, holds the response 
 durable. It decides nothing about miners: it reports events and does what the broker says.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cgn_sdk.protocol.canonical import CanonicalText
@@ -50,6 +51,8 @@ class Attempt:
     received_bytes: int = 0
     owed_bytes: int = 0
     """Received and passed on to a reader that lags: credit that the miner gets back later."""
+    waiting: bytearray = field(default_factory=bytearray)
+    """Short pieces of a passing answer that came in this turn of the loop: they leave together at its end."""
     ended_ns: int = 0
     progress: Progress | None = None
     """What the miner last said it had used."""
@@ -276,6 +279,27 @@ class WorkRequest:
             attempt.tunnel.tunnel.consumed(attempt.stream, len(data))
             return
         attempt.received_bytes += len(data)
+        waiting = attempt.waiting
+        if not waiting and (not self.response.passed or len(data) >= limits.PASSED_AT_ONCE_BYTES):
+            self._take(attempt, data)
+            return
+        if not waiting:
+            asyncio.get_running_loop().call_soon(self._take_waiting, attempt)
+        waiting += data
+        if len(waiting) >= limits.HELD_PIECE_BYTES:
+            self._take_waiting(attempt)
+
+    def _take_waiting(self, attempt: Attempt) -> None:
+        if attempt.waiting:
+            data = bytes(attempt.waiting)
+            attempt.waiting.clear()
+            self._take(attempt, data)
+
+    def _take(self, attempt: Attempt, data: bytes) -> None:
+        """More of the answer: held, or passed on to the DApp."""
+        if self.attempt is not attempt:
+            attempt.tunnel.tunnel.consumed(attempt.stream, len(data))
+            return
         response = self.response
         if self.max_fee_nano_eur is not None:
             self._post_used(attempt)  # the price first, then what it is paid for
@@ -329,6 +353,7 @@ class WorkRequest:
 
     def on_done(self, attempt: Attempt, done: Done) -> str:
         """The response is whole; it counts when its seal has been checked. Returns what is wrong with the statement."""
+        self._take_waiting(attempt)
         if self.attempt is not attempt:
             return ""
         attempt.ended_ns = time.monotonic_ns()
@@ -487,9 +512,9 @@ class WorkRequest:
         """Called once, whatever happened before: what the request was counted under depends on it."""
         self._over = True
         self.attempt = None
-        self.exchange.abort()  # if its answer is not complete by now, it never will be
         self.body.close()
         self._finished(self)
+        self.exchange.abort()  # if its answer is not complete by now, it never will be
 
     def _cost_headers(self) -> Headers:
         """N-25: what it cost and where the time went."""

@@ -206,6 +206,11 @@ class Using:
             self._use = self._dservice._end_use(self._key)
         return self._use
 
+    def now(self) -> Use:
+        """What has been used up to this moment."""
+        self._dservice.look()
+        return self.so_far()
+
     def so_far(self) -> Use:
         """What had been used at the last look, which the sweep takes."""
         return self._use if self._use is not None else self._dservice._use_so_far(self._key)

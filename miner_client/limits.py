@@ -7,6 +7,10 @@ SWEEP_MS = 250
 MEMORY_LOOK_NS = 250_000_000
 """A reading of a DService's memory is good for this long: reading it costs more than the rest of a small request."""
 
+PROGRESS_BYTES = 256 * 1024
+"""What a long answer's work has used is said each time so much of it has gone to the node: a message of 60 bytes and a
+look at a clock, and a quarter of what a node holds back before anything leaves."""
+
 ACKNOWLEDGE_AFTER_MS = 2
 """An acknowledgement waits this long for the answer, to leave in one message with it: for quick requests that halves
 the messages. What it is for, finding a miner that is down, has two seconds (N-10)."""

@@ -25,6 +25,7 @@ from cgn_sdk.tunnel_io import BodyReader, StreamGone, TunnelLink
 from cgn_chassis import logs
 from miner_client import limits
 from miner_client.core.exchange import HOP_FAILURES, BadAnswer, request_headers, response_head
+from miner_client.core.meter import Use
 from miner_client.core.slots import Slots
 from miner_client.dservice import DService, Using
 from miner_client.hop import Hop, HopFailed, HopResponse
@@ -100,13 +101,13 @@ class Work:
                 attempt.task.cancel()
             elif now_ns > attempt.progress_ns:
                 attempt.progress_ns = now_ns + PROGRESS_MS * 1_000_000
-                used = attempt.using.so_far()
                 self._link.tunnel.acknowledge(stream)
-                self._link.tunnel.progress(
-                    stream, Progress(cpu_ns=used.cpu_ns, memory_byte_seconds=used.memory_byte_seconds)
-                )
+                self._say_used(stream, attempt.using.so_far())
         if self._link.tunnel.has_data_to_send:
             self._link.flush()
+
+    def _say_used(self, stream: int, used: Use) -> None:
+        self._link.tunnel.progress(stream, Progress(cpu_ns=used.cpu_ns, memory_byte_seconds=used.memory_byte_seconds))
 
     async def close(self) -> None:
         """Ends all attempts: the tunnel is gone."""
@@ -280,9 +281,11 @@ class Work:
         return None
 
     async def _pass_on(self, stream: int, response: HopResponse, head: Head) -> tuple[str, int]:
-        """Head and body to the node, with back-pressure. Returns the body's SHA-256 and size."""
+        """Head and body to the node, with back-pressure, and what the work has used by then: before the second piece,
+        which a short answer does not have, and with each PROGRESS_BYTES. Whoever leaves in the middle pays for that.
+        Returns the body's SHA-256 and size."""
         tunnel = self._link.tunnel
-        hash_, size = sha256(), 0
+        hash_, size, say_at = sha256(), 0, 1
         tunnel.acknowledge(stream)
         if not response.has_content:
             async for _ in response.chunks():
@@ -291,6 +294,9 @@ class Work:
             return hash_.hexdigest(), 0
         tunnel.head(stream, head)
         async for chunk in response.chunks():
+            if size >= say_at and (attempt := self._attempts.get(stream)) is not None:
+                say_at = size + limits.PROGRESS_BYTES
+                self._say_used(stream, attempt.using.now())
             hash_.update(chunk)
             size += len(chunk)
             if size > BODY_MAX_BYTES:

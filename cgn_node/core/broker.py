@@ -533,10 +533,16 @@ class Broker:
             return
         offer = request.offer
         assert offer is not None
-        usage, _ = clip(event.claimed, event.measured, offer.miner.fitness)
+        usage, _ = clip(event.claimed, event.measured, offer.miner.unsigned)
         price = _price(request, offer, usage)
         if price > request.max_fee_nano_eur:
             request.price_nano_eur = price
+            carried = Usage(request_bytes=usage.request_bytes, response_bytes=usage.response_bytes)
+            if _price(request, offer, carried) <= request.max_fee_nano_eur:
+                # By the miner's word, who is paid for an answer that nobody has: others come first until it gives one.
+                offer.failures += 1
+                self._counters["stopped_unsigned"] += 1
+                out.append(ReportError("stopped_unsigned", request.id, (offer.miner.id,), ("price_cap",)))
             self._match(self._settle(request, "price_cap", out), out)
 
     def _on_passed_on(self, event: events.ResponsePassedOn, out: list[Command]) -> None:
@@ -557,7 +563,7 @@ class Broker:
         usage, clipped = offer.miner.bill(usage, clipped, self._now)
         miner = self._release(request)
         self._recording += 1
-        self._record(request, offer, usage, clipped, out)
+        self._record(request, offer, usage, clipped, clipped, out)
         if self._waiting:
             self._match(miner, out)
 
@@ -568,23 +574,31 @@ class Broker:
             self._counters["reports_off_record"] += 1
             return
         request.cut = None
-        usage, clipped = clip(event.claimed, event.measured, offer.miner.fitness)
+        _, impossible = clip(event.claimed, event.measured, offer.miner.fitness)
+        usage, clipped = clip(event.claimed, event.measured, offer.miner.unsigned)
         usage, clipped = offer.miner.bill(usage, clipped, self._now)
-        self._record(request, offer, usage, clipped, out)
+        self._record(request, offer, usage, clipped, impossible, out)
 
     def _record(
-        self, request: Request, offer: Offer, usage: Usage, clipped: tuple[str, ...], out: list[Command]
+        self,
+        request: Request,
+        offer: Offer,
+        usage: Usage,
+        clipped: tuple[str, ...],
+        impossible: tuple[str, ...],
+        out: list[Command],
     ) -> None:
-        """Prices what is billed, at most at the cap: whoever sets one that the work passes pays the cap for it."""
+        """Prices what is billed, at most at the cap: whoever sets one that the work passes pays the cap for it. A miner
+        is reported for what its machine cannot have used, not for what it had no time to sign."""
         miner = offer.miner
         fee, cap = _price(request, offer, usage), request.max_fee_nano_eur
         if cap is not None and fee > cap:
             request.price_nano_eur = max(fee, request.price_nano_eur)
             request.verdict = request.verdict or "price_cap"
             fee = cap
-        if clipped:
+        if impossible:
             self._counters["claims_clipped"] += 1
-            out.append(ReportError("clipped", request.id, (miner.id,), clipped))
+            out.append(ReportError("clipped", request.id, (miner.id,), impossible))
         request.state = RECORDING
         out.append(
             RecordRow(

@@ -91,7 +91,8 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class ReportError:
-    """Tell Central (N-11). `kind`: "quarantined", "clipped". `miners`: those concerned, in order; `detail`: codes or
+    """Tell Central (N-11). `kind`: "quarantined", "clipped"; "stopped_unsigned" for work that passed its cap by its
+    miner's mere word. `miners`: those concerned, in order; `detail`: codes or
     field names.
     """
 

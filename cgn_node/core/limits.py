@@ -47,12 +47,15 @@ DSERVICES: Final = wire.DSERVICES_MAX_COUNT
 """DServices of one miner: a slot that is taken or freed is ranked once in each."""
 
 THREADS: Final = 4_096
-KMIPS_PER_THREAD_MILLI: Final = 1_000_000
+KMIPS_PER_THREAD_MILLI: Final = 100_000
 MEMORY_BYTES: Final = 2**46
 GPUS: Final = 64
 GFLOPS_PER_GPU: Final = 10_000_000
-"""What one machine can have (10^12 instructions/s a thread, 64 TiB, 10 PFLOPS a GPU): fitness bounds what may be
-claimed and paid, so fitness itself needs a bound."""
+"""What one machine can have (10^11 instructions/s a thread, three times the fastest there is; 64 TiB, 10 PFLOPS a GPU):
+fitness bounds what may be claimed and paid, so fitness itself needs a bound."""
+
+UNSIGNED_MEMORY_BYTES: Final = 4 * 2**30
+"""Memory that goes with one thread: what is believed without a signature (`pricing.unsigned`)."""
 
 CAPACITY_SLACK_MS: Final = 2
 """Added to each period in which a miner was busy: our clock counts whole milliseconds at both of its ends."""

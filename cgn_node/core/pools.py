@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cgn_node.core import limits
 from cgn_node.core.events import MinerJoined, ServiceLevel
-from cgn_node.core.pricing import Usage
+from cgn_node.core.pricing import Usage, unsigned
 
 if TYPE_CHECKING:
     from cgn_node.core.lanes import Lane, Request
@@ -156,6 +156,7 @@ class Miner:
         "slots",
         "tier",
         "tunnel",
+        "unsigned",
     )
 
     def __init__(self, joined: MinerJoined) -> None:
@@ -165,6 +166,7 @@ class Miner:
         self.contributor = joined.contributor
         self.owner = (joined.enterprise or "") if joined.tier == "1" else ""
         self.fitness = joined.fitness
+        self.unsigned = unsigned(joined.fitness)
         self.latency_us = joined.fitness.latency_us
         self.slots = max(0, min(joined.slots, limits.SLOTS))
         self.busy = 0

@@ -10,8 +10,10 @@ operations/s for an hour, a gigabyte is 10^9 bytes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import lcm
+
+from cgn_node.core import limits
 
 NS_PER_HOUR = 3_600 * 10**9
 _CPU_DENOMINATOR = NS_PER_HOUR * 1_000  # cpu_ns x milli-KMIPS to KMIPS-hours
@@ -106,6 +108,14 @@ def cpu_budget_ns(cap_nano_eur: int, fitness: Fitness, prices: Prices, tier_fact
     """The longest CPU time on a machine of `fitness` whose fee is within the cap; None where CPU time costs nothing."""
     per_ns = fitness.kmips_per_thread_milli * prices.kmips_hour_nano_eur * _CPU_FACTOR * tier_factor_ppm
     return cap_nano_eur * _FEE_DENOMINATOR // per_ns if per_ns else None
+
+
+def unsigned(fitness: Fitness) -> Fitness:
+    """The part of a machine whose use is believed without the miner's signature: one thread, and the memory that goes
+    with one. Only the wall time and the bytes are the node's own measures, so what is charged on a miner's mere word
+    grows no faster than the time in which one thread would have worked."""
+    memory_bytes = min(fitness.memory_bytes, limits.UNSIGNED_MEMORY_BYTES)
+    return replace(fitness, threads=1, memory_bytes=memory_bytes, gpus=0)
 
 
 def clip(claimed: Usage, measured: Measured, fitness: Fitness) -> tuple[Usage, tuple[str, ...]]:

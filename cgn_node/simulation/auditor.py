@@ -14,7 +14,7 @@ kind, retries at the head, no slot free while a request waits that fits it, dead
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -98,6 +98,7 @@ class RequestBook:
     result: tuple[int, str, str, str] | None = None  # attempt, miner, tier, contributor
     claimed: Usage = field(default_factory=Usage)
     billable: Usage = field(default_factory=Usage)
+    impossible: set[str] = field(default_factory=set)  # members of the claim that its machine cannot have used
     fee_nano_eur: int = 0
     ended_as: str = ""  # what its row must say: whole, or why less is billed
     cut: tuple[int, str] | None = None  # attempt and miner whose use is being asked for
@@ -223,10 +224,14 @@ class Auditor:
         book.acknowledged = True
         book.life_ms = self.now_ms
         fitness = self.miners[event.miner].joined.fitness
-        price = self._exact_fee(book, _possible(event.claimed, event.measured, fitness), event.miner)
+        believed = _possible(event.claimed, event.measured, _one_thread_of(fitness))
+        price = self._exact_fee(book, believed, event.miner)
         cap = book.arrived.max_fee_nano_eur
         if cap is not None and price > cap:
             book.price_nano_eur = price
+            by_bytes = Usage(request_bytes=believed.request_bytes, response_bytes=believed.response_bytes)
+            if self._exact_fee(book, by_bytes, event.miner) <= cap:
+                self._owed["stopped_unsigned", event.request] = "work that ends by a miner's word must be reported"
             self._owed["cut", event.request] = "work that has passed its cap must be cut"
 
     def _told_AttemptFinished(self, event: events.AttemptFinished) -> None:
@@ -249,7 +254,11 @@ class Auditor:
         joined, cap = miner.joined, book.arrived.max_fee_nano_eur
         book.result = (event.attempt, event.miner, joined.tier, joined.contributor)
         book.claimed = event.claimed
-        book.billable = miner.share(_possible(event.claimed, event.measured, joined.fitness), self.now_ms)
+        possible = _possible(event.claimed, event.measured, joined.fitness)
+        is_signed = isinstance(event, events.AttemptFinished)
+        believed = possible if is_signed else _possible(event.claimed, event.measured, _one_thread_of(joined.fitness))
+        book.billable = miner.share(believed, self.now_ms)
+        book.impossible = _cut(book.claimed, book.billable if is_signed else possible)
         price = self._exact_fee(book, book.billable, event.miner, miner)
         book.fee_nano_eur = price
         if cap is not None and price > cap:
@@ -257,7 +266,7 @@ class Auditor:
             book.ended_as = book.ended_as or "price_cap"
         book.ended_as = book.ended_as or "whole"
         self._owed["result", event.request] = "a result on record must be recorded"
-        if _cut(book.claimed, book.billable):
+        if book.impossible:
             self._owed["clipped", event.request] = "an impossible claim must be reported"
 
     def _exact_fee(self, book: RequestBook, usage: Usage, name: str, miner: MinerBook | None = None) -> int:
@@ -462,9 +471,14 @@ class Auditor:
     def _saw_ReportError(self, command: commands.ReportError) -> None:
         book = self._book(command)
         if command.kind == "clipped":
-            cut = _cut(book.claimed, book.billable)
-            self._require(set(command.detail) == cut, command, f"must name {cut}")
+            self._require(set(command.detail) == book.impossible, command, f"must name {book.impossible}")
             self._owed.pop(("clipped", command.request), None)
+        elif command.kind == "stopped_unsigned":
+            owed = self._owed.pop(("stopped_unsigned", command.request), None)
+            self._require(owed is not None, command, "has no reason")
+            self._require(
+                book.on_record is not None and command.miners == book.on_record[1:], command, "blames another"
+            )
         else:
             self._require(command.kind == "quarantined", command, "has an unknown kind")
             self._require(list(command.miners) == book.failed, command, f"must name {book.failed}")
@@ -604,6 +618,11 @@ def _possible(claimed: Usage, measured: Measured, fitness: Fitness) -> Usage:
         request_bytes=max(0, min(claimed.request_bytes, measured.request_bytes)),
         response_bytes=max(0, min(claimed.response_bytes, measured.response_bytes)),
     )
+
+
+def _one_thread_of(fitness: Fitness) -> Fitness:
+    """What is believed of a miner that has not signed: one thread, 4 GiB, no GPU."""
+    return replace(fitness, threads=1, memory_bytes=min(4 * 2**30, fitness.memory_bytes), gpus=0)
 
 
 def _cut(claimed: Usage, billed: Usage) -> set[str]:

@@ -18,6 +18,7 @@ from cgn_sdk.protocol.messages import Cancel, GoAway, Slots
 from false_node import AttemptFailed, FalseNode, false_node
 
 from cgn_chassis.tls import Authority, server_context
+from miner_client import limits as miner_limits
 from miner_client.docker_runner import _owner
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
@@ -274,6 +275,17 @@ async def test_signs_of_life_come_while_the_dservice_works(tmp_path: Path, free_
             assert call.progress[-1].cpu_ns > call.progress[0].cpu_ns > 0
             assert (await call.done).statement.cpu_ns >= call.progress[-1].cpu_ns
         assert not short.progress
+
+
+async def test_what_a_long_answer_has_used_is_said_with_its_bytes(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """N-20, N-39: however quickly it comes, so that who leaves in the middle pays for the work behind what came."""
+    async with a_network(tmp_path, free_port()) as (node, _):
+        call = node.open("/big/3")
+        size = len(await call.whole())
+        assert len(call.progress) >= size // (2 * miner_limits.PROGRESS_BYTES)
+        said = [progress.cpu_ns for progress in call.progress]
+        assert said == sorted(said)
+        assert 0 < said[-1] <= (await call.done).statement.cpu_ns
 
 
 ESTIMATING_TABLE = NOOP_TABLE.replace(str(NOOP), str(SUPPORT / "estimating_dservice.py"))

@@ -15,7 +15,7 @@ from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import frames, messages, tunnel
 from cgn_sdk.protocol.receipt import Receipt, Trust, verify_receipt
 
-from cgn_node import limits
+from cgn_node import http_server, limits
 
 MIB = 1 << 20
 PIECE = 50_000
@@ -366,6 +366,39 @@ async def test_an_answer_of_another_length_than_its_head_says_is_nobodys_debt(
         assert (len(bad.opened), len(good.opened), bad.closed) == (1, 1, None)
         assert len(await world.rows()) == (1 if size < MIB else 0)
         assert [account.running for account in world.node.work._sessions._accounts.values()] == [0]
+
+
+async def test_an_answer_in_two_byte_frames_leaves_in_few_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a miner cuts small is joined, held or passing: neither objects nor TLS records go by its frames."""
+    size, written, held = MIB + 100_000, [], []
+    write = http_server.Exchange.write
+
+    def counted(exchange: http_server.Exchange, data: bytes) -> bool:
+        written.append(len(data))
+        held.extend(len(request.response._held) for request in world.node.driver.requests.values())
+        return write(exchange, data)
+
+    async def serve(miner: support.ScriptedMiner, opened: tunnel.Opened) -> None:
+        miner.acknowledge(opened.stream)
+        miner.tunnel.head(opened.stream, messages.Head(200, (), size))
+        frame = frames.encode(frames.DATA, opened.stream, b"xy")
+        for at in range(0, size, 20_000):
+            while miner.tunnel.writable(opened.stream) < 20_000:
+                await asyncio.sleep(0.001)
+            miner.tunnel._streams[opened.stream].send_credit -= min(20_000, size - at)
+            miner.link.flush(at_once=True)
+            await miner.connection.send(frame * (min(20_000, size - at) // 2))
+        miner.tunnel.data(opened.stream, b"", end=True)
+        miner.done(opened, b"xy" * (size // 2))
+
+    monkeypatch.setattr(http_server.Exchange, "write", counted)
+    async with support.world(tmp_path) as world:
+        await world.miner(serve=serve).join()
+        reply = await world.call("GET", "/noop")
+        assert (reply.status, reply.body) == (200, b"xy" * (size // 2))
+        assert (sum(written), len(written) < 300, max(held) < 40) == (size, True, True)
 
 
 @pytest.mark.parametrize("declared", [None, 5])

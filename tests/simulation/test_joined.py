@@ -109,6 +109,10 @@ class FalseExchange:
             self.status = self.status or status
             self._finish("cut" if self.started else "refused")
 
+    def abort(self) -> None:
+        if self.open:
+            self._finish("cut")
+
     def _finish(self, how: str) -> None:
         self.open, self.ended = False, self.ended or how
 

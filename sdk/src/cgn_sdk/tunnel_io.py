@@ -38,6 +38,8 @@ from cgn_sdk.turns import Turns
 NOT_SENT_BYTES: Final = 128 * 1024
 """TCP_NOTSENT_LOWAT: un-sent bytes the kernel takes. Its own default lets megabytes queue before control frames."""
 
+SHORT_CHUNK_BYTES = 4_096
+"""Shorter pieces of a body that waits for its reader are joined."""
 FLUSHES_PER_MESSAGE: Final = 32
 """So many wishes to send in one turn of the loop are not gathered further: the peer begins with them while this end is
 still busy with the rest. Otherwise, under load, both ends take turns and each waits half of the time."""
@@ -288,7 +290,7 @@ class BodyReader:
     def __init__(self, link: TunnelLink, stream: int) -> None:
         self._link = link
         self._stream = stream
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | bytearray] = deque()
         self._ended = False
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -296,7 +298,11 @@ class BodyReader:
 
     def feed(self, data: bytes, end: bool) -> None:
         if data:
-            self._chunks.append(data)
+            last = self._chunks[-1] if self._chunks else None
+            if type(last) is bytearray and len(last) < SHORT_CHUNK_BYTES:
+                last += data
+            else:  # short ones are joined: an object each would cost many times their bytes
+                self._chunks.append(data if len(data) >= SHORT_CHUNK_BYTES or last is None else bytearray(data))
             self.received_bytes += len(data)
         self._ended = self._ended or end
         self._wake()
@@ -321,7 +327,7 @@ class BodyReader:
                 raise self._failure
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        data = self._chunks.popleft() if len(self._chunks) == 1 else b"".join(self._chunks)
+        data = bytes(self._chunks.popleft()) if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._link.tunnel.consumed(self._stream, len(data))
         self._link.flush()

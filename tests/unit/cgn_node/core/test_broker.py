@@ -546,7 +546,11 @@ def test_work_is_stopped_in_the_moment_in_which_it_passes_its_cap(bench: Bench) 
     lie = Progressed("r1", 1, "m1", Usage(cpu_ns=10**18), Measured(1, 0, 0))
     assert bench.tell(lie) == [], "a thousand million seconds in a nanosecond are not believed"
     stopped = bench.progress("r1", 1, "m1", assign.cpu_budget_ns + 1)
-    assert stopped == [CancelAttempt("r1", 1, "m1", "price_cap", settle=True), Assign("r2", 1, "m1")]
+    assert stopped == [
+        ReportError("stopped_unsigned", "r1", ("m1",), ("price_cap",)),
+        CancelAttempt("r1", 1, "m1", "price_cap", settle=True),
+        Assign("r2", 1, "m1"),
+    ]
     used = Usage(cpu_ns=2 * 10**9)
     [row] = bench.tell(AttemptCut("r1", 1, "m1", used, Measured(3 * 10**9, 0, 0)))
     assert isinstance(row, RecordRow)
@@ -554,6 +558,35 @@ def test_work_is_stopped_in_the_moment_in_which_it_passes_its_cap(bench: Bench) 
     assert bench.tell(AttemptCut("r1", 1, "m1", used, Measured(3 * 10**9, 0, 0))) == []
     assert bench.tell(ClientGone("r1")) == []
     assert bench.tell(RowStored("r1")) == [Refuse("r1", "price_cap", "max_fee", price_nano_eur=priced(2 * 10**9))]
+
+
+def test_a_cap_is_not_taken_by_a_claim(bench: Bench) -> None:
+    """N-20, N-22: without a signature one thread of the node's own wall time is believed, whatever machine the miner
+    says it has; who ends a request by its word comes behind the others until it gives an answer."""
+    bench.join("m1", fitness=Fitness(4_096, 100_000, 2**46))
+    cap = fee_nano_eur(Usage(cpu_ns=10**9), Fitness(1, 100_000, 1), PRICES, 1_000_000)
+    bench.arrive("r1", max_fee_nano_eur=cap)
+    everything = Usage(cpu_ns=2**53 - 1, memory_byte_seconds=2**53 - 1)
+    assert bench.tell(Progressed("r1", 1, "m1", everything, Measured(10**8, 0, 0))) == []
+    assert not bench.broker._miners["m1"].offers["noop"].failures
+    memory = Usage(cpu_ns=2 * 10**9, memory_byte_seconds=8 * 2**30)
+    told = bench.tell(Progressed("r1", 1, "m1", memory, Measured(2 * 10**9, 0, 0)))
+    assert [type(command) for command in told] == [ReportError, CancelAttempt]
+    assert bench.broker._miners["m1"].offers["noop"].failures == 1
+    [row] = bench.tell(AttemptCut("r1", 1, "m1", Usage(cpu_ns=10**10), Measured(2 * 10**9, 0, 0)))
+    assert isinstance(row, RecordRow)
+    assert (row.fee_nano_eur, row.usage, row.clipped) == (cap, Usage(cpu_ns=2 * 10**9), ("cpu_ns",))
+    assert bench.broker.statistics().counters["stopped_unsigned"] == 1
+
+
+def test_a_cap_that_bytes_alone_pass_is_nobodys_failure(bench: Bench) -> None:
+    """The node has carried them itself."""
+    bench.join("m1")
+    bench.arrive("r1", max_fee_nano_eur=5)
+    used = Usage(response_bytes=10**9)
+    told = bench.tell(Progressed("r1", 1, "m1", used, Measured(1, 0, 10**9)))
+    assert told == [CancelAttempt("r1", 1, "m1", "price_cap", settle=True)]
+    assert not bench.broker._miners["m1"].offers["noop"].failures
 
 
 def test_an_estimate_above_the_cap_ends_it_before_the_work(bench: Bench) -> None:

@@ -89,9 +89,9 @@ def test_nothing_is_handled_that_is_not_in_the_list() -> None:
     assert set(Driver(Broker(), report=lambda command: None)._carriers) == set(COMMANDS)
 
 
-@pytest.mark.parametrize("kind", ["clipped", "quarantined"])
+@pytest.mark.parametrize("kind", ["clipped", "quarantined", "stopped_unsigned"])
 def test_reports_have_a_reader(kind: str) -> None:
     """Each kind is named by the core and by the auditor; the node writes all of them to its log."""
     kinds = {call.args[0].value for call in made(commands.ReportError, CORE) if isinstance(call.args[0], ast.Constant)}
-    assert kinds == {"clipped", "quarantined"}
+    assert kinds == {"clipped", "quarantined", "stopped_unsigned"}
     assert kind in (NODE / "simulation/auditor.py").read_text()
