@@ -412,7 +412,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    accepted = SimpleNamespace(accepted_at=time.monotonic())
+    accepted = SimpleNamespace(accepted_at=time.monotonic(), stand=lambda standing: None)
     monkeypatch.setattr(miner_endpoint.websocket_server, "channel_of", lambda connection: accepted)
     monkeypatch.setattr(miner_endpoint, "_address_of", lambda connection, proxies: "")
 
