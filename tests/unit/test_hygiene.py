@@ -117,3 +117,9 @@ WRITTEN_ONCE = {
 def test_shared_knowledge_is_written_once(pattern: str) -> None:
     found = [str(path.relative_to(ROOT)) for path in sources() if re.search(pattern, path.read_text())]
     assert found == [WRITTEN_ONCE[pattern]]
+
+
+def test_every_decision_is_in_the_list() -> None:
+    text = (ROOT / "docs/decisions/README.md").read_text()
+    records = sorted(path.name for path in (ROOT / "docs/decisions").glob("0*.md"))
+    assert re.findall(r"\]\((0[^)]+)\)", text) == records
