@@ -351,9 +351,17 @@ def _load_pages(
 
 
 def _tiff_strip(data: Data, chosen: Sequence[int], header: Image, safe: dict[str, Any]) -> tuple[Image, ...] | None:
-    """The chosen pages cut out of one image, which reads the file once; None where they are not all of one kind."""
+    """The chosen pages cut out of one image, which reads the file once; None where they are not all of one kind.
+
+    Nor where they have palettes: reading on from page to page, libvips shows all of them in the last one's colours.
+    """
     low, high = min(chosen), max(chosen)
-    if low == high or header.width * header.height * (high - low + 1) > limits.PIXELS_MAX:
+    known = tiff.pages(data[:])
+    if (
+        any(page.palette for page in known)
+        or low == high
+        or header.width * header.height * (high - low + 1) > limits.PIXELS_MAX
+    ):
         return None
     try:
         strip = _opened(data, "tiff", page=low, n=high - low + 1, **safe)
@@ -361,7 +369,7 @@ def _tiff_strip(data: Data, chosen: Sequence[int], header: Image, safe: dict[str
         return None
     height = int(_header(strip, "page-height", strip.height))
     _check_size(strip.width, height, len(chosen))
-    turns = [EXIF_TURNS.get(orientation, Turn()) for orientation in tiff.orientations(data[:])]
+    turns = [EXIF_TURNS.get(orientation, Turn()) for orientation, _ in known]
     turns += [Turn()] * (high + 1 - len(turns))
     frames = Frames(normalised(strip), height, [number - low for number in chosen])
     return tuple(turned(frame, turns[number]) for frame, number in zip(frames, chosen, strict=True))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from typing import NamedTuple
 
 from cgn_sdk.dservice.problems import Problem
 
@@ -15,6 +16,7 @@ from dservices.mediagen.formats import metadata
 _EXIF_POINTER, _IPTC = 0x8769, 0x83BB
 _UNDEFINED, _LONG = 7, 4
 _ORIENTATION = 0x112
+_COLOR_MAP = 0x140
 _ROWS_MAX = 4096
 """Of one directory; libtiff reads no more either."""
 
@@ -57,13 +59,18 @@ def with_metadata(data: bytes, exif: metadata.Fields, iptc: bytes | None) -> byt
     return bytes(out)
 
 
-def orientations(data: bytes) -> list[int]:
-    """The orientation of each page, in one walk along the directories; as many as can be read, FRAMES_MAX at most."""
+class Page(NamedTuple):
+    orientation: int
+    palette: bool
+
+
+def pages(data: bytes) -> list[Page]:
+    """What each page says of itself, in one walk along the directories; as many as can be read, FRAMES_MAX at most."""
     mark = {b"II": "<", b"MM": ">"}.get(data[:2], "<")
     big = data[2:4] in (b"+\0", b"\0+")
     number, pointer, row = ("Q", "Q", 20) if big else ("H", "I", 12)
     value = 12 if big else 8  # where the value of a short stands in its row
-    found: list[int] = []
+    found: list[Page] = []
     with contextlib.suppress(struct.error):
         (at,) = struct.unpack_from(mark + pointer, data, 8 if big else 4)
         while at and len(found) < limits.FRAMES_MAX:
@@ -73,7 +80,8 @@ def orientations(data: bytes) -> list[int]:
                 break
             tags = {struct.unpack_from(mark + "H", data, first + row * n)[0]: first + row * n for n in range(count)}
             place = tags.get(_ORIENTATION)
-            found.append(struct.unpack_from(mark + "H", data, place + value)[0] if place is not None else 1)
+            orientation = struct.unpack_from(mark + "H", data, place + value)[0] if place is not None else 1
+            found.append(Page(orientation, _COLOR_MAP in tags))
             (at,) = struct.unpack_from(mark + pointer, data, first + row * count)
     return found
 

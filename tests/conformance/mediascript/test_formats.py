@@ -5,6 +5,7 @@ import json
 import struct
 import zipfile
 
+import PIL.Image
 import pytest
 import pyvips
 
@@ -236,6 +237,22 @@ def test_each_page_of_a_tiff_stands_upright(bench, orientation):
     assert bench.picture(page % 1) == [
         [tuple(range(9 * y + 3 * x, 9 * y + 3 * x + 3)) for x in range(3)] for y in range(2)
     ]
+
+
+def test_each_page_of_a_tiff_has_its_own_palette(bench):
+    """G-4: read in one go, all pages would be shown in the last one's colours."""
+
+    def page(*colour: int) -> bytes:
+        stored = io.BytesIO()
+        image = PIL.Image.new("P", (2, 2))
+        image.putpalette(colour)
+        image.save(stored, "TIFF")
+        return stored.getvalue()
+
+    bench.add("palettes.tif", _two_pages(page(0, 128, 0), page(255, 0, 0)))
+    script = "var m = new Media(); m.load(name @ 'palettes.tif'); m.save(type @ 'tiff', frames @ '%d');"
+    shown = [pyvips.Image.new_from_buffer(bench.body(script % number), "")(0, 0)[:3] for number in (1, 2)]
+    assert shown == [[0, 128, 0], [255, 0, 0]]
 
 
 def _two_pages(first: bytes, second: bytes) -> bytes:
