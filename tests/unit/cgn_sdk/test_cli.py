@@ -1,5 +1,6 @@
 """The `cgn` command's dispatch."""
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -114,3 +115,34 @@ def test_a_reader_that_stops_is_no_error() -> None:
         assert process.stderr is not None
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 0
+
+
+def test_up_without_the_services_says_what_is_missing(tmp_path) -> None:
+    """Whoever has installed the wheel alone: the package in a folder of its own, and none of the services beside it."""
+    import cgn_sdk
+
+    script = (
+        "import sys, importlib.machinery as m\n"
+        "class Alone:\n"
+        "    @staticmethod\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        return m.PathFinder.find_spec(name, [sys.argv[1]]) if name == 'cgn_sdk' else None\n"
+        "sys.meta_path[:] = [Alone, *(f for f in sys.meta_path if f in (m.BuiltinImporter, m.FrozenImporter, m.PathFinder))]\n"
+        "own = sys.argv[2]\n"
+        "sys.path[:] = [p for p in sys.path if p != own]\n"
+        "from cgn_sdk.sandbox.app import main\n"
+        "sys.exit(main([]))\n"
+    )
+    source = str(pathlib.Path(cgn_sdk.__file__).parents[1])
+    root = str(pathlib.Path(cgn_sdk.__file__).parents[3])
+    run = subprocess.run(
+        [sys.executable, "-c", script, source, root],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert run.stderr.startswith("cgn up: starts the services, of which cgn_chassis")
+    assert "Traceback" not in run.stderr

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import signal
 import sys
 import time
@@ -87,9 +88,19 @@ async def serve(options: SandboxOptions) -> int:
         await network.close()
 
 
+SERVICES = ("cgn_chassis", "cgn_node", "central_service", "miner_client", "ledger")
+
+
 def main(argv: list[str]) -> int:
     """Entry point of `cgn up`."""
     arguments = parse(argv)
+    if missing := [name for name in SERVICES if importlib.util.find_spec(name) is None]:
+        print(
+            f"cgn up: starts the services, of which {', '.join(missing)} are not installed here: "
+            "work from a clone of the project, or install its own wheel beside cgn-sdk",
+            file=sys.stderr,
+        )
+        return 1
     options = SandboxOptions(
         directory=arguments.directory.resolve() if arguments.directory else None,
         miners=arguments.miners,
