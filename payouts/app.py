@@ -191,7 +191,12 @@ async def settle(
     store = await open_store(wanted.ledger_url)
     try:
         with Journal(
-            wanted.journal, chain_id=chain_id, token=token.address, account=token.payouts_account, at=at
+            wanted.journal,
+            chain_id=chain_id,
+            token=token.address,
+            account=token.payouts_account,
+            line=token.line,
+            at=at,
         ) as journal:
             driver = Driver(
                 chain,

@@ -39,6 +39,11 @@ class Log(NamedTuple):
     tx_hash: bytes
     index: int
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where it stands on the chain: of two events the later one has the higher place."""
+        return self.block_number, self.index
+
 
 class Receipt(NamedTuple):
     """A mined transaction."""
@@ -249,7 +254,7 @@ class Web3Chain:
                     }
                 )
                 found += [_log(entry) for entry in answer]
-        return sorted(found, key=lambda log: (log.block_number, log.index))
+        return sorted(found, key=lambda log: log.place)
 
     def _raw(self, method: str, params: list[Any]) -> dict[str, Any]:
         """One call whose error is an answer and not an exception."""

@@ -200,8 +200,18 @@ def _silent(point: str) -> None:
 class Journal:
     """The journal file, held by this process alone. Use as a context manager, or call `close`."""
 
-    def __init__(self, path: Path, *, chain_id: int, token: str, account: str, at: Callable[[str], None] = _silent):
-        """Opens or makes the journal. Raises JournalError when another process holds it or it is of another chain."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        chain_id: int,
+        token: str,
+        account: str,
+        line: frozenset[str] = frozenset(),
+        at: Callable[[str], None] = _silent,
+    ):
+        """Opens or makes the journal. Raises JournalError when another process holds it or it is of another chain or
+        payouts account. `line`: accounts that the account goes on for; a journal of theirs becomes this one's."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.at = at
         self._lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -217,7 +227,7 @@ class Journal:
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "fullfsync=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         try:
-            self._identify(path, chain_id, token, account)
+            self._identify(path, chain_id, token, account, line)
         except BaseException:
             self.close()
             raise
@@ -233,7 +243,7 @@ class Journal:
         self._db.close()
         os.close(self._lock)
 
-    def _identify(self, path: Path, chain_id: int, token: str, account: str) -> None:
+    def _identify(self, path: Path, chain_id: int, token: str, account: str, line: frozenset[str]) -> None:
         with self._writing():
             for statement in _SCHEMA.split(";"):
                 if statement.strip():
@@ -243,6 +253,8 @@ class Journal:
                 self._db.execute(
                     "INSERT INTO identity VALUES (1, ?, ?, ?, ?)", (SCHEMA_VERSION, str(chain_id), token, account)
                 )
+            elif row["account"] in line and tuple(row)[1:-1] == (SCHEMA_VERSION, str(chain_id), token):
+                self._db.execute("UPDATE identity SET account = ?", (account,))
             elif tuple(row)[1:] != (SCHEMA_VERSION, str(chain_id), token, account):
                 raise JournalError(
                     f"{path} is the journal of chain {row['chain_id']}, token {row['token']}, account {row['account']} "

@@ -366,8 +366,8 @@ class Settlement:
         known = self.journal.tx(name)
         if known is not None and known.state not in ("failed", "lost"):
             payload = Payload(known.recipient, known.data, known.gas)
-        elif self._is_begun(wanted) or not self._unsettled(run, [*decided.collections, *decided.payouts]):
-            return  # by a transaction that a lost journal knew of; the chain may have gone on to later ones
+        elif not self._unsettled(run, [*decided.collections, *decided.payouts]) or self._is_begun(wanted):
+            return  # by a transaction that a lost journal knew of, or of the account before; the chain may have gone on
         else:
             payload = self._checked_payload(self.collector, self.token.begin(wanted))
         step = Step(

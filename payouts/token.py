@@ -150,6 +150,7 @@ class Token:
         self.chain = chain
         self.address = address.lower()
         self.payouts_account = payouts_account.lower()
+        self.first_block = first_block
         self.calls = UtilityToken(self.address)
         if not chain.code(self.address):
             raise ChainError(f"there is no contract at {self.address} on chain {chain.chain_id()}")
@@ -181,7 +182,7 @@ class Token:
         return self.ask(self.calls.allowance(owner, self.address))
 
     def _accounts_opened(self, first_block: int) -> list[AccountOpened]:
-        return [event for event, _ in self._logs(AccountOpened, (), first_block, self.chain.head().number)]
+        return [event for event, _ in self.logs(AccountOpened, (), first_block, self.chain.head().number)]
 
     def lines(self, first_block: int) -> list[frozenset[str]]:
         """Returns the payouts accounts opened since a block, of all nodes, in lines of one and its successors."""
@@ -275,7 +276,7 @@ class Token:
         the same ids, since the contract keeps them apart by account.
         """
         found = []
-        for event, log in self._logs(Settled, (settlement_id,), first_block, last_block):
+        for event, log in self.logs(Settled, (settlement_id,), first_block, last_block):
             if settlement_id not in (None, event.batch_id):
                 raise ChainError("eth_getLogs: answered with events that were not asked for")
             found.append(SettledLog(event, log.block_number, log.tx_hash))
@@ -294,18 +295,18 @@ class Token:
         for account in sorted(self.line):
             topics = (settlement_id, _word(account))
             said = [
-                *((event.account, event.batch_id, log) for event, log in self._logs(BatchCollected, topics, *blocks)),
-                *((event.account, event.batch_id, log) for event, log in self._logs(BatchPaid, topics, *blocks)),
+                *((event.account, event.batch_id, log) for event, log in self.logs(BatchCollected, topics, *blocks)),
+                *((event.account, event.batch_id, log) for event, log in self.logs(BatchPaid, topics, *blocks)),
             ]
             if any(named != account for named, _, _ in said):
                 raise ChainError("eth_getLogs: answered with events that were not asked for")
             ours |= {(log.tx_hash, batch_id) for _, batch_id, log in said}
         return ours
 
-    def _logs(
+    def logs(
         self, kind: type[E], topics: tuple[bytes | None, ...], first_block: int, last_block: int
     ) -> list[tuple[E, Log]]:
-        """This token's events of one kind."""
+        """This token's events of one kind between two blocks, in the chain's order. `topics`: after the kind."""
         found = []
         for log in self.chain.logs(self.address, (kind.TOPIC, *topics), first_block, last_block):
             try:
@@ -318,15 +319,15 @@ class Token:
         return found
 
     def begun(self, first_block: int, last_block: int) -> list[tuple[SettlementBegun, int]]:
-        """Returns the settlements that the payouts account began between two blocks, each with its block."""
-        topics = (SettlementBegun.TOPIC, None, _word(self.payouts_account))
+        """Returns the settlements that the accounts of our line began between two blocks, in the chain's order, each
+        with its block: what a predecessor began is this account's past, too."""
         found = []
-        for log in self.chain.logs(self.address, topics, first_block, last_block):
-            event = SettlementBegun.decode(abi.Log(log.address, log.topics, log.data))
-            if event is None or log.address != self.address or event.account != self.payouts_account:
-                raise ChainError("eth_getLogs: answered with events that were not asked for")
-            found.append((event, log.block_number))
-        return found
+        for account in sorted(self.line):
+            for event, log in self.logs(SettlementBegun, (None, _word(account)), first_block, last_block):
+                if event.account != account:
+                    raise ChainError("eth_getLogs: answered with events that were not asked for")
+                found.append((event, log))
+        return [(event, log.block_number) for event, log in sorted(found, key=lambda item: item[1].place)]
 
     def lacks_begin(self, logs: Iterable[Log], wanted: SettlementBegun) -> str:
         """Returns what is wrong with a receipt that should begin exactly this settlement."""
