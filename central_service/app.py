@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from cgn_sdk.protocol import ids
+from cgn_sdk.protocol.errors import ProblemError
+from cgn_sdk.protocol.link import Machine
 from cgn_sdk.protocol.redaction import redact_text
 
 from central_service import limits
@@ -109,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
         command = add(name, help)
         command.add_argument("subject", metavar="ID")
         command.add_argument("--why", required=True, help="the reason, for the audit log")
+    machine = add("machine", "register what a miner runs on: the most that it may be billed for")
+    machine.add_argument("subject", metavar="ID")
+    machine.add_argument("--threads", type=int, required=True, help="hardware threads")
+    machine.add_argument("--kmips-per-thread-milli", type=int, required=True, help="MIPS of one thread")
+    machine.add_argument("--memory-bytes", type=int, required=True)
+    machine.add_argument("--why", required=True, help="how it is known: a contract, a benchmark, an attestation")
     commands.add_parser("reference", help="print the settings as an example file")
     return parser
 
@@ -282,6 +290,14 @@ def _change(apply: Callable[[Records, str], None]) -> Callable[[CentralSettings,
     return command
 
 
+async def _machine(config: CentralSettings, arguments: argparse.Namespace) -> None:
+    try:
+        machine = Machine.from_params({name: getattr(arguments, name) for name in Machine.__slots__})
+    except ProblemError as error:
+        raise Conflict(error.problem.detail) from error
+    await _write(config, arguments.why, lambda records: records.set_miner_machine(arguments.subject, machine))
+
+
 def _actor() -> str:
     return f"{getpass.getuser()} (command)"
 
@@ -295,6 +311,7 @@ _COMMANDS: dict[str, Callable[[CentralSettings, argparse.Namespace], Any]] = {
     "suspend": _change(lambda records, subject: records.set_account_state(subject, SUSPENDED)),
     "ban": _change(lambda records, subject: records.set_account_state(subject, BANNED)),
     "reinstate": _change(lambda records, subject: records.set_account_state(subject, ACTIVE)),
+    "machine": _machine,
     "flag": _change(lambda records, subject: records.set_miner_state(subject, FLAGGED)),
     "unflag": _change(lambda records, subject: records.set_miner_state(subject, ACTIVE)),
     "revoke-key": _change(lambda records, subject: records.revoke_key(subject)),

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from cgn_sdk.protocol.link import Policy
+from cgn_sdk.protocol.link import Machine, Policy
 
 from central_service import limits
 from central_service.core.decisions import make_policy
@@ -91,6 +91,12 @@ MIGRATIONS: Final = (
     """
     ALTER TABLE accounts ADD COLUMN redact TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE miners ADD COLUMN machine_threads INTEGER;
+    ALTER TABLE miners ADD COLUMN machine_kmips_per_thread_milli INTEGER;
+    ALTER TABLE miners ADD COLUMN machine_memory_bytes INTEGER;
+    ALTER TABLE dservices ADD COLUMN cpus_milli INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Each entry takes the database one version further (`PRAGMA user_version`); one that has shipped is never edited."""
 
@@ -143,8 +149,14 @@ class Facts:
         return KeyRecord(*row[:5], bool(row[5]), row[6] or "") if row else None
 
     def miner(self, id: str) -> Miner | None:
-        row = self._row("SELECT id, public_id, contributor_id, tier, enterprise_id, state FROM miners WHERE id = ?", id)
-        return Miner(*row[:4], row[4] or "", row[5]) if row else None
+        row = self._row(
+            "SELECT id, public_id, contributor_id, tier, enterprise_id, state, machine_threads,"
+            " machine_kmips_per_thread_milli, machine_memory_bytes FROM miners WHERE id = ?",
+            id,
+        )
+        if not row:
+            return None
+        return Miner(*row[:4], row[4] or "", row[5], Machine(*row[6:]) if row[6] is not None else None)
 
     def nodes(self) -> list[Node]:
         """Nodes to dial: those whose account is active."""
@@ -161,14 +173,14 @@ class Facts:
     def dservices(self) -> list[tuple[DService, Account]]:
         """Each with its developer."""
         rows: list[Any] = self._connection.execute(
-            "SELECT name, version, route, developer_id, contributor_ppm, developer_ppm, allowed_tiers, image, egress"
-            " FROM dservices ORDER BY name"
+            "SELECT name, version, route, developer_id, contributor_ppm, developer_ppm, allowed_tiers, image, egress,"
+            " cpus_milli FROM dservices ORDER BY name"
         ).fetchall()
         found = []
         for row in rows:
             developer = self.account(row[3])
             assert developer is not None, "a foreign key holds it"
-            each = DService(*row[:6], _words(row[6]), row[7], _words(row[8]))
+            each = DService(*row[:6], _words(row[6]), row[7], _words(row[8]), row[9])
             found.append((each, developer))
         return found
 
@@ -310,6 +322,20 @@ class Records(Facts):
             created_ns=self._time_ns,
         )
         self._audit("miner.created", miner.id)
+        if miner.machine is not None:
+            self.set_miner_machine(miner.id, miner.machine)
+
+    def set_miner_machine(self, miner_id: str, machine: Machine | None) -> None:
+        """What the operators answer for that it runs on. Nodes hear of it when the miner dials again."""
+        values = (None,) * 3 if machine is None else tuple(machine.to_params().values())
+        changed = self._connection.execute(
+            "UPDATE miners SET machine_threads = ?, machine_kmips_per_thread_milli = ?, machine_memory_bytes = ?"
+            " WHERE id = ?",
+            (*values, miner_id),
+        )
+        if changed.rowcount != 1:
+            raise Conflict(f"there is no miner {miner_id}")
+        self._audit("miner.machine", miner_id)
 
     def put_node(self, node: Node) -> None:
         """Registers the node, or changes where it is and what certificate it shows."""
@@ -337,6 +363,7 @@ class Records(Facts):
             allowed_tiers=_joined(dservice.allowed_tiers),
             image=dservice.image,
             egress=_joined(dservice.egress),
+            cpus_milli=dservice.cpus_milli,
         )
         self._bump_policy()
 

@@ -439,6 +439,8 @@ class MinerTunnel:
         )
         self.link.flush()
         _log.info("miner.joined", miner=self.miner_id, tunnel=self.number, tier=grant.tier, slots=hello.slots)
+        if grant.machine is None:
+            _log.warning("miner.machine_unknown", miner=self.miner_id, effect="it is billed as one slow thread")
         driver.post(
             events.MinerJoined(
                 miner=self.miner_id,
@@ -453,6 +455,7 @@ class MinerTunnel:
                     kmips_per_thread_milli=hello.capabilities.kmips_per_thread_milli,
                     memory_bytes=hello.capabilities.memory_bytes,
                 ),
+                registered=_registered(grant.machine),
                 runner="docker" if endpoint.sandbox else hello.runner,
             )
         )
@@ -477,6 +480,10 @@ class MinerTunnel:
             attempt.request.attempt_lost(attempt)
         self._streams.clear()
         self._unsealed.clear()
+
+
+def _registered(machine: link.Machine | None) -> Fitness | None:
+    return machine and Fitness(machine.threads, machine.kmips_per_thread_milli, machine.memory_bytes)
 
 
 def _address_of(connection: ServerConnection, proxies: Proxies) -> str:

@@ -62,6 +62,7 @@ class PolicyView:
                 prices.memory_gib_hour_nano_eur,
             ),
             tier_factor_ppm=dict(self.policy.tier_factor_ppm),
+            cpus_milli={each.name: each.cpus_milli for each in self.policy.dservices if each.cpus_milli},
         )
 
 

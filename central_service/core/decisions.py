@@ -118,6 +118,7 @@ def verify_miner(
         tier=miner.tier,
         contributor=party(contributor),
         enterprise_id=miner.enterprise_id or None,
+        machine=miner.machine,
     )
 
 
@@ -147,6 +148,7 @@ def make_policy(version: int, pricing: Pricing, dservices: list[tuple[DService, 
                 allowed_tiers=each.allowed_tiers,
                 image=each.image,
                 egress=each.egress,
+                cpus_milli=each.cpus_milli,
             )
             for each, developer in sorted(dservices, key=lambda pair: pair[0].name)
         ),

@@ -7,6 +7,8 @@ accounts (they hold keys) with a record beside it that says how to reach them. E
 from dataclasses import dataclass, field
 from typing import Final
 
+from cgn_sdk.protocol.link import Machine
+
 ACTIVE: Final = "active"
 SUSPENDED: Final = "suspended"
 BANNED: Final = "banned"
@@ -68,12 +70,16 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True)
 class Miner:
+    """`machine` is what the operators have registered that it runs on, by contract, benchmark or attestation; None: all
+    that is known of it is the miner's own word."""
+
     id: str
     public_id: str
     contributor_id: str
     tier: str
     enterprise_id: str = ""
     state: str = ACTIVE
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,8 @@ class DService:
     allowed_tiers: tuple[str, ...]
     image: str = ""
     egress: tuple[str, ...] = ()
+    cpus_milli: int = 0
+    """CPU that one container of it may use; 0: not stated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,11 @@ every mistake is named:
                    "password": "…", "enterprise": "ent_…", "allowed_tiers": ["2"], "deadline_ms": 60000,
                    "concurrency": 256, "redact": ["x-patient"]}],
      "nodes":    [{"id": "nod_…", "operator": "opr_…", "url": "wss://host:7771/central", "fingerprint": "…"}],
-     "miners":   [{"id": "min_…", "public_id": "p…", "contributor": "con_…", "tier": "2", "enterprise": "ent_…"}],
+     "miners":   [{"id": "min_…", "public_id": "p…", "contributor": "con_…", "tier": "2", "enterprise": "ent_…",
+                   "machine": {"threads": 8, "kmips_per_thread_milli": 20000, "memory_bytes": 17179869184}}],
      "dservices": [{"name": "…", "version": "…", "route": "/…", "developer": "dev_…", "contributor_ppm": 700000,
-                    "developer_ppm": 100000, "allowed_tiers": ["2"], "image": "…", "egress": ["*"]}],
+                    "developer_ppm": 100000, "allowed_tiers": ["2"], "image": "…", "egress": ["*"],
+                    "cpus_milli": 2000}],
      "policy":   {"network_id": "…", "prices": {"kmips_hour_nano_eur": "…", …}, "tier_factor_ppm": {"2": 1000000},
                   "exchange_rate_nano_eur_per_cpu": "…"}}
 
@@ -22,7 +24,14 @@ from typing import Any
 
 from cgn_sdk.protocol.errors import ProblemError
 from cgn_sdk.protocol.ids import ApiKey, is_account_id, is_address, is_public_id
-from cgn_sdk.protocol.link import REDACT_MAX_COUNT, TIERS, Policy, is_redact_name
+from cgn_sdk.protocol.link import (
+    CPUS_MILLI_MAX,
+    REDACT_MAX_COUNT,
+    TIERS,
+    Machine,
+    Policy,
+    is_redact_name,
+)
 
 from central_service import limits
 from central_service.core.decisions import make_policy
@@ -190,7 +199,16 @@ class _Reader:
             contributor_id=self.reference(where, row, "contributor", "con"),
             tier=tier,
             enterprise_id=enterprise_id,
+            machine=self.read_machine(f"{where}.machine", row["machine"]) if "machine" in row else None,
         )
+
+    def read_machine(self, where: str, row: Any) -> Machine | None:
+        """With the protocol's reader: nodes will read it with the same."""
+        try:
+            return Machine.from_params(row if isinstance(row, dict) else {})
+        except ProblemError as error:
+            self.wrong(where, f"cannot be read: {error.problem.detail}")
+            return None
 
     def read_dservice(self, where: str, row: dict[str, Any]) -> DService:
         return DService(
@@ -203,6 +221,7 @@ class _Reader:
             allowed_tiers=self.tiers(where, row),
             image=self.text(where, row, "image"),
             egress=self.texts(where, row, "egress"),
+            cpus_milli=self.integer(where, row, "cpus_milli", 0, CPUS_MILLI_MAX),
         )
 
     def read_pricing(self, row: Any) -> Pricing:
@@ -240,7 +259,8 @@ _ACCOUNT_MEMBERS = {
     "concurrency", "redact",
 }  # fmt: skip
 _DSERVICE_MEMBERS = {
-    "name", "version", "route", "developer", "contributor_ppm", "developer_ppm", "allowed_tiers", "image", "egress"
+    "name", "version", "route", "developer", "contributor_ppm", "developer_ppm", "allowed_tiers", "image", "egress",
+    "cpus_milli",
 }  # fmt: skip
 
 
@@ -261,7 +281,7 @@ def read_seed(seed: Any) -> Seed:
     ]
     miners = [
         reader.read_miner(*each)
-        for each in reader.rows(seed, "miners", {"id", "public_id", "contributor", "tier", "enterprise"})
+        for each in reader.rows(seed, "miners", {"id", "public_id", "contributor", "tier", "enterprise", "machine"})
     ]
     dservices = [reader.read_dservice(*each) for each in reader.rows(seed, "dservices", _DSERVICE_MEMBERS)]
     pricing = reader.read_pricing(seed.get("policy"))

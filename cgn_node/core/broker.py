@@ -533,7 +533,8 @@ class Broker:
             return
         offer = request.offer
         assert offer is not None
-        usage, _ = clip(event.claimed, event.measured, offer.miner.unsigned)
+        ceiling = request.terms.cpus_milli.get(request.lane.dservice, 0)
+        usage, _ = clip(event.claimed, event.measured, offer.miner.fitness, ceiling)
         price = _price(request, offer, usage)
         if price > request.max_fee_nano_eur:
             request.price_nano_eur = price
@@ -559,11 +560,10 @@ class Broker:
         offer = request.offer
         assert offer is not None
         offer.learn(event.measured.wall_ns // 1_000)
-        usage, clipped = clip(event.claimed, event.measured, offer.miner.fitness)
-        usage, clipped = offer.miner.bill(usage, clipped, self._now)
+        usage, clipped, impossible = self._billable(request, offer, event)
         miner = self._release(request)
         self._recording += 1
-        self._record(request, offer, usage, clipped, clipped, out)
+        self._record(request, offer, usage, clipped, impossible, out)
         if self._waiting:
             self._match(miner, out)
 
@@ -574,10 +574,24 @@ class Broker:
             self._counters["reports_off_record"] += 1
             return
         request.cut = None
-        _, impossible = clip(event.claimed, event.measured, offer.miner.fitness)
-        usage, clipped = clip(event.claimed, event.measured, offer.miner.unsigned)
-        usage, clipped = offer.miner.bill(usage, clipped, self._now)
+        usage, clipped, impossible = self._billable(request, offer, event)
         self._record(request, offer, usage, clipped, impossible, out)
+
+    def _billable(
+        self, request: Request, offer: Offer, event: events.AttemptFinished | events.AttemptCut
+    ) -> tuple[Usage, tuple[str, ...], tuple[str, ...]]:
+        """What of a claim is billed, signed or not; which members were cut; and which of them its machine cannot have
+        used, as far as Central knows it or, where it does not, as the miner has said itself."""
+        miner = offer.miner
+        ceiling = request.terms.cpus_milli.get(request.lane.dservice, 0)
+        usage, cut = clip(event.claimed, event.measured, miner.fitness, ceiling)
+        usage, shared = miner.bill(usage, self._now)
+        if not cut and not shared:
+            return usage, (), ()
+        _, impossible = clip(event.claimed, event.measured, miner.machine)
+        if miner.is_registered:  # what all its requests together can have used is known, too
+            impossible += tuple(name for name in shared if name not in impossible)
+        return usage, (*cut, *(name for name in shared if name not in cut)), impossible
 
     def _record(
         self,
@@ -589,7 +603,7 @@ class Broker:
         out: list[Command],
     ) -> None:
         """Prices what is billed, at most at the cap: whoever sets one that the work passes pays the cap for it. A miner
-        is reported for what its machine cannot have used, not for what it had no time to sign."""
+        is reported for what its machine cannot have used, not for what nobody has registered of it."""
         miner = offer.miner
         fee, cap = _price(request, offer, usage), request.max_fee_nano_eur
         if cap is not None and fee > cap:

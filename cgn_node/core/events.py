@@ -41,7 +41,8 @@ class MinerJoined:
     """A miner has been verified and may be given work. The same miner still connected on another tunnel: that one is
     closed (4409).
 
-    `enterprise`: account id of the owner, tier 1 only. `runner`: "docker" or "process" (refused with 4403 outside
+    `enterprise`: account id of the owner, tier 1 only. `fitness`: what the miner says of its machine; `registered`:
+    what Central answers for, None where it knows nothing. `runner`: "docker" or "process" (refused with 4403 outside
     tier 1, M-4).
     """
 
@@ -53,6 +54,7 @@ class MinerJoined:
     dservices: tuple[str, ...]
     slots: int
     fitness: Fitness
+    registered: Fitness | None = None
     runner: str = "docker"
 
 

@@ -4,6 +4,7 @@
 from typing import Final
 
 from cgn_sdk.protocol import limits as wire
+from cgn_sdk.protocol import link
 
 ACKNOWLEDGE_MS: Final = wire.ACKNOWLEDGE_TIMEOUT_MS
 """N-10's default, 2 s: far above a round trip round the globe (0.4 s), far below what a person waits."""
@@ -46,16 +47,19 @@ SLOTS: Final = wire.SLOTS_MAX
 DSERVICES: Final = wire.DSERVICES_MAX_COUNT
 """DServices of one miner: a slot that is taken or freed is ranked once in each."""
 
-THREADS: Final = 4_096
-KMIPS_PER_THREAD_MILLI: Final = 100_000
-MEMORY_BYTES: Final = 2**46
+THREADS: Final = link.MACHINE_THREADS_MAX
+KMIPS_PER_THREAD_MILLI: Final = link.MACHINE_KMIPS_PER_THREAD_MILLI_MAX
+MEMORY_BYTES: Final = link.MACHINE_MEMORY_BYTES_MAX
 GPUS: Final = 64
 GFLOPS_PER_GPU: Final = 10_000_000
 """What one machine can have (10^11 instructions/s a thread, three times the fastest there is; 64 TiB, 10 PFLOPS a GPU):
 fitness bounds what may be claimed and paid, so fitness itself needs a bound."""
 
-UNSIGNED_MEMORY_BYTES: Final = 4 * 2**30
-"""Memory that goes with one thread: what is believed without a signature (`pricing.unsigned`)."""
+UNREGISTERED_THREADS: Final = 1
+UNREGISTERED_KMIPS_PER_THREAD_MILLI: Final = 1_000
+UNREGISTERED_MEMORY_BYTES: Final = 4 * 2**30
+"""What a machine counts as that nobody has registered at Central (`pricing.believed`): one thread of 1 KMIPS, which is
+the unit of the price list, and the memory that goes with one thread."""
 
 CAPACITY_SLACK_MS: Final = 2
 """Added to each period in which a miner was busy: our clock counts whole milliseconds at both of its ends."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cgn_node.core import limits
 from cgn_node.core.events import MinerJoined, ServiceLevel
-from cgn_node.core.pricing import Usage, unsigned
+from cgn_node.core.pricing import Usage, believed
 
 if TYPE_CHECKING:
     from cgn_node.core.lanes import Lane, Request
@@ -149,14 +149,15 @@ class Miner:
         "contributor",
         "fitness",
         "id",
+        "is_registered",
         "latency_us",
+        "machine",
         "offers",
         "owner",
         "running",
         "slots",
         "tier",
         "tunnel",
-        "unsigned",
     )
 
     def __init__(self, joined: MinerJoined) -> None:
@@ -165,8 +166,9 @@ class Miner:
         self.tier = joined.tier
         self.contributor = joined.contributor
         self.owner = (joined.enterprise or "") if joined.tier == "1" else ""
-        self.fitness = joined.fitness
-        self.unsigned = unsigned(joined.fitness)
+        self.fitness = believed(joined.fitness, joined.registered)
+        self.is_registered = joined.registered is not None
+        self.machine = self.fitness if self.is_registered else joined.fitness  # what it may have used, for all we know
         self.latency_us = joined.fitness.latency_us
         self.slots = max(0, min(joined.slots, limits.SLOTS))
         self.busy = 0
@@ -230,9 +232,10 @@ class Miner:
         for offer in self.offers.values():
             offer.place(turn=False)
 
-    def bill(self, usage: Usage, clipped: tuple[str, ...], now_ms: int) -> tuple[Usage, tuple[str, ...]]:
-        """Cuts what the machine cannot have used beside all that it has been billed for: its requests share its
-        threads, memory and GPUs, and together they have no more of them than it was busy long (N-20)."""
+    def bill(self, usage: Usage, now_ms: int) -> tuple[Usage, tuple[str, ...]]:
+        """What is billed of a use, and the names of what was cut because the machine cannot have used it beside all it
+        has been billed for: its requests share its threads, memory and GPUs, and together they have no more of them
+        than it was busy long (N-20)."""
         busy_ns = self.busy_ms
         if self.busy:
             busy_ns += now_ms - self.busy_since_ms + limits.CAPACITY_SLACK_MS
@@ -246,12 +249,11 @@ class Miner:
         self.billed_gpu_ns += gpu_ns
         self.billed_memory_byte_seconds += memory
         if cpu_ns == usage.cpu_ns and gpu_ns == usage.gpu_ns and memory == usage.memory_byte_seconds:
-            return usage, clipped
+            return usage, ()
         cut = [name for name, left in (("cpu_ns", cpu_ns), ("gpu_ns", gpu_ns)) if left != getattr(usage, name)]
         if memory != usage.memory_byte_seconds:
             cut.append("memory_byte_seconds")
-        usage = replace(usage, cpu_ns=cpu_ns, gpu_ns=gpu_ns, memory_byte_seconds=memory)
-        return usage, (*clipped, *(name for name in cut if name not in clipped))
+        return replace(usage, cpu_ns=cpu_ns, gpu_ns=gpu_ns, memory_byte_seconds=memory), tuple(cut)
 
     def reaches(self, level: ServiceLevel) -> bool:
         fitness = self.fitness

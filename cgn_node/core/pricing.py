@@ -10,7 +10,7 @@ operations/s for an hour, a gigabyte is 10^9 bytes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import lcm
 
 from cgn_node.core import limits
@@ -54,7 +54,8 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Fitness:
-    """What a miner's machine can do, from its fitness test (M-2); the bound of what it may claim."""
+    """What a machine can do: as its miner says (M-2), or as it is registered at Central. `believed` makes of both what
+    counts."""
 
     threads: int
     kmips_per_thread_milli: int
@@ -86,6 +87,8 @@ class Terms:
     dservices: Mapping[str, tuple[str, ...]]
     prices: Prices
     tier_factor_ppm: Mapping[str, int]
+    cpus_milli: Mapping[str, int] = field(default_factory=dict)
+    """CPU that one container of a DService may use, in thousandths; only of those whose registration states it."""
 
 
 def fee_nano_eur(usage: Usage, fitness: Fitness, prices: Prices, tier_factor_ppm: int) -> int:
@@ -110,23 +113,39 @@ def cpu_budget_ns(cap_nano_eur: int, fitness: Fitness, prices: Prices, tier_fact
     return cap_nano_eur * _FEE_DENOMINATOR // per_ns if per_ns else None
 
 
-def unsigned(fitness: Fitness) -> Fitness:
-    """The part of a machine whose use is believed without the miner's signature: one thread, and the memory that goes
-    with one. Only the wall time and the bytes are the node's own measures, so what is charged on a miner's mere word
-    grows no faster than the time in which one thread would have worked."""
-    memory_bytes = min(fitness.memory_bytes, limits.UNSIGNED_MEMORY_BYTES)
-    return replace(fitness, threads=1, memory_bytes=memory_bytes, gpus=0)
+def believed(said: Fitness, registered: Fitness | None) -> Fitness:
+    """The part of a machine by which its miner may claim, and for which it is paid (N-20): no more than is registered
+    of it, and no more than the miner says itself. Of a machine that nobody has registered all is the miner's word, and
+    so it counts as the least that can work."""
+    if registered is None:
+        return replace(
+            said,
+            threads=min(said.threads, limits.UNREGISTERED_THREADS),
+            kmips_per_thread_milli=min(said.kmips_per_thread_milli, limits.UNREGISTERED_KMIPS_PER_THREAD_MILLI),
+            memory_bytes=min(said.memory_bytes, limits.UNREGISTERED_MEMORY_BYTES),
+            gpus=0,
+        )
+    return replace(
+        said,
+        threads=min(said.threads, registered.threads),
+        kmips_per_thread_milli=min(said.kmips_per_thread_milli, registered.kmips_per_thread_milli),
+        memory_bytes=min(said.memory_bytes, registered.memory_bytes),
+        gpus=min(said.gpus, registered.gpus),
+        gflops_per_gpu=min(said.gflops_per_gpu, registered.gflops_per_gpu),
+    )
 
 
-def clip(claimed: Usage, measured: Measured, fitness: Fitness) -> tuple[Usage, tuple[str, ...]]:
+def clip(claimed: Usage, measured: Measured, fitness: Fitness, cpus_milli: int = 0) -> tuple[Usage, tuple[str, ...]]:
     """The billable part of a claim, and the names of the fields that claimed more than is possible (N-20).
 
-    Impossible is: longer than the node's own wall clock, more CPU than every thread for that time, more memory than
-    the machine has for that time, more GPU time
+    Impossible is: longer than the node's own wall clock, more CPU than every thread of the machine for that time, or
+    than the `cpus_milli` of the DService (0: not stated), more memory than the machine has for that time, more GPU time
     than its GPUs give, more bytes than the node carried. Negative claims count as impossible and become 0.
     """
     wall_ns = measured.wall_ns
     cpu_ns = wall_ns * fitness.threads
+    if 0 < cpus_milli < 1_000 * fitness.threads:
+        cpu_ns = wall_ns * cpus_milli // 1_000
     if (
         0 <= claimed.wall_ns <= wall_ns
         and 0 <= claimed.cpu_ns <= cpu_ns

@@ -60,9 +60,23 @@ class MinerBook:
         if not self.running:
             self.spans[-1][1] = now_ms
 
+    @property
+    def fitness(self) -> Fitness:
+        """By which it is billed: what Central answers for, or one thread of 1 KMIPS with 4 GiB; never more than the
+        miner says itself."""
+        said, registered = self.joined.fitness, self.joined.registered
+        least = registered or Fitness(1, 1_000, 4 * 2**30)
+        names = ("threads", "kmips_per_thread_milli", "memory_bytes", "gpus", "gflops_per_gpu")
+        return replace(said, **{name: min(getattr(said, name), getattr(least, name)) for name in names})
+
+    @property
+    def machine(self) -> Fitness:
+        """What nobody can have used more than, as far as anybody has said."""
+        return self.joined.fitness if self.joined.registered is None else self.fitness
+
     def share(self, usage: Usage, now_ms: int) -> Usage:
         """What is left of the machine for one more request, after all it has been billed for."""
-        fitness = self.joined.fitness
+        fitness = self.fitness
         busy_ms = sum((until if until >= 0 else now_ms) - since + CAPACITY_SLACK_MS for since, until in self.spans)
         busy_ns = busy_ms * 10**6
         left = Usage(
@@ -118,6 +132,12 @@ class RequestBook:
         a = self.arrived
         owner = a.account if "1" in a.tiers else ""
         return (a.dservice, a.tiers, owner, a.level, a.match)
+
+    @property
+    def cpus(self) -> Fraction | None:
+        """CPUs that one container of its DService may use, by the terms at its arrival; None: not stated."""
+        stated = self.terms.cpus_milli.get(self.arrived.dservice)
+        return None if stated is None else Fraction(stated, 1_000)
 
     @property
     def deadline_ms(self) -> int:
@@ -223,8 +243,7 @@ class Auditor:
             return
         book.acknowledged = True
         book.life_ms = self.now_ms
-        fitness = self.miners[event.miner].joined.fitness
-        believed = _possible(event.claimed, event.measured, _one_thread_of(fitness))
+        believed = _possible(event.claimed, event.measured, self.miners[event.miner].fitness, book.cpus)
         price = self._exact_fee(book, believed, event.miner)
         cap = book.arrived.max_fee_nano_eur
         if cap is not None and price > cap:
@@ -254,11 +273,11 @@ class Auditor:
         joined, cap = miner.joined, book.arrived.max_fee_nano_eur
         book.result = (event.attempt, event.miner, joined.tier, joined.contributor)
         book.claimed = event.claimed
-        possible = _possible(event.claimed, event.measured, joined.fitness)
-        is_signed = isinstance(event, events.AttemptFinished)
-        believed = possible if is_signed else _possible(event.claimed, event.measured, _one_thread_of(joined.fitness))
+        believed = _possible(event.claimed, event.measured, miner.fitness, book.cpus)
         book.billable = miner.share(believed, self.now_ms)
-        book.impossible = _cut(book.claimed, book.billable if is_signed else possible)
+        book.impossible = _cut(book.claimed, _possible(event.claimed, event.measured, miner.machine))
+        if joined.registered is not None:
+            book.impossible |= _cut(believed, book.billable)
         price = self._exact_fee(book, book.billable, event.miner, miner)
         book.fee_nano_eur = price
         if cap is not None and price > cap:
@@ -270,8 +289,7 @@ class Auditor:
             self._owed["clipped", event.request] = "an impossible claim must be reported"
 
     def _exact_fee(self, book: RequestBook, usage: Usage, name: str, miner: MinerBook | None = None) -> int:
-        joined = (miner or self.miners[name]).joined
-        return _exact_fee(usage, joined.fitness, book.terms, book.factor_ppm)
+        return _exact_fee(usage, (miner or self.miners[name]).fitness, book.terms, book.factor_ppm)
 
     def _told_AttemptFailed(self, event: events.AttemptFailed) -> None:
         book = self._reported(event)
@@ -399,9 +417,9 @@ class Auditor:
             and (
                 level is None
                 or (
-                    joined.fitness.threads >= level.threads
-                    and joined.fitness.kmips_per_thread_milli >= level.kmips_per_thread_milli
-                    and joined.fitness.bandwidth_bytes_per_s >= level.bandwidth_bytes_per_s
+                    miner.fitness.threads >= level.threads
+                    and miner.fitness.kmips_per_thread_milli >= level.kmips_per_thread_milli
+                    and miner.fitness.bandwidth_bytes_per_s >= level.bandwidth_bytes_per_s
                 )
             )
         )
@@ -607,22 +625,19 @@ class Auditor:
                 raise AuditError(f"{name} still runs {miner.running}")
 
 
-def _possible(claimed: Usage, measured: Measured, fitness: Fitness) -> Usage:
-    """What of a claim this machine can have used while the node watched, by the definition (N-20)."""
+def _possible(claimed: Usage, measured: Measured, fitness: Fitness, cpus: Fraction | None = None) -> Usage:
+    """What of a claim this machine, in a container of so many CPUs, can have used while the node watched, by the
+    definition (N-20)."""
     seconds = Fraction(measured.wall_ns, 10**9)
+    threads = Fraction(fitness.threads) if cpus is None else min(cpus, Fraction(fitness.threads))
     return Usage(
-        cpu_ns=max(0, min(claimed.cpu_ns, measured.wall_ns * fitness.threads)),
+        cpu_ns=max(0, min(claimed.cpu_ns, int(measured.wall_ns * threads))),
         memory_byte_seconds=max(0, min(claimed.memory_byte_seconds, int(fitness.memory_bytes * seconds))),
         wall_ns=max(0, min(claimed.wall_ns, measured.wall_ns)),
         gpu_ns=max(0, min(claimed.gpu_ns, measured.wall_ns * fitness.gpus)),
         request_bytes=max(0, min(claimed.request_bytes, measured.request_bytes)),
         response_bytes=max(0, min(claimed.response_bytes, measured.response_bytes)),
     )
-
-
-def _one_thread_of(fitness: Fitness) -> Fitness:
-    """What is believed of a miner that has not signed: one thread, 4 GiB, no GPU."""
-    return replace(fitness, threads=1, memory_bytes=min(4 * 2**30, fitness.memory_bytes), gpus=0)
 
 
 def _cut(claimed: Usage, billed: Usage) -> set[str]:

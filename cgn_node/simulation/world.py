@@ -52,6 +52,8 @@ class Swarm:
     """A request fails wherever it runs."""
     lie: float = 0.0
     """Impossible use is claimed."""
+    boast: float = 0.0
+    """A miner says more of its machine than is registered of it."""
     foreign: float = 0.0
     """A miner reports on an attempt that is not its own, or not on record."""
     duplicate: float = 0.0
@@ -100,6 +102,7 @@ class FalseMiner:
     dservices: tuple[str, ...]
     slots: int
     fitness: Fitness
+    registered: Fitness | None
     service_ms: int
     runner: str = "docker"
     tunnel: int | None = None
@@ -278,11 +281,12 @@ class World:
         )
         dservices = {"mediagen": TIERS, "noop": TIERS, "render": ("1", "2")}
         if self._chance("policy"):
-            dservices["noop"] = random.choice((("1", "2"), ("3",), TIERS))
+            dservices[random.choice(DSERVICES)] = random.choice((("1", "2"), ("3",), TIERS))
+        cpus_milli = {name: random.choice((10, 500, 1_500, 64_000)) for name in DSERVICES if random.random() < 0.3}
         factors = {tier: random.choice((1, 300_001, 500_000, 1_000_000, 2_500_000)) for tier in TIERS}
         if self._chance("policy"):
             del factors[random.choice(TIERS)]  # a tier that is not open, or no more
-        self._tell(events.PolicyChanged(Terms(self._version, dservices, prices, factors)))
+        self._tell(events.PolicyChanged(Terms(self._version, dservices, prices, factors, cpus_milli)))
 
     def _on_record(self, command: commands.RecordRow) -> None:
         delay_ms = self.random.randint(0, 20)
@@ -331,22 +335,39 @@ class World:
         random = self.random
         tier = ("2", "3", "1", "2", "4a", "4b")[number % 6]
         process = self._chance("misfit")
+        fitness = Fitness(
+            threads=random.choice((2, 4, 8, 16)),
+            kmips_per_thread_milli=random.randint(1_000, 12_000),
+            memory_bytes=random.choice((4, 16)) << 30,
+            gpus=number % 2,
+            gflops_per_gpu=9_000 * (number % 2),
+            latency_us=random.randint(200, 80_000),
+        )
         return FalseMiner(
             id=f"m{number}",
             tier=tier,
             enterprise=random.choice(ACCOUNTS) if tier == "1" else None,
             dservices=("noop", "mediagen", "render") if number % 3 == 0 else ("noop", "mediagen"),
             slots=random.randint(1, 4),
-            fitness=Fitness(
-                threads=random.choice((2, 4, 8, 16)),
-                kmips_per_thread_milli=random.randint(1_000, 12_000),
-                memory_bytes=random.choice((4, 16)) << 30,
-                gpus=number % 2,
-                gflops_per_gpu=9_000 * (number % 2),
-                latency_us=random.randint(200, 80_000),
-            ),
+            fitness=fitness,
+            registered=self._registered(fitness),
             service_ms=random.choice((5, 40, 200, 1_500)),
             runner="process" if process else "docker",
+        )
+
+    def _registered(self, fitness: Fitness) -> Fitness | None:
+        """What Central answers for: what the miner says, nothing at all, or less of this and more of that."""
+        random = self.random
+        if not self._chance("boast"):
+            return fitness
+        if random.random() < 0.5:
+            return None
+        return Fitness(
+            threads=random.randint(1, 8),
+            kmips_per_thread_milli=random.randint(500, 20_000),
+            memory_bytes=random.choice((1, 32)) << 30,
+            gpus=random.randint(0, 1),
+            gflops_per_gpu=random.choice((1_000, 20_000)),
         )
 
     def _join(self, miner: FalseMiner) -> None:
@@ -368,6 +389,7 @@ class World:
                 dservices=miner.dservices,
                 slots=miner.slots,
                 fitness=miner.fitness,
+                registered=miner.registered,
                 runner=miner.runner,
             )
         )

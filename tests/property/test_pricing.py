@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgn_node.core.pricing import Fitness, Measured, Prices, Usage, clip, cpu_budget_ns, fee_nano_eur
+from cgn_node.core.pricing import Fitness, Measured, Prices, Usage, believed, clip, cpu_budget_ns, fee_nano_eur
+
+LEAST = Fitness(1, 1_000, 4 << 30)
 
 counts = st.integers(0, 2**63 - 1)
 usages = st.builds(Usage, *[counts] * 6)
@@ -105,6 +107,26 @@ def test_clipped_claim_is_possible_and_names_what_was_cut(claimed: Usage, measur
         assert (billed != said) == (field.name in clipped)
         assert billed <= max(said, 0), "nobody is paid more than they asked for"
     assert clip(usage, measured, fitness) == (usage, ())
+
+
+@given(fitnesses, st.one_of(st.none(), fitnesses))
+def test_no_machine_counts_as_more_than_is_said_or_known_of_it(said: Fitness, registered: Fitness | None) -> None:
+    """N-20: each figure alone; what nobody has registered is one thread of 1 KMIPS with 4 GiB at most."""
+    counts = believed(said, registered)
+    known = registered or LEAST
+    for name in ("threads", "kmips_per_thread_milli", "memory_bytes", "gpus"):
+        assert getattr(counts, name) == min(getattr(said, name), getattr(known, name))
+    assert believed(counts, registered) == counts
+
+
+@given(claims, measurements, fitnesses, st.integers(1, 4_096_000))
+def test_a_container_gives_no_more_than_its_share(
+    claimed: Usage, measured: Measured, fitness: Fitness, cpus_milli: int
+) -> None:
+    usage, _ = clip(claimed, measured, fitness, cpus_milli)
+    without, _ = clip(claimed, measured, fitness)
+    assert usage.cpu_ns == min(without.cpu_ns, measured.wall_ns * cpus_milli // 1_000)
+    assert replace(usage, cpu_ns=without.cpu_ns) == without
 
 
 @given(measurements, fitnesses, prices_, factors, claims)

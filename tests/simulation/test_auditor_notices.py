@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cgn_node.core import broker as broker_module
+from cgn_node.core import pools as pools_module
 from cgn_node.core.broker import Broker
 from cgn_node.core.commands import CloseMiner, RecordRow, Refuse, Release, ReportError
 from cgn_node.core.lanes import RECORDING, RUNNING, Lane
@@ -26,6 +27,14 @@ MUTATIONS: dict[str, Patch] = {}
 def mutation(function: Patch) -> Patch:
     MUTATIONS[function.__name__] = function
     return function
+
+
+def _accusing(build: Any) -> Any:
+    def init(self: Miner, joined: Any) -> None:
+        build(self, joined)
+        self.machine = self.fitness
+
+    return init
 
 
 def _row(command: Any) -> bool:
@@ -160,12 +169,47 @@ def last_come_first_served(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def believe_every_claim(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(broker_module, "clip", lambda claimed, measured, fitness: (claimed, ()))
+    patch.setattr(broker_module, "clip", lambda claimed, *_: (claimed, ()))
+
+
+@mutation
+def believe_what_nobody_has_registered(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(pools_module, "believed", lambda said, registered: said)
+
+
+@mutation
+def believe_a_registered_machine_that_says_it_is_less(patch: pytest.MonkeyPatch) -> None:
+    from cgn_node.core.pricing import Fitness, believed
+
+    most = Fitness(10**6, 10**6, 2**60, 10**6, 10**9)
+    patch.setattr(pools_module, "believed", lambda said, registered: believed(most if registered else said, registered))
+
+
+@mutation
+def forget_what_a_container_may_use(patch: pytest.MonkeyPatch) -> None:
+    clip = broker_module.clip
+    patch.setattr(broker_module, "clip", lambda claimed, measured, fitness, ceiling=0: clip(claimed, measured, fitness))
+
+
+@mutation
+def take_the_container_of_today(patch: pytest.MonkeyPatch) -> None:
+    billable = Broker._billable
+
+    def today(self: Broker, request: Any, offer: Any, event: Any) -> Any:
+        request.terms = replace(request.terms, cpus_milli=self._terms.cpus_milli)  # type: ignore[union-attr]
+        return billable(self, request, offer, event)
+
+    patch.setattr(Broker, "_billable", today)
+
+
+@mutation
+def accuse_who_is_not_registered(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Miner, "__init__", _accusing(Miner.__init__))
 
 
 @mutation
 def bill_a_machine_for_more_than_it_has(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Miner, "bill", lambda self, usage, clipped, now_ms: (usage, clipped))
+    patch.setattr(Miner, "bill", lambda self, usage, now_ms: (usage, ()))
 
 
 @mutation

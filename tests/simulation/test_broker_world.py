@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from cgn_node import sim_app
-from cgn_node.simulation.world import Size, Swarm, run
+from cgn_node.core import events
+from cgn_node.core.broker import Broker
+from cgn_node.core.pricing import Prices, Terms
+from cgn_node.simulation.world import DSERVICES, TIERS, Size, Swarm, World, run
 
 SEEDS = range(1, 201)
 """About 5 s. A seed that failed is kept in REGRESSIONS while the world draws as it did then; what it found is also a
@@ -45,6 +49,33 @@ def test_seeds_hold_and_reach_every_fault() -> None:
     assert sum(ended.values()) == len(SEEDS) * Size().requests
     assert ended["answered"] > 0.3 * sum(ended.values())
     assert {name: reached[name] for name in MUST_REACH if reached[name] < 3} == {}
+
+
+def test_the_world_varies_every_term() -> None:
+    """What never changes proves no rule about it: each member of the terms, of the prices in them, of each tier and of
+    each DService, and in one run, so that what was in force at an arrival differs from what is later."""
+    for seed in range(1, 100):
+        told: list[Terms] = []
+
+        class Listening(Broker):
+            def handle(self, event: events.Event, now_ms: int) -> list[Any]:
+                if isinstance(event, events.PolicyChanged):
+                    told.append(event.terms)  # noqa: B023
+                return super().handle(event, now_ms)
+
+        World(seed, Size(requests=20, hours=0.05), Listening(), check_core=False).run()
+        if len(told) < 20:
+            continue
+        for name in Terms.__dataclass_fields__:
+            assert len({repr(getattr(terms, name)) for terms in told}) > 1, name
+        for name in Prices.__dataclass_fields__:
+            assert len({getattr(terms.prices, name) for terms in told}) > 1, name
+        for tier in TIERS:
+            assert len({terms.tier_factor_ppm.get(tier) for terms in told}) > 2, tier
+        for dservice in DSERVICES:
+            assert len({terms.cpus_milli.get(dservice) for terms in told}) > 2, dservice
+        return
+    raise AssertionError("no seed changes its policy often")
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)

@@ -182,8 +182,9 @@ class JoinedMiner:
         self.tunnel.send_hello(hello)
         self.node_end.tunnel.receive(self.tunnel.data_to_send())
         self.node_end.miner_id, self.node_end.account_id = hello.miner_id, hello.account_id
+        machine = link.Machine(4, 5_000, 8 * 2**30)
         party = link.Party(support.public_id("c"), support.address("2"), support.CONTRIBUTOR)
-        self.node_end._join(hello, link.MinerGrant(self.id, support.public_id("m"), "2", party, None))
+        self.node_end._join(hello, link.MinerGrant(self.id, support.public_id("m"), "2", party, None, machine))
 
     def _seal(self, digests: Any) -> messages.Seal:
         tree = receipt.seal_tree(digests)

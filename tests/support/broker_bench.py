@@ -19,6 +19,8 @@ from cgn_node.core.events import (
 from cgn_node.core.pricing import Fitness, Measured, Prices, Terms, Usage
 
 FITNESS = Fitness(threads=4, kmips_per_thread_milli=9_000, memory_bytes=8 << 30)
+LEAST = Fitness(threads=1, kmips_per_thread_milli=1_000, memory_bytes=4 << 30)
+"""What a machine counts as that nobody has registered."""
 PRICES = Prices(263_000, 325_000_000, 87_700_000, 1_000_000)
 TIERS = ("1", "2", "3", "4a", "4b")
 TERMS = Terms(1, {"noop": TIERS, "media": ("1", "2")}, PRICES, dict.fromkeys(TIERS, 1_000_000))
@@ -41,8 +43,10 @@ class Bench:
         return commands
 
     def join(self, miner: str, tier: str = "2", slots: int = 1, **changed: Any) -> list[Command]:
+        """What it says of its machine is registered so, unless `registered` is given."""
         self.tunnels += 1
         changed = {"dservices": ("noop",), "enterprise": None, "fitness": FITNESS} | changed
+        changed = {"registered": changed["fitness"]} | changed
         return self.tell(
             MinerJoined(miner=miner, tunnel=self.tunnels, tier=tier, contributor="con_" + miner, slots=slots, **changed)
         )

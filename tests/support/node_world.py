@@ -74,6 +74,8 @@ class ScriptedCentral:
             ACCOUNT: link.SessionGrant(ACCOUNT, public_id("e"), address("1"), "", ("2", "3"), 30_000, 64)
         }
         self.tiers: dict[str, str] = {}
+        self.machines: dict[str, link.Machine | None] = {}
+        """What is registered of miners, where it is not what all are said to be."""
         self.enterprise: str | None = None
         self.asked: list[str] = []
         self.silent = False
@@ -135,6 +137,7 @@ class ScriptedCentral:
             self.tiers.get(miner, "2"),
             link.Party(public_id("c"), address("2"), CONTRIBUTOR),
             self.enterprise,
+            self.machines.get(miner, link.Machine(4, 5_000, 8 * 2**30)),
         ).to_params()
 
 

@@ -87,6 +87,14 @@ async def test_a_seeded_central_serves_a_node_and_stops_cleanly(
     assert (await node.ask("session.open", {"account_id": ENT, "api_key": KEYS[ENT]})).answer["concurrency"] == 64
     assert (await node.ask("miner.verify", {"account_id": CON, "miner_id": MIN, "api_key": KEYS[CON]})).answer
 
+    words = ["machine", MIN, "--kmips-per-thread-milli", "20000", "--memory-bytes", "4096", "--why", "benchmarked"]
+    wrong = await asyncio.to_thread(central.command, *words, "--threads", "0")
+    assert (wrong.returncode, wrong.stderr) == (2, "machine: threads must be an integer from 1 to 4096.\n")
+    changed = await asyncio.to_thread(central.command, *words, "--threads", "8")
+    assert (changed.returncode, changed.stderr) == (0, "")
+    granted = (await node.ask("miner.verify", {"account_id": CON, "miner_id": MIN, "api_key": KEYS[CON]})).answer
+    assert granted["machine"] == {"threads": 8, "kmips_per_thread_milli": 20_000, "memory_bytes": 4_096}
+
     changed = await asyncio.to_thread(central.command, "flag", MIN, "--why", "wrong work, case 7")
     assert (changed.returncode, changed.stderr) == (0, "")
     await node.until(lambda: node.tells)

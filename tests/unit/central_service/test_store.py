@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from central_kit import CON, DEV, ENT, KEYS, MIN, NOD, OPR, USR, address, public_id
+from cgn_sdk.protocol.link import Machine
 
 from central_service import store as store_module
 from central_service.answers import Answers
@@ -146,11 +147,12 @@ async def test_every_field_of_every_record_comes_back(tmp_path: Path) -> None:
     )  # fmt: skip
     user = Account(USR, public_id(2), "User", address(2), "suspended", ENT, ("4a",), 78, 9, ("sid",))
     others = [Account(id, public_id(9 + n)) for n, id in enumerate((CON, DEV, OPR, NOD))]
-    miner = Miner(MIN, public_id(3), CON, "1", ENT, "flagged")
+    miner = Miner(MIN, public_id(3), CON, "1", ENT, "flagged", Machine(4, 5_000, 6_000_000))
     key = KeyRecord("aaaaaaaaaaaa", CON, "miner", "$argon2id$x", "of my box", False, MIN)
     node = Node(NOD, OPR, "wss://node/central", "0" * 64, "DE")
     pricing = Pricing("testnet", 1, 2, 3, 4, {"2": 5, "3": 6}, 7)
-    dservice = DService("noop", "1.2.3", "/noop", DEV, 11, 12, ("2", "4b"), "image@sha256:0", ("public", "10.0.0.1:80"))
+    egress = ("public", "10.0.0.1:80")
+    dservice = DService("noop", "1.2.3", "/noop", DEV, 11, 12, ("2", "4b"), "image@sha256:0", egress, 13)
 
     def put(records: store_module.Records) -> None:
         for account in (enterprise, user, *others):
@@ -180,11 +182,12 @@ async def test_every_field_of_every_record_comes_back(tmp_path: Path) -> None:
         policy.exchange_rate_nano_eur_per_cpu,
     ) == ("testnet", 1, 2, 3, 4, {"2": 5, "3": 6}, 7)
     [told] = policy.dservices
-    assert (told.contributor_ppm, told.developer_ppm, told.egress, told.image) == (
+    assert (told.contributor_ppm, told.developer_ppm, told.egress, told.image, told.cpus_milli) == (
         11,
         12,
         dservice.egress,
         dservice.image,
+        13,
     )
     await store.close()
     assert (tmp_path / "db").stat().st_mode & 0o077 == 0, "hashes of keys are in it"
@@ -198,6 +201,7 @@ CHANGES: dict[str, tuple[Callable[[store_module.Records], None], list[tuple[str,
         [("account.state", NOD), ("node.changed", NOD)],
     ),
     "a miner": (lambda records: records.set_miner_state(MIN, FLAGGED), [("miner.state", MIN)]),
+    "a miner's machine": (lambda records: records.set_miner_machine(MIN, Machine(1, 2, 3)), [("miner.machine", MIN)]),
     "a key": (lambda records: records.revoke_key(KEY_ID), [("key.revoked", KEY_ID)]),
     "a node": (lambda records: records.put_node(Node(NOD, OPR, "wss://x/central", "1" * 64)), [("node.changed", NOD)]),
     "a password": (lambda records: records.set_password(ENT, "$argon2id$x"), [("password.set", ENT)]),
@@ -221,6 +225,7 @@ async def test_what_is_not_there_is_a_conflict_and_changes_nothing(answers: Answ
     for change in (
         lambda records: records.revoke_key("aaaaaaaaaaaa"),
         lambda records: records.set_miner_state(MIN[:-1] + "x", FLAGGED),
+        lambda records: records.set_miner_machine(MIN[:-1] + "x", Machine(1, 2, 3)),
         lambda records: records.set_password(ENT[:-1] + "x", "$argon2id$x"),
     ):
 

@@ -25,6 +25,11 @@ REVOKED_MAX: Final = 1_000
 KEY_MAX_CHARS: Final = 128
 """An API key has 60 characters; the bound keeps what a stranger sends away from the hash function."""
 AMOUNT_MAX: Final = 2**63 - 1
+MACHINE_THREADS_MAX: Final = 4_096
+MACHINE_KMIPS_PER_THREAD_MILLI_MAX: Final = 100_000
+MACHINE_MEMORY_BYTES_MAX: Final = 2**46
+"""What one machine can have: 10^11 instructions/s a thread is three times the fastest there is; 64 TiB."""
+CPUS_MILLI_MAX: Final = 1_000 * MACHINE_THREADS_MAX
 
 METHOD_NODE_HELLO: Final = "node.hello"
 METHOD_SESSION_OPEN: Final = "session.open"
@@ -153,7 +158,8 @@ class DServicePolicy:
     """A DService that may run: who made it, what the fee is split into, where it may run and what it may reach.
 
     The operator's share is the rest, so that the three are exactly the fee. `egress` lists the hosts it may fetch from:
-    names, `*.name` for all below, `*` for every public host; empty for none.
+    names, `*.name` for all below, `*` for every public host; empty for none. `cpus_milli` is the CPU that one container
+    of it may use, in thousandths; 0 where its registration states none.
     """
 
     name: str
@@ -165,6 +171,7 @@ class DServicePolicy:
     allowed_tiers: tuple[str, ...] = TIERS
     image: str = ""
     egress: tuple[str, ...] = ()
+    cpus_milli: int = 0
 
     def to_params(self) -> dict[str, Any]:
         return {
@@ -177,6 +184,7 @@ class DServicePolicy:
             "allowed_tiers": list(self.allowed_tiers),
             "image": self.image,
             "egress": list(self.egress),
+            "cpus_milli": self.cpus_milli,
         }
 
     @classmethod
@@ -192,6 +200,7 @@ class DServicePolicy:
             allowed_tiers=reader.tiers("allowed_tiers"),
             image=reader.optional_text("image"),
             egress=reader.texts("egress", EGRESS_HOSTS_MAX, _egress_host, "host names"),
+            cpus_milli=reader.integer("cpus_milli", 0, CPUS_MILLI_MAX) if "cpus_milli" in reader.members else 0,
         )
 
 
@@ -383,14 +392,40 @@ class MinerVerify:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """What Central knows of a miner's machine. It bounds what the miner may claim: its own word does not."""
+
+    threads: int
+    kmips_per_thread_milli: int
+    memory_bytes: int
+
+    def to_params(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "Machine":
+        return cls.read(_Reader(params, "machine"))
+
+    @classmethod
+    def read(cls, reader: _Reader) -> "Machine":
+        return cls(
+            reader.integer("threads", 1, MACHINE_THREADS_MAX),
+            reader.integer("kmips_per_thread_milli", 1, MACHINE_KMIPS_PER_THREAD_MILLI_MAX),
+            reader.integer("memory_bytes", 1, MACHINE_MEMORY_BYTES_MAX),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class MinerGrant:
-    """The answer to `miner.verify`. `enterprise_id` names the one enterprise a tier 1 miner serves, else None."""
+    """The answer to `miner.verify`. `enterprise_id` names the one enterprise a tier 1 miner serves, else None.
+    `machine` is None where nobody has registered what the miner runs on."""
 
     miner_id: str
     miner_public_id: str
     tier: str
     contributor: Party
     enterprise_id: str | None = None
+    machine: Machine | None = None
 
     def to_params(self) -> dict[str, Any]:
         return {
@@ -399,6 +434,7 @@ class MinerGrant:
             "tier": self.tier,
             "contributor": self.contributor.to_params(),
             "enterprise_id": self.enterprise_id,
+            "machine": self.machine.to_params() if self.machine is not None else None,
         }
 
     @classmethod
@@ -410,6 +446,7 @@ class MinerGrant:
             tier=reader.matching("tier", TIERS.__contains__, f"a tier ({', '.join(TIERS)})"),
             contributor=Party.read(reader.inner("contributor")),
             enterprise_id=reader.account_id("enterprise_id", "ent") if params.get("enterprise_id") else None,
+            machine=Machine.read(reader.inner("machine")) if params.get("machine") is not None else None,
         )
 
 

@@ -26,7 +26,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from cgn_sdk.sandbox.children import Child, ChildFailed, run_to_end, start_child
-from cgn_sdk.sandbox.plan import WALLETS, DServicePlan, NetworkPlan, make_plan, seed_of, toml
+from cgn_sdk.sandbox.plan import (
+    KMIPS_PER_THREAD_MILLI,
+    WALLETS,
+    DServicePlan,
+    NetworkPlan,
+    make_plan,
+    seed_of,
+    toml,
+)
 
 if TYPE_CHECKING:
     from cgn_sdk.client import AsyncClient
@@ -291,7 +299,7 @@ class Sandbox:
     def _write_settings(self, fingerprints: Mapping[str, str]) -> None:
         ports, plan, tls = self._ports, self.plan, self.folder / "tls"
         node_url = f"wss://{LOOPBACK}:{ports['central']}/central"
-        seed = seed_of(plan, node_url, fingerprints["node"])
+        seed = seed_of(plan, node_url, fingerprints["node"], this_machine())
         self._write("seed.json", json.dumps(seed, indent=1))
         self._write("node.key", plan.node.api_key)
         self._write("payouts.toml", toml(payouts_settings(self.folder, self.ledger_url, self.chain_url)))
@@ -439,6 +447,15 @@ def node_settings(
     }
 
 
+def this_machine() -> dict[str, int]:
+    """What the miners run on, as it is registered at Central: more than that they are not paid for."""
+    return {
+        "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "kmips_per_thread_milli": KMIPS_PER_THREAD_MILLI,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    }
+
+
 def miner_settings(
     folder: Path, authority: Path, ports: Mapping[str, int], plan: NetworkPlan, index: int, slots: int
 ) -> dict[str, Any]:
@@ -453,8 +470,7 @@ def miner_settings(
         "runtime": folder / "run",
         "logs": folder / "logs",
         "slots": slots,
-        # Not measured, so that the network is ready sooner: the order of one thread of a current machine.
-        "kmips_per_thread_milli": 20_000,
+        "kmips_per_thread_milli": KMIPS_PER_THREAD_MILLI,
         "dservices": {
             one.name: {
                 "version": one.version,

@@ -29,6 +29,8 @@ WALLETS = (
     "0x23618e81E3f5cdF7f54C3d65f7FBc0aBf5B21E8f",
     "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720",
 )
+KMIPS_PER_THREAD_MILLI = 20_000
+"""Of every miner. Not measured, so that the network is ready sooner: the order of one thread of a current machine."""
 NETWORK_ID = "cgn-sandbox"
 TIER = "2"
 
@@ -123,8 +125,8 @@ def make_plan(random_bytes: RandomBytes, miners: int, dservices: Sequence[DServi
     )
 
 
-def seed_of(plan: NetworkPlan, node_url: str, node_fingerprint: str) -> dict[str, Any]:
-    """What Central is told at its first start (`cgn central seed`)."""
+def seed_of(plan: NetworkPlan, node_url: str, node_fingerprint: str, machine: Mapping[str, int]) -> dict[str, Any]:
+    """What Central is told at its first start (`cgn central seed`). `machine`: what all the miners run on."""
     parties = [
         plan.enterprise,
         plan.developer,
@@ -148,7 +150,13 @@ def seed_of(plan: NetworkPlan, node_url: str, node_fingerprint: str) -> dict[str
         "accounts": [account(party) for party in parties],
         "nodes": [{"id": plan.node.id, "operator": plan.operator.id, "url": node_url, "fingerprint": node_fingerprint}],
         "miners": [
-            {"id": miner.id, "public_id": miner.public_id, "contributor": miner.contributor.id, "tier": TIER}
+            {
+                "id": miner.id,
+                "public_id": miner.public_id,
+                "contributor": miner.contributor.id,
+                "tier": TIER,
+                "machine": dict(machine),
+            }
             for miner in plan.miners
         ],
         "dservices": [

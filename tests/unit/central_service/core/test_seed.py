@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from central_kit import ENT, KEYS, NOD, USR, make_seed
+from cgn_sdk.protocol.link import Machine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,12 @@ def test_a_good_seed() -> None:
         (("nodes", 0, "fingerprint"), "AB", "nodes[0].fingerprint: must be a SHA-256"),
         (("miners", 0, "enterprise"), ENT, "miners[0].enterprise: must be given for tier 1, and only"),
         (("miners", 2, "enterprise"), "", "miners[2].enterprise: must be given for tier 1"),
+        (
+            ("miners", 0, "machine"),
+            {"threads": 4},
+            "miners[0].machine: cannot be read: machine: kmips_per_thread_milli",
+        ),
+        (("miners", 0, "machine"), 4, "miners[0].machine: cannot be read: machine: threads must be"),
         (("dservices", 0, "developer_ppm"), 300_001, "developer_ppm must be an integer from 0 to 300000"),
         (("dservices", 0, "route"), "mgen", "route must be a path"),
         (("policy", "prices", "gigabyte_nano_eur"), 3, "policy.prices.gigabyte_nano_eur: must be a string of decimal"),
@@ -61,6 +68,14 @@ def test_mistakes_are_named(path: tuple[Any, ...], value: Any, mistake: str) -> 
     assert KEYS[ENT] not in str(caught.value)
 
 
+def test_what_a_miner_runs_on_is_registered_or_unknown() -> None:
+    document = make_seed()
+    document["miners"][0]["machine"] = {"threads": 8, "kmips_per_thread_milli": 20_000, "memory_bytes": 2**34}
+    first, *others = read_seed(document).miners
+    assert first.machine == Machine(8, 20_000, 2**34)
+    assert {each.machine for each in others} == {None}
+
+
 @pytest.mark.parametrize(
     ("table", "name", "high"),
     [
@@ -68,6 +83,7 @@ def test_mistakes_are_named(path: tuple[Any, ...], value: Any, mistake: str) -> 
         ("accounts", "concurrency", 100_000),
         ("dservices", "contributor_ppm", 1_000_000),
         ("dservices", "developer_ppm", 1_000_000),
+        ("dservices", "cpus_milli", 4_096_000),
     ],
 )
 def test_whole_numbers_have_bounds(table: str, name: str, high: int) -> None:

@@ -1,7 +1,9 @@
 """The Work Broker, one rule per test. A fixture that holds a broker checks its invariants after every event."""
 
+from dataclasses import replace
+
 import pytest
-from broker_bench import CLAIMED, FITNESS, MEASURED, PRICES, TERMS, Bench
+from broker_bench import CLAIMED, FITNESS, LEAST, MEASURED, PRICES, TERMS, Bench
 
 from cgn_node.core.broker import Broker, Settings
 from cgn_node.core.commands import (
@@ -561,22 +563,81 @@ def test_work_is_stopped_in_the_moment_in_which_it_passes_its_cap(bench: Bench) 
 
 
 def test_a_cap_is_not_taken_by_a_claim(bench: Bench) -> None:
-    """N-20, N-22: without a signature one thread of the node's own wall time is believed, whatever machine the miner
-    says it has; who ends a request by its word comes behind the others until it gives an answer."""
-    bench.join("m1", fitness=Fitness(4_096, 100_000, 2**46))
-    cap = fee_nano_eur(Usage(cpu_ns=10**9), Fitness(1, 100_000, 1), PRICES, 1_000_000)
+    """N-20, N-22: of a machine that nobody has registered one slow thread of the node's own wall time is believed,
+    whatever the miner says of it; who ends a request by its word comes behind the others until it gives an answer."""
+    bench.join("m1", fitness=Fitness(4_096, 100_000, 2**46), registered=None)
+    cap = fee_nano_eur(Usage(cpu_ns=10**10), LEAST, PRICES, 1_000_000)
     bench.arrive("r1", max_fee_nano_eur=cap)
     everything = Usage(cpu_ns=2**53 - 1, memory_byte_seconds=2**53 - 1)
     assert bench.tell(Progressed("r1", 1, "m1", everything, Measured(10**8, 0, 0))) == []
     assert not bench.broker._miners["m1"].offers["noop"].failures
+    bench.now_ms += 2_000
     memory = Usage(cpu_ns=2 * 10**9, memory_byte_seconds=8 * 2**30)
     told = bench.tell(Progressed("r1", 1, "m1", memory, Measured(2 * 10**9, 0, 0)))
     assert [type(command) for command in told] == [ReportError, CancelAttempt]
     assert bench.broker._miners["m1"].offers["noop"].failures == 1
-    [row] = bench.tell(AttemptCut("r1", 1, "m1", Usage(cpu_ns=10**10), Measured(2 * 10**9, 0, 0)))
+    more = replace(memory, cpu_ns=10**10)
+    [row] = bench.tell(AttemptCut("r1", 1, "m1", more, Measured(2 * 10**9, 0, 0)))
     assert isinstance(row, RecordRow)
-    assert (row.fee_nano_eur, row.usage, row.clipped) == (cap, Usage(cpu_ns=2 * 10**9), ("cpu_ns",))
+    assert (row.fee_nano_eur, row.usage, row.clipped) == (cap, memory, ("cpu_ns",))
     assert bench.broker.statistics().counters["stopped_unsigned"] == 1
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+@pytest.mark.parametrize(
+    ("registered", "billed"),
+    [
+        (None, LEAST),
+        (Fitness(2, 9_000, 1 << 30), Fitness(2, 9_000, 1 << 30)),
+        (Fitness(64, 90_000, 1 << 40), FITNESS),
+        (Fitness(64, 5_000, 1 << 40), replace(FITNESS, kmips_per_thread_milli=5_000)),
+    ],
+    ids=["nothing", "less", "more", "slower"],
+)
+def test_a_signature_makes_no_claim_true(
+    bench: Bench, registered: Fitness | None, billed: Fitness, is_signed: bool
+) -> None:
+    """N-20: whole or cut, signed or not, a claim counts as far as the node's clock and the machine that Central knows
+    bear it, and no further than the miner says itself."""
+    bench.join("m1", registered=registered)
+    bench.arrive("r1")
+    bench.tell(ResponsePassedOn("r1", 1, "m1"))
+    bench.now_ms += 1_000
+    everything, measured = Usage(cpu_ns=2**60, memory_byte_seconds=2**60), Measured(10**9, 0, 0)
+    if not is_signed:
+        bench.tell(ClientGone("r1"))
+    kind = AttemptFinished if is_signed else AttemptCut
+    report, row = bench.tell(kind("r1", 1, "m1", everything, measured))
+    assert isinstance(row, RecordRow)
+    expected = Usage(cpu_ns=billed.threads * 10**9, memory_byte_seconds=billed.memory_bytes)
+    assert (row.usage, row.clipped) == (expected, ("cpu_ns", "memory_byte_seconds"))
+    assert row.fee_nano_eur == fee_nano_eur(expected, billed, PRICES, 1_000_000)
+    assert report == ReportError("clipped", "r1", ("m1",), row.clipped), "its own machine cannot do that either"
+
+
+def test_a_machine_that_nobody_has_registered_is_no_offence(bench: Bench) -> None:
+    """What its miner says it used is possible there: less is billed, and nobody is reported."""
+    bench.join("m1", registered=None)
+    bench.arrive("r1")
+    bench.now_ms += 1_000
+    [row] = bench.tell(AttemptFinished("r1", 1, "m1", Usage(cpu_ns=4 * 10**9), Measured(10**9, 0, 0)))
+    assert isinstance(row, RecordRow)
+    assert (row.usage, row.clipped) == (Usage(cpu_ns=10**9), ("cpu_ns",))
+    assert bench.arrive("r2", level=ServiceLevel(threads=2)) == [Refuse("r2", "no_miner", "service_level", 1_000)]
+
+
+def test_what_one_container_may_use_bounds_the_claims_of_its_dservice(bench: Bench) -> None:
+    """N-20: by the terms at the request's arrival; a burst is billed less and is nobody's fault."""
+    bench.tell(PolicyChanged(replace(TERMS, version=2, cpus_milli={"noop": 1_500})))
+    bench.join("m1", slots=2)
+    bench.arrive("r1")
+    bench.tell(PolicyChanged(replace(TERMS, version=3)))
+    bench.arrive("r2")
+    bench.now_ms += 1_000
+    claimed, measured = Usage(cpu_ns=2 * 10**9), Measured(10**9, 0, 0)
+    rows = [bench.tell(AttemptFinished(name, 1, "m1", claimed, measured))[0] for name in ("r1", "r2")]
+    assert all(isinstance(row, RecordRow) for row in rows)
+    assert [row.usage.cpu_ns for row in rows if isinstance(row, RecordRow)] == [1_500_000_000, 2 * 10**9]
 
 
 def test_a_cap_that_bytes_alone_pass_is_nobodys_failure(bench: Bench) -> None:

@@ -32,6 +32,7 @@ POLICY = link.Policy(
             ("2", "4b"),
             "",
             ("*", "*.example.org"),
+            1_500,
         ),
     ),
     prices=link.Prices(1, 2, 3, 2**62),
@@ -156,6 +157,7 @@ VALUES: list[Any] = [
     link.MinerVerify(CON, MIN, "k"),
     link.MinerGrant(MIN, PUB, "1", PARTY, ENT),
     link.MinerGrant(MIN, PUB, "4b", PARTY),
+    link.MinerGrant(MIN, PUB, "3", PARTY, None, link.Machine(8, 20_000, 2**34)),
     POLICY,
     link.Revoke((ENT,), (MIN,)),
 ]
