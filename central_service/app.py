@@ -51,6 +51,11 @@ from cgn_chassis.process import Life
 from cgn_chassis.supervisor import Supervisor
 from cgn_chassis.tls import client_context, server_context
 
+_TOO_FEW_FILES = (
+    "this process may open {} files, too few for Central's ports; raise the hard limit (ulimit -Hn; LimitNOFILE= in a "
+    "systemd unit; --ulimit nofile= for a container)"
+)
+
 _log = logs.get("central")
 
 
@@ -72,7 +77,8 @@ def main(argv: list[str]) -> int:
     try:
         if arguments.command == "run":
             seed = _load_seed(arguments.seed) if arguments.seed else None
-            return process.run(lambda life: serve(config, life, seed), name="central")
+            open_files = process.raise_open_files()
+            return process.run(lambda life: serve(config, life, seed, open_files), name="central")
         asyncio.run(_COMMANDS[arguments.command](config, arguments))
         return process.EXIT_OK
     except (SeedError, Conflict) as error:
@@ -121,7 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def serve(config: CentralSettings, life: Life, seed: Seed | None = None) -> None:
+async def serve(
+    config: CentralSettings, life: Life, seed: Seed | None = None, open_files: int = process.OPEN_FILES_ENDLESS
+) -> None:
     """Builds the process and serves until it is asked to stop."""
     hashing = Hashing()
     credentials = Credentials(hashing)
@@ -137,16 +145,24 @@ async def serve(config: CentralSettings, life: Life, seed: Seed | None = None) -
 
         from central_service.answers import Answers
         from central_service.links import Links
-        from central_service.ports import open_machine_port, open_portal_port
+        from central_service.ports import connections_max, open_machine_port, open_portal_port
 
+        most = connections_max(open_files)
+        if most is None:
+            raise settings.SettingsError([_TOO_FEW_FILES.format(open_files)])
+        _log.info("central.limits", open_files=open_files, connections=most)
         paths = (config.certificate, config.key)
         server_tls = server_context(paths)
         client_tls = client_context(config.authority, credential_paths=paths)
         answers = Answers(store, credentials)
         links = Links(answers, client_tls, supervisor)
-        machine = await open_machine_port(answers, config.machine_host, config.machine_port, server_tls)
+        machine = await open_machine_port(answers, config.machine_host, config.machine_port, server_tls, most)
         portal = await open_portal_port(
-            config.portal_host, config.portal_port, server_tls, lambda: not (life.is_stopping or supervisor.problems)
+            config.portal_host,
+            config.portal_port,
+            server_tls,
+            lambda: not (life.is_stopping or supervisor.problems),
+            most,
         )
         await links.start()
         life.ready(machine_port=machine.port, portal_port=portal.port)

@@ -82,7 +82,14 @@ HTTP_IDLE_S = 15.0
 """A connection without a request being answered for so long is closed: slow heads, slow bodies and idle ones alike."""
 
 HTTP_CONNECTIONS_MAX = 500
-"""Connections per port."""
+"""Connections per port, counted from accept."""
+
+HTTP_CONNECTIONS_LEAST = 32
+"""Per port; below, Central is of no use."""
+
+DESCRIPTORS_RESERVED = 256
+"""Open files that no port may take: the database, logs, TLS files, the event loop, links to some 200 nodes. With fewer
+left, the ports have fewer connections."""
 
 SEED_BYTES_MAX = 8 * 1024 * 1024
 NAME_CHARS_MAX = 128

@@ -21,18 +21,34 @@ from cgn_chassis.http import Listener, Translation, problem_response, problems
 
 _ANSWERS = web.AppKey("answers", Answers)
 
+PORTS = 2
+
 HSTS = {"Strict-Transport-Security": "max-age=31536000; includeSubDomains", "X-Content-Type-Options": "nosniff"}
 
 
-async def open_machine_port(answers: Answers, host: str, port: int, tls: ssl.SSLContext) -> Listener:
+def connections_max(open_files: int) -> int | None:
+    """Of each port, from what the process may open; None when that is too little."""
+    each = min(limits.HTTP_CONNECTIONS_MAX, (open_files - limits.DESCRIPTORS_RESERVED) // PORTS)
+    return each if each >= limits.HTTP_CONNECTIONS_LEAST else None
+
+
+async def open_machine_port(
+    answers: Answers, host: str, port: int, tls: ssl.SSLContext, most: int = limits.HTTP_CONNECTIONS_MAX
+) -> Listener:
     """Port 6661."""
     app = web.Application(middlewares=[problems(_translate)], client_max_size=limits.BODY_BYTES_MAX)
     app[_ANSWERS] = answers
     app.router.add_post("/v1/accounts/lookup", look_up_accounts)
-    return await _listen(app, host, port, tls)
+    return await _listen(app, host, port, tls, most)
 
 
-async def open_portal_port(host: str, port: int, tls: ssl.SSLContext, is_healthy: Callable[[], bool]) -> Listener:
+async def open_portal_port(
+    host: str,
+    port: int,
+    tls: ssl.SSLContext,
+    is_healthy: Callable[[], bool],
+    most: int = limits.HTTP_CONNECTIONS_MAX,
+) -> Listener:
     """Port 6443."""
 
     async def health(_: web.Request) -> web.Response:
@@ -46,7 +62,7 @@ async def open_portal_port(host: str, port: int, tls: ssl.SSLContext, is_healthy
     app = web.Application(middlewares=[problems(_translate)], client_max_size=limits.BODY_BYTES_MAX)
     app.router.add_get("/health", health)
     app.router.add_route("*", "/{path:.*}", nothing)
-    return await _listen(app, host, port, tls)
+    return await _listen(app, host, port, tls, most)
 
 
 async def look_up_accounts(request: web.Request) -> web.Response:
@@ -77,15 +93,13 @@ async def look_up_accounts(request: web.Request) -> web.Response:
     return web.json_response({"accounts": await answers.store.read(find)}, headers={"Cache-Control": "no-store"})
 
 
-async def _listen(app: web.Application, host: str, port: int, tls: ssl.SSLContext) -> Listener:
+async def _listen(app: web.Application, host: str, port: int, tls: ssl.SSLContext, most: int) -> Listener:
     async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(HSTS)
         response.headers.pop("Server", None)
 
     app.on_response_prepare.append(add_headers)
-    return await Listener.open(
-        app, host, port, tls=tls, idle_s=limits.HTTP_IDLE_S, connections_max=limits.HTTP_CONNECTIONS_MAX
-    )
+    return await Listener.open(app, host, port, tls=tls, idle_s=limits.HTTP_IDLE_S, connections_max=most)
 
 
 def _bearer(request: web.Request) -> str:

@@ -5,14 +5,24 @@ What a problem means is the caller's business: `problems(translate)` takes a fun
 """
 
 import asyncio
+import contextlib
 import json
+import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from cgn_chassis import logs
+from cgn_chassis.accepting import Acceptor
+
+HANDSHAKE_S: Final = 7.0
+"""From accept to the end of the TLS handshake, on a line of the last century too."""
+
+GIVES_WAY_S: Final = 1.0
+"""A handshake takes three round trips: whoever has not ended it within this makes room when all places are taken."""
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -60,16 +70,24 @@ class Listener:
     aiohttp itself waits for ever for a request's head. Here a connection on which nothing is being answered for
     `idle_s` seconds is closed: one that never ends its head, one that dribbles, one that idles. Reading a body counts
     as being answered, so handlers that read one do it within a time of their own.
+
+    Connections count from accept, not from the end of their handshake, and when all places are taken the oldest
+    handshake gives way: strangers who connect and say nothing take neither the places nor the descriptors of others.
     """
 
-    def __init__(self, runner: web.AppRunner, idle_s: float, connections_max: int) -> None:
+    def __init__(
+        self, runner: web.AppRunner, name: str, tls: ssl.SSLContext | None, idle_s: float, connections_max: int
+    ) -> None:
+        self.counters: Counter[str] = Counter()
         self._runner = runner
+        self._tls = tls
         self._idle_s = idle_s
         self._connections_max = connections_max
+        self._acceptor = Acceptor(name, self._admit, self.counters)
+        self._openings: dict[asyncio.Task[None], float] = {}  # since when; the oldest first
         self._answering: dict[asyncio.BaseProtocol, int] = {}
         self._quiet_since: dict[asyncio.BaseProtocol, float] = {}
         self._sweeper: asyncio.Task[None] | None = None
-        self._server: asyncio.Server | None = None
         self.port = 0
 
     @classmethod
@@ -85,13 +103,10 @@ class Listener:
     ) -> "Listener":
         """Serves `app` on `host` and `port` (0: any free one; see `port`)."""
         runner = web.AppRunner(app, access_log=None, handle_signals=False, keepalive_timeout=idle_s)
-        self = cls(runner, idle_s, connections_max)
+        self = cls(runner, f"{host}:{port}", tls, idle_s, connections_max)
         app.middlewares.insert(0, self._counting())
         await runner.setup()
-        loop = asyncio.get_running_loop()
-        handshake_s = idle_s if tls is not None else None
-        self._server = await loop.create_server(self._accept, host, port, ssl=tls, ssl_handshake_timeout=handshake_s)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self._acceptor.start(host, port)
         self._sweeper = asyncio.ensure_future(self._sweep())
         return self
 
@@ -99,22 +114,65 @@ class Listener:
         """Takes no more connections, lets what is being answered end, and closes the rest."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._server is not None:
-            self._server.close()
+        self._acceptor.close()
+        openings = list(self._openings)
+        for opening in openings:
+            opening.cancel()
+        await asyncio.gather(*openings, return_exceptions=True)
         await self._runner.cleanup()
 
     @property
     def connection_count(self) -> int:
-        return len(self._web_server().connections)
+        """From accept on."""
+        return len(self._openings) + len(self._web_server().connections)
 
     def _web_server(self) -> web.Server:
         server = self._runner.server
         assert server is not None
         return server
 
-    def _accept(self) -> asyncio.BaseProtocol:
-        if self.connection_count >= self._connections_max:
-            return _Refuser()
+    def _admit(self, accepted: socket.socket, peer: str) -> None:
+        loop = asyncio.get_running_loop()
+        if not self._has_room(loop.time()):
+            self.counters["connections refused"] += 1
+            accepted.close()
+            return
+        opening = loop.create_task(self._open(accepted), name=f"opening of {peer}")
+        self._openings[opening] = loop.time()
+        opening.add_done_callback(self._opened)
+
+    def _has_room(self, now: float) -> bool:
+        """When all places are taken, the handshake that has lasted longest makes room."""
+        if self.connection_count < self._connections_max:
+            return True
+        oldest = next(iter(self._openings), None)
+        if oldest is None or now - self._openings[oldest] < GIVES_WAY_S:
+            return False
+        self.counters["connections that gave way"] += 1
+        del self._openings[oldest]
+        oldest.cancel()
+        return True
+
+    async def _open(self, accepted: socket.socket) -> None:
+        accepted.setblocking(False)
+        loop = asyncio.get_running_loop()
+        handshake_s = None if self._tls is None else min(self._idle_s, HANDSHAKE_S)
+        try:
+            await loop.connect_accepted_socket(
+                self._protocol, accepted, ssl=self._tls, ssl_handshake_timeout=handshake_s
+            )
+        except (OSError, asyncio.CancelledError):  # gone, no TLS, too slow, or others need the place
+            self.counters["handshakes failed"] += 1
+            with contextlib.suppress(OSError):
+                accepted.shutdown(socket.SHUT_RDWR)
+            accepted.close()
+
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        self._openings.pop(opening, None)
+        if not opening.cancelled() and (error := opening.exception()) is not None:
+            _log.error("http.opening_failed", problem=repr(error))
+
+    def _protocol(self) -> asyncio.BaseProtocol:
         protocol = self._web_server()()
         self._quiet_since[protocol] = asyncio.get_running_loop().time()
         return protocol
@@ -151,11 +209,3 @@ class Listener:
         for protocol in connections:
             if protocol not in self._answering and self._quiet_since.get(protocol, 0.0) < latest:
                 protocol.force_close()
-
-
-class _Refuser(asyncio.Protocol):
-    """Closes at once: there are too many connections."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()

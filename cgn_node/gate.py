@@ -1,12 +1,8 @@
-"""A listening port: accepts, counts from accept on, and lets in no more than its bounds and the process's descriptors.
-
-Accepting is done here and not by the event loop's own server for three reasons: a connection counts before anything is
-spent on it, a burst of connects takes a bounded part of a turn, and a process without a free descriptor pauses instead
-of spinning or failing.
+"""A listening port: counts connections from accept on, and lets in no more than its bounds and the process's
+descriptors.
 """
 
 import asyncio
-import errno
 import ipaddress
 import socket
 import ssl
@@ -16,14 +12,10 @@ from collections.abc import Callable, Sequence
 
 from cgn_sdk.turns import Turns
 
-from cgn_chassis import logs
+from cgn_chassis.accepting import Acceptor
 from cgn_node import limits
 from cgn_node.channel import Channel
 from cgn_node.places import Places, Standing
-
-_NO_DESCRIPTOR = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-_log = logs.get("gate")
 
 
 class Gate:
@@ -46,7 +38,6 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
         is_proxy: Callable[[str], bool] = lambda peer: False,
     ) -> None:
-        self.name = name
         self.tls = tls
         self.counters = counters
         self.turns = turns
@@ -57,23 +48,17 @@ class Gate:
         """Makes the protocol of a connection whose TLS is up; given at `start`."""
         per_address = min(per_address_max, max(1, connections_max // 2))
         self._places: Places[Channel] = Places(connections_max, per_address)
-        self._sockets: list[socket.socket] = []
+        self._acceptor = Acceptor(name, self._admit, counters)
         self._openings: set[asyncio.Task[None]] = set()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Event | None = None
 
     async def start(self, host: str, port: int, factory: Callable[[], asyncio.Protocol]) -> int:
         """Listens on every address of the host; returns the port (useful when 0 was asked for)."""
-        loop = asyncio.get_running_loop()
         self.factory = factory
-        found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, address in dict.fromkeys((each[0], each[4][:2]) for each in found):
-            listening = socket.create_server(address, family=family, backlog=limits.ACCEPT_BACKLOG)
-            listening.setblocking(False)
-            self._sockets.append(listening)
-        self._listen()
+        port = await self._acceptor.start(host, port)
         self._sweep()
-        return int(self._sockets[0].getsockname()[1])
+        return port
 
     @property
     def connection_count(self) -> int:
@@ -91,14 +76,7 @@ class Gate:
 
     def close(self) -> None:
         """No new connection. Those that are there go on."""
-        loop = asyncio.get_running_loop()
-        timer = self._timers.pop("listen", None)
-        if timer is not None:
-            timer.cancel()
-        for listening in self._sockets:
-            loop.remove_reader(listening)
-            listening.close()
-        self._sockets = []
+        self._acceptor.close()
 
     async def wait_closed(self) -> None:
         """Cuts the connections that are left."""
@@ -108,47 +86,20 @@ class Gate:
             channel.abort()
         if len(self._places):
             await self._empty.wait()
-        timer = self._timers.pop("sweep", None)
-        if timer is not None:
-            timer.cancel()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
 
     def is_serving(self) -> bool:
-        return bool(self._sockets)
+        return bool(self._acceptor.sockets)
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.get_running_loop()
 
     @property
     def sockets(self) -> Sequence[socket.socket]:
-        return tuple(self._sockets)
+        return self._acceptor.sockets
 
-    # --- accepting ----------
-
-    def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        for listening in self._sockets:
-            loop.add_reader(listening, self._accept, listening)
-
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(limits.ACCEPTS_AT_ONCE):
-            try:
-                accepted, address = listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                self._pause(error)
-                return
-            self._admit(accepted, str(address[0]))
-
-    def _pause(self, error: OSError) -> None:
-        """Connects wait in the kernel for a moment: the event loop would report the same one again and again."""
-        if self.counters["accepts paused"] == 0 or error.errno not in _NO_DESCRIPTOR:
-            _log.error("gate.accept_failed", gate=self.name, error=str(error), connections=len(self._places))
-        self.counters["accepts paused"] += 1
-        loop = asyncio.get_running_loop()
-        for listening in self._sockets:
-            loop.remove_reader(listening)
-        self._timers["listen"] = loop.call_later(limits.ACCEPT_PAUSE_S, self._listen)
+    # --- accepted ----------
 
     def _admit(self, accepted: socket.socket, peer: str) -> None:
         address, now = _counted(peer), self.clock()
@@ -188,7 +139,7 @@ class Gate:
             self.forget(channel)
 
     def _sweep(self) -> None:
-        self._timers["sweep"] = asyncio.get_running_loop().call_later(limits.SWEEP_S, self._sweep)
+        self._sweeper = asyncio.get_running_loop().call_later(limits.SWEEP_S, self._sweep)
         now = self.clock()
         for channel in self._places.holders():
             channel.check(now)

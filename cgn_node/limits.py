@@ -103,15 +103,6 @@ loop, a pool of connections to Elasticsearch."""
 CONNECTIONS_LEAST = 64
 """Of DApps and of miners each: below, a node is of no use."""
 
-ACCEPT_BACKLOG = 1_024
-"""Connects that wait in the kernel (which may have a lower bound of its own)."""
-
-ACCEPTS_AT_ONCE = 32
-"""Accepted before everybody else has a turn: about 2 ms."""
-
-ACCEPT_PAUSE_S = 0.1
-"""How long a listener rests when the process or the system has no descriptor left."""
-
 HANDSHAKE_MAX_BYTES = 64 * KIB
 """Bytes that wait for their turn during a TLS handshake before the connection is not read: certificates of clients are
 a few KiB, and a client may send its first request right behind its handshake."""

@@ -4,7 +4,6 @@ Bounds are generous, since machines are slow: the figures are in `tests/bench/be
 """
 
 import asyncio
-import json
 import socket
 import ssl
 import time
@@ -16,45 +15,10 @@ from cgn_sdk.protocol.messages import GoAway
 from cgn_sdk.protocol.tunnel import Opened
 from node_process import memory_mib, node_process, run, write_config
 from node_world import ScriptedMiner, World, answer_with, world
+from strangers import HONEST_S, Honest, connects, logged
 
 from cgn_node import limits
 from cgn_node.descriptors import LEAST, share
-
-HONEST_S = 2.0
-"""An honest request is answered within this while somebody else attacks; without bounds it took 3 to 7 s."""
-
-
-class Honest:
-    """Asks `/health` on a kept connection again and again, and remembers the longest wait."""
-
-    def __init__(self, world: World) -> None:
-        self.longest_s = 0.0
-        self.answers = 0
-        self._world = world
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> "Honest":
-        self._task = asyncio.create_task(self._ask())
-        while not self.answers:
-            await asyncio.sleep(0.01)
-        self.longest_s = 0.0
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _ask(self) -> None:
-        reader, writer = await self._world.connect("status")
-        while True:
-            began = time.monotonic()
-            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(head.split(b"Content-Length: ")[1].split(b"\r\n")[0]))
-            self.longest_s = max(self.longest_s, time.monotonic() - began)
-            self.answers += 1
-            await asyncio.sleep(0.005)
 
 
 async def test_pipelined_requests_and_tiny_chunks(tmp_path: Path) -> None:
@@ -92,18 +56,6 @@ async def test_answers_nobody_reads_stay_few(tmp_path: Path) -> None:
         assert reader is not None
 
 
-def connects(port: int, count: int, source: str) -> list[socket.socket]:
-    """TCP connections that never say anything; those the node refuses are in it, too."""
-    made = []
-    for _ in range(count):
-        one = socket.socket()
-        one.settimeout(5)
-        one.bind((source, 0))
-        one.connect(("127.0.0.1", port))
-        made.append(one)
-    return made
-
-
 async def test_connects_without_a_handshake_take_no_descriptor_that_work_needs(tmp_path: Path) -> None:
     """1,500 of them from five addresses at a node that began with a soft limit of 1,024: kept connections go on, bodies
     that need a file are taken, rows are written, and the process lives."""
@@ -130,10 +82,6 @@ async def test_connects_without_a_handshake_take_no_descriptor_that_work_needs(t
             each.close()
         reply = await world.call("GET", "/noop")
         assert (reply.status, process.returncode) == (200, None)
-
-
-def logged(folder: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (folder / "node.log").read_text().splitlines() if line.startswith("{")]
 
 
 async def test_with_too_few_files_the_node_says_so_and_does_not_start(tmp_path: Path) -> None:

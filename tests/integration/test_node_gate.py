@@ -16,6 +16,7 @@ import pytest
 from cgn_sdk.turns import Turns
 from key_updates import KeyUpdates
 
+from cgn_chassis import accepting
 from cgn_chassis.tls import server_context
 from cgn_node import limits
 from cgn_node.channel import Channel
@@ -267,7 +268,7 @@ async def test_no_free_descriptor_pauses_the_listener(
         with monkeypatch.context() as broken:
             broken.setattr(socket.socket, "accept", accept)
             waiting = asyncio.ensure_future(asyncio.open_connection("localhost", port, ssl=contexts[1]))
-            await asyncio.sleep(5 * limits.ACCEPT_PAUSE_S)
+            await asyncio.sleep(5 * accepting.PAUSE_S)
             assert 1 <= len(tried) <= 10
         _, writer = await asyncio.wait_for(waiting, 10)
         assert log == ["made"]

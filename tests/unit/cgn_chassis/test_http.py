@@ -9,8 +9,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from cgn_chassis import http
 from cgn_chassis.http import Listener, problems
-from cgn_chassis.tls import Authority, server_context
+from cgn_chassis.tls import Authority, client_context, server_context
 
 
 class Refused(Exception):
@@ -116,6 +117,43 @@ async def test_connections_beyond_the_bound_are_closed_at_once() -> None:
         assert await asyncio.wait_for(reader.read(), 5) == b""
     assert listener.connection_count == 2
     for each in (*(writer for _, writer in open_ones), writer):
+        each.close()
+    await listener.close()
+
+
+async def test_connections_count_from_accept_and_the_oldest_handshake_gives_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sockets that say nothing take every place, and lose it to who does."""
+    monkeypatch.setattr(http, "GIVES_WAY_S", 0.2)
+
+    async def hello(_: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    authority = Authority.create("test")
+    (tmp_path / "authority.pem").write_bytes(authority.certificate_pem)
+    authority.issue_server("server", ["localhost"]).save(tmp_path / "s.pem", tmp_path / "s.key")
+    app = web.Application()
+    app.add_routes([web.get("/", hello)])
+    context = server_context((tmp_path / "s.pem", tmp_path / "s.key"))
+    listener = await Listener.open(app, "localhost", 0, tls=context, connections_max=5)
+    silent = [await asyncio.open_connection("127.0.0.1", listener.port) for _ in range(5)]
+    await accepted(listener, 5)
+    _, sixth = await asyncio.open_connection("127.0.0.1", listener.port)
+    async with asyncio.timeout(30):
+        while not listener.counters["connections refused"] + listener.counters["connections that gave way"]:
+            await asyncio.sleep(0.01)
+    assert listener.connection_count <= 5
+    await asyncio.sleep(0.3)
+    reader, writer = await asyncio.open_connection(
+        "localhost", listener.port, ssl=client_context(tmp_path / "authority.pem")
+    )
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert (await asyncio.wait_for(reader.readuntil(b"hello"), 30)).startswith(b"HTTP/1.1 200 ")
+    assert listener.connection_count <= 5
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(silent[0][0].read(), 30) == b""
+    for each in (sixth, writer, *(writer for _, writer in silent)):
         each.close()
     await listener.close()
 
