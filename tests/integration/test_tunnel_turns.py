@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from cgn_sdk import tunnel_io
 from cgn_sdk.protocol import frames
 from cgn_sdk.protocol.messages import Capabilities, DServiceOffer, Hello
 from cgn_sdk.protocol.tunnel import Event, Slots, Tunnel
 from cgn_sdk.tunnel_connection import (
+    FRAGMENTS_MAX,
     FRAMES_AT_ONCE,
     LISTENING_OPTIONS,
     PIECE_BYTES,
@@ -23,6 +25,7 @@ from cgn_sdk.tunnel_io import TunnelLink
 from cgn_sdk.turns import Turns
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 HELLO = Hello("con_a", "min_a", "k", (DServiceOffer("noop", "1"),), "process", Capabilities(2, 9, 2**30), 4, "ab" * 32)
 
@@ -141,6 +144,37 @@ async def test_a_peer_that_pings_and_does_not_read_is_not_read() -> None:
         async with asyncio.timeout(60):
             while not taker.messages:
                 await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("joins", ["we", "the library"])
+async def test_the_frames_of_one_message_are_counted(joins: str) -> None:
+    """A frame may be empty: a message of nothing but those is never too long and never ends."""
+
+    class Plain(PacedServerConnection):
+        pass
+
+    options = {} if joins == "we" else {"create_connection": Plain}
+    empty = bytes([0, 0x80]) + b"\0\0\0\0"
+    begin, end = b"\x02" + empty[1:], b"\x80" + empty[1:]
+    async with ends(**options) as (connection, client, send):
+        taker = Counting()
+        if joins == "we":
+            connection.attach(taker)
+        send(begin + empty * (FRAGMENTS_MAX - 2) + end)
+        async with asyncio.timeout(60):
+            if joins == "we":
+                while not taker.messages:
+                    await asyncio.sleep(0.01)
+            else:
+                assert await connection.recv() == b""
+        send(begin + empty * 4 * FRAGMENTS_MAX)
+        async with asyncio.timeout(60):
+            if joins == "the library":
+                with pytest.raises(ConnectionClosed):
+                    await connection.recv()
+            await client.wait_closed()
+        assert client.close_code == 1009
+        assert taker.messages <= 1
 
 
 async def test_the_librarys_own_queue_still_holds_a_peer_back() -> None:

@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import DATA_OPCODES, Frame, Opcode
+from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import State
 
 from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS, MESSAGE_MAX_BYTES
@@ -44,6 +44,10 @@ PIECE_BYTES: Final = 4 * 1024
 FRAMES_AT_ONCE: Final = 32
 """What is parsed before others have a turn: whole frames until so many have come, looked at after every piece. A piece
 of the smallest frames is 680 of them, some three milliseconds; a piece of a long message costs a microsecond."""
+
+FRAGMENTS_MAX: Final = 4_096
+"""Frames of one message, as many as the library takes where it joins them itself: `max_size` bounds their bytes, and a
+frame may have none. Beyond, the connection ends with 1009. Our own ends send each message as one frame."""
 
 UNREAD_MAX_BYTES: Final = 512 * 1024
 """Bytes written that wait for the peer, beyond which it is not read: messages stop at WRITE_LIMIT_BYTES and one more,
@@ -169,6 +173,7 @@ class _Direct(Paced):
         self._taker: Taker | None = None
         self._early: list[bytes | None] = []
         self._fragments: list[bytes] = []
+        self._is_failed = False
 
     def attach(self, taker: Taker) -> None:
         """From now on `taker` hears of everything; of what came before, now."""
@@ -187,6 +192,9 @@ class _Direct(Paced):
     def post(self, message: bytes) -> None:
         """Writes one binary message; only while `is_writable`."""
         self.protocol.send_binary(message)
+        self._send()
+
+    def _send(self) -> None:
         try:
             self.send_data()
         except Exception as error:  # the socket broke: the library tells everybody in `connection_lost`
@@ -198,10 +206,16 @@ class _Direct(Paced):
             super().process_event(event)
             return
         self._frames += 1
+        if self._is_failed:
+            return
         if event.opcode is Opcode.TEXT:
             self._hand_on(None)
         elif event.fin and not self._fragments:
             self._hand_on(bytes(event.data))
+        elif len(self._fragments) == FRAGMENTS_MAX:
+            self._is_failed, self._fragments = True, []
+            self.protocol.fail(CloseCode.MESSAGE_TOO_BIG, "a message of too many frames")
+            self._send()
         else:
             self._fragments.append(bytes(event.data))  # the library bounds their sum by `max_size`
             if event.fin:
