@@ -1,8 +1,9 @@
 """N-4: Central's links. Central dials in, proves itself by mutual TLS with a pinned certificate; the node asks,
 Central answers.
 
-Several links at once are several instances of Central: the newest that answers is asked. Without a link, questions fail
-with `CentralUnreachable` at once and everything the node already knows goes on (C-1: it works through a gap).
+Several links at once are several instances of Central: the newest is asked, and where its link breaks, the next.
+Without a link, questions fail with `CentralUnreachable` at once and everything the node already knows goes on (C-1: it
+works through a gap).
 """
 
 import asyncio
@@ -35,6 +36,10 @@ _log = logs.get("central")
 
 class CentralUnreachable(Exception):
     """No link, or no answer in time: what was asked is unknown."""
+
+
+class LinkBroken(CentralUnreachable):
+    """The link ended before the answer. Questions change nothing at Central: another instance may be asked."""
 
 
 def refuse_upgrade(status: int, code: str, detail: str) -> Response:
@@ -71,6 +76,8 @@ class CentralEndpoint:
         self._turns = Turns() if turns is None else turns
         self._links: list[_Link] = []
         self._server: Server | None = None
+        self._unsaved: link.NodeWelcome | None = None
+        self._saving: asyncio.Task[None] | None = None
         if self.welcome is not None:
             self.ready.set()
 
@@ -110,13 +117,21 @@ class CentralEndpoint:
         if self._server is not None:
             self._server.close(code=1001, reason="the node stops")
             await self._server.wait_closed()
+        if self._saving is not None:
+            self._saving.cancel()
+            await asyncio.gather(self._saving, return_exceptions=True)
+            await self._save_newest()
 
     async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Central's answer. Raises CentralUnreachable, or ProblemError with what Central refused."""
-        if not self._links:
-            raise CentralUnreachable("no link to Central")
-        self.counters[f"asked {method}"] += 1
-        return await self._links[-1].ask(method, params)
+        broken = CentralUnreachable("no link to Central")
+        for one in reversed(self._links.copy()):
+            self.counters[f"asked {method}"] += 1
+            try:
+                return await one.ask(method, params)
+            except LinkBroken as error:
+                broken = error
+        raise broken
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
         if request.path != link_envelope.PATH:
@@ -131,7 +146,7 @@ class CentralEndpoint:
 
     async def _serve(self, connection: ServerConnection) -> None:
         websocket_server.channel_of(connection).stand(Standing.BUSY)
-        one = _Link(connection, self._ask_timeout_ms, self._told)
+        one = _Link(connection, self._ask_timeout_ms, self._told, self._turns)
         reader = asyncio.create_task(one.read(), name="central link")
         try:
             answer = await one.ask(link.METHOD_NODE_HELLO, self._hello.to_params())
@@ -178,12 +193,27 @@ class CentralEndpoint:
                 self.counters["unknown topics"] += 1
         except ProblemError as error:  # a newer Central's news that this node cannot read: the old ones stay in force
             self.counters["unreadable news"] += 1
-            _log.error("central.unreadable", topic=tell.topic, detail=str(error))
+            if self.counters["unreadable news"].bit_count() == 1:  # 1, 2, 4, …: how many lines is not Central's choice
+                _log.error("central.unreadable", topic=tell.topic, detail=str(error))
 
     def _save(self) -> None:
-        assert self.welcome is not None
+        """Keeps the copy on disk, in the background: a disk that takes its time holds nobody up."""
+        self._unsaved = self.welcome
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.get_running_loop().create_task(self._save_on(), name="policy's copy")
+
+    async def _save_on(self) -> None:
+        """However often the policy changes, its newest state is written now and then."""
+        while self._unsaved is not None:
+            await self._save_newest()
+            await asyncio.sleep(limits.POLICY_COPY_S)
+
+    async def _save_newest(self) -> None:
+        welcome, self._unsaved = self._unsaved, None
+        if welcome is None:
+            return
         try:
-            save_copy(self._copy_path, self.welcome)
+            await asyncio.to_thread(save_copy, self._copy_path, welcome)
         except OSError as error:
             _log.error("central.copy_failed", detail=str(error))
 
@@ -192,18 +222,23 @@ class _Link:
     """One connection of one Central instance."""
 
     def __init__(
-        self, connection: ServerConnection, timeout_ms: int, told: Callable[[link_envelope.Tell], None]
+        self,
+        connection: ServerConnection,
+        timeout_ms: int,
+        told: Callable[[link_envelope.Tell], None],
+        turns: Turns,
     ) -> None:
         self._connection = connection
         self._correlator = link_envelope.Correlator(ask_timeout_ms=timeout_ms, asks_max=limits.CENTRAL_ASKS_MAX)
         self._futures: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._told = told
+        self._turns = turns
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
 
     async def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         if self._ended:
-            raise CentralUnreachable("the link has ended")
+            raise LinkBroken("the link has ended")
         id, text = self._correlator.ask(method, params, monotonic_ms())
         future = self._futures[id] = asyncio.get_running_loop().create_future()
         self._set_timer()
@@ -212,24 +247,16 @@ class _Link:
             answer: dict[str, Any] = await future
             return answer
         except ConnectionClosed as error:
-            raise CentralUnreachable("the link broke") from error
+            raise LinkBroken("the link broke") from error
         finally:
             self._futures.pop(id, None)
 
     async def read(self) -> None:
         try:
             async for text in self._connection:
-                message = self._correlator.receive(text, monotonic_ms())
-                if isinstance(message, link_envelope.Answer):
-                    self._resolve(message.id, message.answer, None)
-                elif isinstance(message, link_envelope.Refusal):
-                    self._resolve(message.id, None, ProblemError(message.problem))
-                elif isinstance(message, link_envelope.Tell):
-                    self._told(message)
-                elif isinstance(message, link_envelope.Ask):
-                    refusal = Problem("not_found", "A node answers no questions.")
-                    await self._connection.send(self._correlator.refuse(message.id, refusal))
-                await asyncio.sleep(0)  # messages that have come together do not share one turn of the loop
+                reply = await self._in_turn(text)
+                if reply is not None:
+                    await self._connection.send(reply)
         except ConnectionClosed:
             pass
         except ProtocolError as error:
@@ -238,12 +265,41 @@ class _Link:
         finally:
             self.end()
 
+    def _in_turn(self, text: str | bytes) -> "asyncio.Future[str | None]":
+        """One message is one portion of work, in turn with what all other peers want: a policy of full length takes
+        some hundredths of a second."""
+        done: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+        def take() -> None:
+            if done.cancelled():
+                return
+            try:
+                done.set_result(self._take(text))
+            except Exception as error:
+                done.set_exception(error)
+
+        self._turns.add(take)
+        return done
+
+    def _take(self, text: str | bytes) -> str | None:
+        """Does what one message says. Returns what is to be said to it."""
+        message = self._correlator.receive(text, monotonic_ms())
+        if isinstance(message, link_envelope.Answer):
+            self._resolve(message.id, message.answer, None)
+        elif isinstance(message, link_envelope.Refusal):
+            self._resolve(message.id, None, ProblemError(message.problem))
+        elif isinstance(message, link_envelope.Tell):
+            self._told(message)
+        elif isinstance(message, link_envelope.Ask):
+            return self._correlator.refuse(message.id, Problem("not_found", "A node answers no questions."))
+        return None
+
     def end(self) -> None:
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
         for expired in self._correlator.close():
-            self._resolve(expired.id, None, CentralUnreachable("the link ended before the answer"))
+            self._resolve(expired.id, None, LinkBroken("the link ended before the answer"))
 
     def _resolve(self, id: int, answer: dict[str, Any] | None, error: Exception | None) -> None:
         future = self._futures.get(id)

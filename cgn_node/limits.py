@@ -255,6 +255,9 @@ CENTRAL_LINKS_MAX = 8
 CENTRAL_ASKS_MAX = 256
 """Questions in flight over all links."""
 
+POLICY_COPY_S = 1.0
+"""The copy of Central's policy is written so often at most, however often it changes."""
+
 # --- Recording (N-24) ----------
 
 ROWS_KEPT = 2_048

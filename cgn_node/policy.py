@@ -1,7 +1,7 @@
 """Central's policy as the node uses it: routes, terms for the broker, shares for rows; and its copy on disk (C-1).
 
-With the copy the node works through a gap of the link, also after a restart of its own: known sessions do not survive
-a restart, but miners that Central has verified may be asked about again later, and prices and routes are there at once.
+With the copy the node works through a gap of the link, also after a restart of its own: prices and routes are there at
+once, as the sessions are (`session_file`); miners wait until Central can be asked about them again.
 """
 
 import json

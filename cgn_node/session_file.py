@@ -2,7 +2,8 @@
 
 Digests of keys, never keys: a copy of the file opens nothing. Lines are written without waiting for the disk: what a
 crash of the machine takes along costs a DApp one `POST /session`, and revocations are told again by Central after its
-next hello, the last minutes before a lost link included. A disk that is full costs the same and stops nothing.
+next hello, the last minutes before a lost link included. A disk that is full costs the same and stops nothing. A file
+has a bound: sessions beyond it end with the process, and a revocation beyond it revokes all that stand before it.
 
 Files of one life of a session each (`sessions-<number>-<second>.jsonl`): when the last session in one has expired it is
 removed, so nothing is ever rewritten. They are read, and go, in the order of their numbers: a clock that was set back
@@ -29,6 +30,8 @@ _DIGEST_BYTES: Final = 32
 _NAME: Final = re.compile(rf"{_PREFIX}(?:(\d{{1,18}})-)?(\d{{1,18}})\.jsonl")
 _ACCOUNTS_PER_LINE: Final = 64
 """An account's id has some 30 characters: a line of them is read as a whole."""
+
+_ALL: Final = "*"
 
 _log = logs.get("sessions")
 
@@ -60,6 +63,8 @@ class SessionFile:
         self._bytes = 0
         self._is_torn = False
         self._is_failing = False
+        self._is_void = False
+        """Whether the last line revokes all before it."""
 
     def load(self) -> list[Remembered]:
         """The sessions that still live, in order of expiry. Raises OSError when the folder cannot be used."""
@@ -71,7 +76,10 @@ class SessionFile:
             for line in _lines(path):
                 try:
                     said = json.loads(line)
-                    if "revoked" in said:
+                    if said.get("revoked") == _ALL:
+                        found.clear()
+                        by_account.clear()
+                    elif "revoked" in said:
                         for account_id in said["revoked"]:
                             for digest in by_account.pop(account_id, ()):
                                 found.pop(digest, None)
@@ -105,12 +113,14 @@ class SessionFile:
             self._descriptor = -1
 
     def _write(self, said: dict[str, Any], *, must: bool) -> None:
-        line = json.dumps(said, separators=(",", ":")).encode() + b"\n"
+        line, is_void = json.dumps(said, separators=(",", ":")).encode() + b"\n", False
         try:
             self._turn_over()
-            if self._bytes + len(line) > limits.SESSION_FILE_BYTES and not must:
-                self.failures += 1
-                return
+            if self._bytes + len(line) > limits.SESSION_FILE_BYTES:
+                if self._is_void or not must:
+                    self.failures += not must
+                    return
+                line, is_void = json.dumps({"revoked": _ALL}).encode() + b"\n", True
             data = b"\n" + line if self._is_torn else line
             written = os.write(self._descriptor, data)
             self._bytes += written
@@ -122,7 +132,7 @@ class SessionFile:
                 _log.warning("sessions.not_kept", error=str(error))
             self._is_failing = True
         else:
-            self._is_failing = False
+            self._is_failing, self._is_void = False, is_void
 
     def _turn_over(self) -> None:
         """Goes on in the newest file, or begins one when that is a session's life old; removes those that only hold
@@ -139,6 +149,7 @@ class SessionFile:
         self._descriptor = os.open(newest.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._began_s = newest.began_s
         self._bytes = os.fstat(self._descriptor).st_size
+        self._is_void = False
         self._is_torn = self._bytes > 0  # an empty line more harms nobody
         for file in files:
             if file == newest or abs(now_s - file.began_s) <= 2 * self._ttl_s:

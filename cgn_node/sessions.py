@@ -7,7 +7,7 @@ life of the process, so that a restart of the node ends nobody's session.
 
 import secrets
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Protocol
 
@@ -25,7 +25,8 @@ class Account:
     account_id: str
     concurrency: int
     running: int = 0
-    sessions: int = 0
+    sessions: dict[bytes, "Session"] = field(default_factory=dict)
+    """By digest."""
 
 
 @dataclass(slots=True)
@@ -95,7 +96,7 @@ class Sessions:
         if len(self._by_digest) >= limits.SESSIONS_MAX:
             raise TooMany("overloaded", f"This node keeps {limits.SESSIONS_MAX} sessions at once.", 60)
         account = self._accounts.get(grant.account_id)
-        if account is not None and account.sessions >= limits.SESSIONS_PER_ACCOUNT_MAX:
+        if account is not None and len(account.sessions) >= limits.SESSIONS_PER_ACCOUNT_MAX:
             raise TooMany(
                 "rate_limited",
                 f"An account may have {limits.SESSIONS_PER_ACCOUNT_MAX} sessions at once; reuse one.",
@@ -115,8 +116,8 @@ class Sessions:
     def _add(self, grant: link.SessionGrant, expires_ms: int, digest: bytes, pair: bytes) -> Session:
         account = self._accounts.setdefault(grant.account_id, Account(grant.account_id, grant.concurrency))
         account.concurrency = grant.concurrency
-        account.sessions += 1
-        session = self._by_digest[digest] = Session(account, grant, expires_ms, digest, pair)
+        session = Session(account, grant, expires_ms, digest, pair)
+        self._by_digest[digest] = account.sessions[digest] = session
         return session
 
     def find(self, key: str, now_ms: int) -> Session | None:
@@ -129,7 +130,8 @@ class Sessions:
     def revoke(self, account_ids: set[str]) -> int:
         """Ends every session of these accounts (C-10); returns how many there were."""
         self.revocations += 1
-        ended = [session for session in self._by_digest.values() if session.account_id in account_ids]
+        named = [account for account_id in account_ids if (account := self._accounts.get(account_id)) is not None]
+        ended = [session for account in named for session in account.sessions.values()]
         for session in ended:
             self._remove(session)
         if self._journal is not None:  # all of them: a session that this process does not know may stand on disk
@@ -146,7 +148,7 @@ class Sessions:
     def _remove(self, session: Session) -> None:
         del self._by_digest[session.digest]
         account = session.account
-        account.sessions -= 1
+        del account.sessions[session.digest]
         self._forget_idle(account)
 
     def begin_request(self, session: Session) -> None:

@@ -161,6 +161,20 @@ async def test_a_node_may_have_links_to_several_centrals(node: NodeEnd, make_lin
     assert (await node.endpoint.ask("miner.verify", MINER))["miner_id"] == MIN
 
 
+async def test_a_question_whose_link_breaks_is_put_to_the_next_central(node: NodeEnd, make_links: Any) -> None:
+    """C-5, N-4: before it was sent, or before it was answered."""
+    await make_links()
+    await make_links()
+    await until(lambda: node.endpoint.link_count == 2)
+    for is_sent in (False, True):
+        asking = asyncio.create_task(node.endpoint.ask("miner.verify", MINER))
+        if is_sent:
+            await asyncio.sleep(0)
+        node.endpoint._links[-1]._connection.transport.abort()
+        assert (await asking)["miner_id"] == MIN
+        await until(lambda: node.endpoint.link_count == 2)
+
+
 async def test_a_stranger_of_the_same_authority_is_no_central(node: NodeEnd, make_links: Any) -> None:
     links = await make_links("stranger")
     await until(lambda: node.endpoint.counters["refused certificates"])

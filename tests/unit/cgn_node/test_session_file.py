@@ -240,3 +240,22 @@ def test_a_clock_that_was_set_back_revives_nobody(tmp_path: Path) -> None:
         for back_s in (1, 20, 75):
             sessions = life.again(back_s).sessions
             assert not any(sessions.find(key, 0) for key in keys)
+
+
+def test_revocations_do_not_fill_the_disk_and_none_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a file's bound one line revokes all that stand before it, and no more are written; what fits behind it
+    lives until it is revoked itself."""
+    monkeypatch.setattr(limits, "SESSION_FILE_BYTES", 6_000)
+    life = Life(tmp_path)
+    key = life.open()
+    for number in range(1_000):
+        life.sessions.revoke({f"ent_{number:020d}_{each:05d}" for each in range(70)})
+    [path] = tmp_path.iterdir()
+    assert path.stat().st_size < 7_000
+    assert life.sessions.find(key, 0) is not None
+    assert life.again().sessions.find(key, 0) is None
+    monkeypatch.setattr(limits, "SESSION_FILE_BYTES", path.stat().st_size + 500)
+    later = life.open("b")
+    assert life.again().sessions.find(later, 0) is not None
+    life.sessions.revoke({grant("b").account_id, *(f"ent_{each:020d}" for each in range(64))})
+    assert life.again().sessions.find(later, 0) is None

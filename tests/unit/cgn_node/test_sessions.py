@@ -104,4 +104,4 @@ def test_no_more_are_restored_than_there_may_be_and_none_twice(monkeypatch: pyte
     for digest in (b"1", b"1", b"2", b"3"):
         sessions.restore(grant, expires_ms=1_000, digest=digest, pair=b"")
     assert len(sessions) == 2
-    assert sessions._accounts["ent_a"].sessions == 2
+    assert len(sessions._accounts["ent_a"].sessions) == 2
