@@ -16,7 +16,7 @@ from cgn_sdk.protocol.settlement import batch_id_of
 
 from ledger.port import Store, StoredRow
 from payouts import limits
-from payouts.core.rollup import PAYING_ROLES, Fact, Party, Share
+from payouts.core.rollup import PAYING_ROLES, Fact, Party, Share, pack
 from payouts.journal import OpenRow
 
 SETTLED_STATES = ("collected", "paid")
@@ -164,11 +164,13 @@ async def _refuse_settled(
 
 class _Reading:
     """Facts of rows, each checked again to the last byte of what a payout acts on: the public columns and the private
-    part `accounts` (`cgn verify` looks at the other parts). A party is one object, however many rows name it."""
+    part `accounts` (`cgn verify` looks at the other parts). A party is one object, however many rows name it, and so
+    are the parties of a row."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, str] = {}
         self._parties: dict[tuple[str, str], Party] = {}
+        self._groups: dict[tuple[Party, ...], tuple[Party, ...]] = {}
 
     def fact(self, stored: StoredRow, parties: frozenset[Party] | None) -> tuple[Fact, int]:
         """Returns what is open on a row, and when its work ended. Raises FactError for a row that does not verify."""
@@ -182,15 +184,31 @@ class _Reading:
         for public_id, address in accounts.items():
             if isinstance(address, str):
                 self.accounts[public_id] = address
-        pay_in, payouts = [], []
+        payers, payees, pay_in, payouts = [], [], [], []
         for role, public_id, amount, _ in row.shares:
             party = self._parties.get((role, public_id))
             if party is None:
                 party = self._parties[role, public_id] = Party(role, public_id)
-            if parties is None or party in parties:
-                (pay_in if role in PAYING_ROLES else payouts).append(Share(party, amount))
-        fact = Fact(stored.ingest, stored.row_id, stored.row_hash, tuple(pay_in), tuple(payouts))
+            if parties is not None and party not in parties:
+                continue
+            if role in PAYING_ROLES:
+                payers.append(party)
+                pay_in.append(amount)
+            else:
+                payees.append(party)
+                payouts.append(amount)
+        fact = Fact(
+            stored.ingest,
+            stored.row_id,
+            stored.row_hash,
+            self._shared(tuple(payers)),
+            self._shared(tuple(payees)),
+            pack(stored.row_id, pay_in, payouts),
+        )
         return fact, row.event_time_ns
+
+    def _shared(self, parties: tuple[Party, ...]) -> tuple[Party, ...]:
+        return self._groups.setdefault(parties, parties)
 
 
 def shares_of(entries: Iterable[dict[str, Any]]) -> list[Share]:

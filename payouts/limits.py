@@ -107,8 +107,8 @@ DAYS_TRIED = (0, -1, -2, -3, -4, -5, -6, -7, 1)
 before as a rule, and one that lay still or whose host's clock differs is found too."""
 
 ROWS_PER_RUN = 500_000
-"""Rows of one run, which it holds in memory: about 1 KiB each as facts and plan (tests/bench/bench_audit.py), and as
-much again for the plan as the journal gives it back; so 1 GiB in all. More are taken by the next run."""
+"""Rows of one run, which it holds in memory: about 0.6 KiB each as facts and plan (tests/bench/bench_audit.py), and as
+much again for the plan as the journal gives it back; so 0.6 GiB in all. More are taken by the next run."""
 
 assert 64_000 * PAYEES_PER_TRANSACTION < GAS_PER_TRANSACTION
 assert POLL_INTERVAL_S < POLL_INTERVAL_MAX_S < RPC_TIMEOUT_S < STUCK_AFTER_S < SETTLE_TIMEOUT_S

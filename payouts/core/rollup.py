@@ -20,14 +20,15 @@ Rules:
 """
 
 import re
+import struct
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Final, NamedTuple
 
 from cgn_sdk.protocol import canonical
-from cgn_sdk.protocol.row import ROLES
+from cgn_sdk.protocol.row import MAX_PAYOUTS, ROLES
 from cgn_sdk.protocol.settlement import Commitment, Keccak, batch_id_of, commit, is_exact_id
 
 ROLE_NUMBERS: Final[Mapping[str, int]] = {role: number for number, role in enumerate(ROLES)}
@@ -59,33 +60,75 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What is open on one row. When the row was collected in an earlier run, `pay_in` sums to nothing."""
+    """What is open on one row. When the row was collected in an earlier run, nothing is owed.
+
+    A run holds hundreds of thousands of these: amounts are packed, and parties are shared between rows that name the
+    same ones.
+    """
 
     ingest: int
     row_id: str
     row_hash: bytes
-    pay_in: tuple[Share, ...]
-    payouts: tuple[Share, ...]
+    payers: tuple[Party, ...]
+    payees: tuple[Party, ...]
+    packed: bytes
+    """The amounts of `payers` and then of `payees`, as native integers of 64 bits."""
 
-    def __post_init__(self) -> None:
-        if self.owed not in (0, self.due):
-            raise ValueError(f"row {self.row_id}: pay-in is not the sum of payouts")
-        if any(share.amount < 0 for share in (*self.pay_in, *self.payouts)):
-            raise ValueError(f"row {self.row_id}: a negative amount")
+    @classmethod
+    def of(
+        cls, ingest: int, row_id: str, row_hash: bytes, pay_in: Collection[Share], payouts: Collection[Share]
+    ) -> "Fact":
+        """Returns the fact with these shares. Raises ValueError for what `pack` refuses."""
+        packed = pack(row_id, [share.amount for share in pay_in], [share.amount for share in payouts])
+        payers, payees = (tuple([share.party for share in shares]) for shares in (pay_in, payouts))
+        return cls(ingest, row_id, row_hash, payers, payees, packed)
+
+    @property
+    def amounts(self) -> tuple[int, ...]:
+        """Of `payers` and then of `payees`, in 1e-9 CPU."""
+        return _FORMS[len(self.packed) // 8].unpack(self.packed)
+
+    @property
+    def pay_in(self) -> tuple[Share, ...]:
+        return tuple(map(Share, self.payers, self.amounts))
+
+    @property
+    def payouts(self) -> tuple[Share, ...]:
+        return tuple(map(Share, self.payees, self.amounts[len(self.payers) :]))
 
     @property
     def owed(self) -> int:
         """What is still to be collected, in 1e-9 CPU."""
-        return sum(share.amount for share in self.pay_in)
+        return sum(self.amounts[: len(self.payers)])
 
     @property
     def due(self) -> int:
         """What is still to be paid out, in 1e-9 CPU."""
-        return sum(share.amount for share in self.payouts)
+        return sum(self.amounts[len(self.payers) :])
 
     def waits_for(self, unresolved: frozenset[Party]) -> bool:
         """Whether somebody who owes something for this row could not reserve it."""
-        return any(share.amount and share.party in unresolved for share in self.pay_in)
+        return not unresolved.isdisjoint(self.payers) and any(
+            amount and party in unresolved for party, amount in zip(self.payers, self.amounts, strict=False)
+        )
+
+
+_FORMS: Final = [struct.Struct(f"={count}Q") for count in range(2 * MAX_PAYOUTS + 1)]
+"""How so many amounts are packed: a row has at most MAX_PAYOUTS of either kind."""
+
+
+def pack(row_id: str, pay_in: Sequence[int], payouts: Sequence[int]) -> bytes:
+    """Returns the amounts of one row as a fact keeps them.
+
+    Raises ValueError when something is owed and it is not what is paid out, for a negative amount or one of more than
+    64 bits (a row's have 63), and for more shares than a row can have.
+    """
+    if sum(pay_in) not in (0, sum(payouts)):
+        raise ValueError(f"row {row_id}: pay-in is not the sum of payouts")
+    try:
+        return _FORMS[len(pay_in) + len(payouts)].pack(*pay_in, *payouts)
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"row {row_id}: an amount or the number of shares is out of bounds ({error})") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +208,7 @@ def reservations(
     """Returns what each payer must set aside for its open rows, sorted by role and id, without payers of nothing."""
     totals: dict[Party, int] = defaultdict(int)
     for fact in facts:
-        for party, amount in fact.pay_in:
+        for party, amount in zip(fact.payers, fact.amounts, strict=False):
             totals[party] += amount
     return tuple(
         Reservation(party, _account(party, accounts, blocked), amount)
@@ -194,11 +237,15 @@ def plan(
     payable = [fact for fact in ordered if not fact.waits_for(unresolved)]
     paying: dict[Party, _Rows] = defaultdict(_Rows)
     paid: dict[Party, _Rows] = defaultdict(_Rows)
+    carried_in = 0
     for fact in payable:
-        for party, amount in fact.pay_in:
+        amounts = fact.amounts
+        for party, amount in zip(fact.payers, amounts, strict=False):
             paying[party].add(fact, amount)
-        for party, amount in fact.payouts:
+            carried_in -= amount
+        for party, amount in zip(fact.payees, amounts[len(fact.payers) :], strict=True):
             paid[party].add(fact, amount)
+            carried_in += amount
 
     def batch_of(party: Party, rows: _Rows) -> Batch:
         rows.facts.sort(key=attrgetter("row_hash"))
@@ -225,7 +272,6 @@ def plan(
             carried.append(_held(party, rows, reason))
         else:
             payouts.append(batch_of(party, rows))
-    carried_in = sum(fact.due - fact.owed for fact in payable)
     result = Plan(
         settlement_id=settlement_id,
         collections=tuple(collections),
@@ -247,12 +293,13 @@ def remaining(facts: Iterable[Fact], settled: Plan) -> tuple[Fact, ...]:
     nothing: frozenset[str] = frozenset()
     left = []
     for fact in sorted(facts, key=attrgetter("ingest")):
+        if all(fact.row_id in done.get(party, nothing) for party in (*fact.payers, *fact.payees)):
+            continue
         pay_in, payouts = (
-            tuple([share for share in shares if fact.row_id not in done.get(share.party, nothing)])
+            [share for share in shares if fact.row_id not in done.get(share.party, nothing)]
             for shares in (fact.pay_in, fact.payouts)
         )
-        if pay_in or payouts:
-            left.append(Fact(fact.ingest, fact.row_id, fact.row_hash, pay_in, payouts))
+        left.append(Fact.of(fact.ingest, fact.row_id, fact.row_hash, pay_in, payouts))
     return tuple(left)
 
 
@@ -308,7 +355,7 @@ def _pending(ordered: list[Fact], unresolved: frozenset[Party]) -> list[Held]:
     """Per unresolved payer, its rows that are left alone (with what it owes for them)."""
     rows: dict[Party, _Rows] = defaultdict(_Rows)
     for fact in ordered if unresolved else ():
-        for party, amount in fact.pay_in:
+        for party, amount in zip(fact.payers, fact.amounts, strict=False):
             if party in unresolved and fact.waits_for(unresolved):
                 rows[party].add(fact, amount)
     return [_held(party, found, "unresolved") for party, found in sorted(rows.items())]

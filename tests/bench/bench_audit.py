@@ -5,8 +5,8 @@ runs, the last rows open), with the events a chain would tell, then measures in 
 
 - raw Keccak of the same bytes (public columns, parts), one process: what the others are compared to;
 - the audit, with a process for each processor (`ledger.audit`);
-- the rollup: rows read, checked, planned (`payouts.facts`, `payouts.core.rollup`), as a payout run does it, over a copy
-  of the ledger in which nothing is settled.
+- the rollup: rows read, checked, planned (`payouts.facts`, `payouts.core.rollup`), as payout runs do it, each over at
+  most ROWS_PER_RUN rows, over a copy of the ledger in which nothing is settled.
 
 Prints seconds, CPU-seconds, microseconds of CPU per row, the ratio to raw Keccak, and the peak memory of the largest
 process and of the one that gathers. A ledger that is there already is used again (`--folder`).
@@ -48,6 +48,7 @@ from ledger.audit import audit  # noqa: E402
 from ledger.core.row_audit import Keys  # noqa: E402
 from payouts.core.rollup import plan  # noqa: E402
 from payouts.facts import load  # noqa: E402
+from payouts.limits import ROWS_PER_RUN  # noqa: E402
 
 RUNS = 3
 GROUP = 10_000
@@ -113,18 +114,21 @@ def run_audit(path: Path, rows: int) -> None:
 def run_rollup(path: Path, rows: int) -> None:
     async def run() -> None:
         store = await open_store(f"sqlite:///{path.with_suffix('.open')}")
-        loaded = await load(store, 1, rows, (), period="all of it", settlement_id=bytes(32))
+        for first in range(1, rows + 1, ROWS_PER_RUN):
+            last = min(first + ROWS_PER_RUN - 1, rows)
+            loaded = await load(store, first, last, (), period="all of it", settlement_id=bytes(32))
+            decided = plan(
+                loaded.facts,
+                unresolved=frozenset(),
+                accounts=loaded.accounts,
+                minimum_payout=0,
+                settlement_id=bytes(32),
+                blocked=frozenset(),
+                keccak=keccak_256,
+            )
+            assert decided.collected == decided.paid > 0
+            del loaded, decided
         await store.close()
-        decided = plan(
-            loaded.facts,
-            unresolved=frozenset(),
-            accounts=loaded.accounts,
-            minimum_payout=0,
-            settlement_id=bytes(32),
-            blocked=frozenset(),
-            keccak=keccak_256,
-        )
-        assert decided.collected == decided.paid > 0
 
     asyncio.run(run())
 
@@ -158,6 +162,8 @@ def main() -> None:
     parser.add_argument("--only", choices=("keccak", "audit", "rollup"), default="")
     options = parser.parse_args()
     works = {"keccak": bare_keccak, "audit": run_audit, "rollup": run_rollup}
+    if options.folder:
+        Path(options.folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:
         folder = Path(options.folder or temporary)
         print("| rows | what | s | CPU-s | µs of CPU per row | ratio | MiB, gathering | MiB, each worker |")

@@ -49,7 +49,7 @@ def facts(draw: st.DrawFn) -> list[Fact]:
         if draw(st.integers(0, 4)) == 0:
             pay_in = ()  # collected in an earlier run
         row_hash = keccak_256(b"row%d" % ingest)
-        found.append(Fact(ingest, row_hash[:16].hex(), row_hash, pay_in, payouts))
+        found.append(Fact.of(ingest, row_hash[:16].hex(), row_hash, pay_in, payouts))
     return draw(st.permutations(found))
 
 

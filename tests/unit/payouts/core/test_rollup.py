@@ -4,7 +4,9 @@ import base64
 
 import pytest
 from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.row import MAX_PAYOUTS
 
+from payouts.core import rollup
 from payouts.core.rollup import MAX_BATCH_AMOUNT, Fact, Party, Plan, Share, plan, reservations, usable_address
 
 
@@ -24,7 +26,7 @@ BLOCKED = frozenset({"0x" + "7" * 40})
 def row(number: int, *shares: Share, collected: bool = False) -> Fact:
     total = sum(share.amount for share in shares)
     pay_in = () if collected else (Share(PAYER, total),)
-    return Fact(number, f"{number:032x}", keccak_256(b"%d" % number), pay_in, shares)
+    return Fact.of(number, f"{number:032x}", keccak_256(b"%d" % number), pay_in, shares)
 
 
 def settle(*rows: Fact, accounts: dict[str, str] = ACCOUNTS, minimum: int = 0) -> Plan:
@@ -65,8 +67,11 @@ def test_a_second_spelling_of_an_entity_is_not_paid() -> None:
     assert [(held.party, held.reason) for held in result.carried] == [(twin, "address")]
 
 
-def test_amounts_beyond_one_word_are_carried_rather_than_wrapped() -> None:
-    result = settle(row(1, Share(PAYEE, MAX_BATCH_AMOUNT + 1), Share(OTHER, MAX_BATCH_AMOUNT)))
+def test_amounts_beyond_one_word_are_carried_rather_than_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2^33 rows of the highest amount would do it; here the word is smaller."""
+    assert MAX_BATCH_AMOUNT == 2**96 - 1
+    monkeypatch.setattr(rollup, "MAX_BATCH_AMOUNT", 2**64 - 2)
+    result = settle(row(1, Share(PAYEE, 2**64 - 1)), row(2, Share(OTHER, 2**64 - 2)))
     assert [(held.party, held.reason) for held in result.carried] == [(PAYEE, "too_large")]
     assert [batch.party for batch in result.payouts] == [OTHER]
 
@@ -81,9 +86,13 @@ def test_nothing_to_settle_makes_no_batch() -> None:
 
 def test_facts_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="not the sum"):
-        Fact(1, "00" * 16, bytes(32), (Share(PAYER, 1),), (Share(PAYEE, 2),))
-    with pytest.raises(ValueError, match="negative"):
-        Fact(1, "00" * 16, bytes(32), (), (Share(PAYEE, -1), Share(OTHER, 1)))
+        Fact.of(1, "00" * 16, bytes(32), (Share(PAYER, 1),), (Share(PAYEE, 2),))
+    with pytest.raises(ValueError, match="out of bounds"):
+        Fact.of(1, "00" * 16, bytes(32), (), (Share(PAYEE, -1), Share(OTHER, 1)))
+    with pytest.raises(ValueError, match="out of bounds"):
+        Fact.of(1, "00" * 16, bytes(32), (), (Share(PAYEE, 2**64),))
+    with pytest.raises(ValueError, match="out of bounds"):
+        Fact.of(1, "00" * 16, bytes(32), (), [Share(PAYEE, 1)] * (2 * MAX_PAYOUTS + 1))
     with pytest.raises(ValueError, match="twice"):
         settle(row(1, Share(PAYEE, 1)), row(1, Share(PAYEE, 1)))
 

@@ -23,7 +23,7 @@ ACCOUNTS = {party.id: "0x" + f"{n + 1:040x}" for n, party in enumerate([PAYER, S
 
 def row(number: int, *pay_in: Share) -> Fact:
     total = sum(share.amount for share in pay_in)
-    return Fact(number, f"{number:032x}", keccak_256(b"%d" % number), pay_in, (Share(PAYEE, total),))
+    return Fact.of(number, f"{number:032x}", keccak_256(b"%d" % number), pay_in, (Share(PAYEE, total),))
 
 
 def settle(*rows: Fact, unresolved: frozenset[Party] = frozenset()) -> Plan:
@@ -41,7 +41,7 @@ def settle(*rows: Fact, unresolved: frozenset[Party] = frozenset()) -> Plan:
 def test_a_row_that_stands_twice_is_refused_and_not_paid_twice() -> None:
     twice = row(1, Share(PAYER, 5))
     with pytest.raises(ValueError, match="stands in the facts twice"):
-        settle(twice, row(2, Share(PAYER, 1)), Fact(3, twice.row_id, twice.row_hash, twice.pay_in, twice.payouts))
+        settle(twice, row(2, Share(PAYER, 1)), Fact.of(3, twice.row_id, twice.row_hash, twice.pay_in, twice.payouts))
 
 
 def test_what_waits_is_held_against_the_one_that_owes_it() -> None:
