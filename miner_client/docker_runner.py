@@ -54,7 +54,7 @@ class DockerRunner:
         try:
             await asyncio.to_thread(self._create)
             self._ended = asyncio.create_task(asyncio.to_thread(self._wait), name=f"end of {self._settings.name}")
-            await wait_healthy(self.socket_path, lambda: not self.alive)
+            await wait_healthy(self._settings, self.socket_path, lambda: not self.alive)
         except RunnerFailed as failure:
             said = await asyncio.to_thread(_last_words, self._container) if self._container is not None else ""
             await self.stop()

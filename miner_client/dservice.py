@@ -128,7 +128,9 @@ class DService:
                 break
             self._doubt.clear()
             try:
-                await wait_healthy(runner.socket_path, lambda: not runner.alive, timeout_s=limits.DOUBT_S)
+                await wait_healthy(
+                    self.settings, runner.socket_path, lambda: not runner.alive, timeout_s=limits.DOUBT_S
+                )
             except RunnerFailed as error:
                 return str(error)
             self._ready.set()

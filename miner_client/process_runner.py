@@ -86,7 +86,7 @@ class ProcessRunner:
             self._settings.name,
             "bubblewrap: no network, read-only files" if wrapped else "no namespaces",
         )
-        command = [*_wrap(wrapped, self._folder, self._settings.command), *self._settings.command]
+        command = [*_wrap(wrapped, self._folder, self._settings.command), *self._words()]
         with self._log.open("ab", buffering=0) as sink:
             began_at = sink.tell()
             try:
@@ -103,13 +103,20 @@ class ProcessRunner:
         self._cpu = _TreeClock(self._process.pid)
         self._watch = asyncio.create_task(self._watch_memory(), name=f"memory of {self._settings.name}")
         try:
-            await wait_healthy(self.socket_path, lambda: not self.alive)
+            await wait_healthy(self._settings, self.socket_path, lambda: not self.alive)
         except RunnerFailed as failure:
             await self.stop()
             raise RunnerFailed(failure.code, f"{failure.detail}{self._last_words(began_at)}") from None
         except BaseException:
             await self.stop()
             raise
+
+    def _words(self) -> list[str]:
+        """The command; one that listens on a port has the launcher before it, which carries bytes there from the
+        socket."""
+        port = self._settings.port
+        launcher = [sys.executable, "-m", "cgn_sdk.dservice.launcher", "--port", str(port), "--"] if port else []
+        return [*launcher, *self._settings.command]
 
     def _last_words(self, began_at: int) -> str:
         """The end of what it printed since then, for the operator's log."""
@@ -237,7 +244,7 @@ def _code_in_tmp(command: Sequence[str]) -> list[str]:
     places = {Path(place).absolute() for place in (sys.prefix, sys.base_prefix, *sys.path) if place}
     for word in command:
         if os.path.isabs(word) and os.path.exists(word):
-            places.add(Path(word).parent)
+            places.add(Path(word) if os.path.isdir(word) else Path(word).parent)
     return sorted(str(place) for place in places if _TMP in place.parents and place.exists())
 
 

@@ -7,16 +7,23 @@ restart it, does not send it work and knows nothing of tunnels. Every runner pas
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+_log = logging.getLogger("cgn.miner.runner")
+
 SOCKET_NAME: Final = "dservice.sock"
 EGRESS_NAME: Final = "egress.sock"
 HEALTH_TARGET: Final = "/_cgn/health"
+NOT_YET: Final = 503
+"""What a DService's health path answers while it starts. Any other answer shows a server that answers (S-12)."""
 START_TIMEOUT_S: Final = 30.0
 """A DService that is not healthy by then will not be: image unpacked, interpreter and libraries loaded."""
+SLOW_S: Final = 3.0
+"""After so long the operator hears what is missing: most interpreters with their libraries are ready by then."""
 HEALTH_EVERY_S: Final = 0.02
 """Between two looks while it starts; a look costs under a millisecond."""
 STOP_GRACE_S: Final = 5.0
@@ -32,6 +39,9 @@ class DServiceSettings:
     version: str
     image: str = ""
     command: tuple[str, ...] = ()
+    port: int = 0
+    """Where the process listens on its own loopback; 0: on the UNIX socket CGN_SOCKET."""
+    health: str = HEALTH_TARGET
     memory_bytes: int = 1 << 30
     cpus_milli: int = 1_000
     """Thousandths of a CPU; enforced by Docker only."""
@@ -83,28 +93,35 @@ class Runner(Protocol):
         """What its processes hold now."""
 
 
-async def wait_healthy(socket_path: Path, ended: Callable[[], bool], *, timeout_s: float = START_TIMEOUT_S) -> None:
-    """Ask the DService's health until it answers 200. Raises RunnerFailed."""
+async def wait_healthy(
+    one: DServiceSettings, socket_path: Path, ended: Callable[[], bool], *, timeout_s: float = START_TIMEOUT_S
+) -> None:
+    """Ask the DService's health until it answers, and not with 503. Raises RunnerFailed. What is missing goes to the
+    log long before the time is over."""
     from miner_client.core.exchange import BadAnswer
     from miner_client.hop import Hop, HopFailed
 
-    deadline = asyncio.get_running_loop().time() + timeout_s
+    clock = asyncio.get_running_loop().time
+    deadline, slow_at = clock() + timeout_s, clock() + SLOW_S
     hop = Hop(socket_path)
-    problem = "its socket did not appear"
+    problem = "the UNIX socket CGN_SOCKET did not appear (one that listens on a port says so by `port`)"
     try:
-        while asyncio.get_running_loop().time() < deadline:
+        while clock() < deadline:
+            if clock() > slow_at:
+                slow_at = deadline
+                _log.warning("DService %s is not ready: %s", one.name, problem)
             if ended():
                 raise RunnerFailed("ended", "the DService ended while it was starting")
             if socket_path.exists():
                 try:
                     async with asyncio.timeout(2):
-                        response = await hop.request("GET", HEALTH_TARGET, [], None)
+                        response = await hop.request("GET", one.health, [], None)
                         await response.whole(64 * 1024)
-                    if response.status == 200:
+                    if response.status != NOT_YET:
                         return
-                    problem = f"its health check answers {response.status}"
+                    problem = f"its health path {one.health} answers {response.status}, which means not yet"
                 except (HopFailed, BadAnswer, TimeoutError) as error:
-                    problem = f"its health check fails ({error})"
+                    problem = f"its health path {one.health} gives no answer ({error})"
             await asyncio.sleep(HEALTH_EVERY_S)
     finally:
         await hop.close()

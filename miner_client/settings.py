@@ -10,7 +10,7 @@ from cgn_sdk.protocol.limits import SLOTS_MAX
 from cgn_sdk.protocol.messages import is_name
 
 from cgn_chassis.settings import Secret, SettingsError, load, named_sections, setting
-from miner_client.runner import DServiceSettings
+from miner_client.runner import HEALTH_TARGET, DServiceSettings
 
 PREFIX = "CGN_MINER_"
 MEBIBYTE = 1 << 20
@@ -23,6 +23,16 @@ class DServiceTable:
     version: str = setting(about="The version this miner offers.")
     image: str = setting("", about="The Docker image it runs from; empty: `command` runs as a child process (sandbox)")
     command: tuple[str, ...] = setting((), about="What to run; `python` as first word is this miner's own interpreter.")
+    port: int = setting(
+        0,
+        unit="port",
+        about="Port of its own loopback that `command` listens on; 0: it listens on the UNIX socket CGN_SOCKET.",
+        minimum=0,
+        maximum=65_535,
+    )
+    health: str = setting(
+        HEALTH_TARGET, about="Path that is asked whether it is ready: 503 means not yet, any other answer means yes."
+    )
     memory_mib: int = setting(1024, unit="MiB", about="Memory it may hold.", minimum=16, maximum=1 << 20)
     cpus_milli: int = setting(1000, unit="CPU/1000", about="CPU it may use.", minimum=10, maximum=1_000_000)
     pids: int = setting(128, about="Processes and threads it may have.", minimum=8, maximum=32_768)
@@ -36,6 +46,10 @@ class DServiceTable:
             mistakes.append(f"{at}: name and version are of letters, digits and . _ + -, at most 64")
         if bool(self.image) == bool(self.command) and not self.image:
             mistakes.append(f"{at}: give an image (Docker) or a command (process)")
+        if self.port and self.image:
+            mistakes.append(f"{at}.port is for a command; a program in an image listens on the UNIX socket CGN_SOCKET")
+        if not self.health.startswith("/") or not self.health.isascii() or not self.health.isprintable():
+            mistakes.append(f'{at}.health is a path such as "/healthz", is {self.health!r}')
         if not all("=" in entry for entry in self.environment):
             mistakes.append(f"{at}.environment: entries are NAME=value")
         if mistakes:
@@ -48,6 +62,8 @@ class DServiceTable:
             version=self.version,
             image=self.image,
             command=command,
+            port=self.port,
+            health=self.health,
             memory_bytes=self.memory_mib * MEBIBYTE,
             cpus_milli=self.cpus_milli,
             pids=self.pids,

@@ -37,7 +37,7 @@ async def test_the_commands_that_up_prints(short_path: Path, tmp_path: Path) -> 
     try:
         printed = ""
         async with asyncio.timeout(120):
-            while "/main.ms'" not in printed:
+            while '/main.ms"' not in printed:
                 line = await process.stdout.readline()
                 assert line, f"cgn up ended: {printed}"
                 printed += line.decode()
@@ -46,7 +46,7 @@ async def test_the_commands_that_up_prints(short_path: Path, tmp_path: Path) -> 
         Path(folder[1]).mkdir(parents=True, exist_ok=True)
         (Path(folder[1]) / "main.ms").write_text(SCRIPT)
         commands = [line for line in printed.splitlines() if line.startswith("  ")]
-        assert [line.split()[0] for line in commands].count("export") == 3
+        assert [line.split()[0] for line in commands].count("export") == 6
         shell = await asyncio.create_subprocess_exec(
             "bash", "-euo", "pipefail", "-c", "\n".join(commands), cwd=tmp_path, stderr=asyncio.subprocess.PIPE
         )

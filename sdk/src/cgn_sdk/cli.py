@@ -16,6 +16,7 @@ USAGE_EXIT = 2
 
 ABOUT = {
     "up": "start the whole network on this machine, for trying out and developing",
+    "dservice": "make a DService, and try it on this machine",
     "central": "Central Service: accounts, registry, links to nodes",
     "node": "a regional CGN node",
     "ledger": "prepare a node's ledger, export it, repair its spool",

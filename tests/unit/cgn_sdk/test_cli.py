@@ -71,7 +71,7 @@ def test_a_bug_in_a_command_is_not_taken_for_a_missing_extra(monkeypatch: pytest
 
 
 def test_every_command_of_ours_says_what_brings_it() -> None:
-    with_the_sdk = {"up", "receipt"}
+    with_the_sdk = {"up", "receipt", "dservice"}
     assert set(cli.ABOUT) == set(cli.EXTRAS) | with_the_sdk
 
 

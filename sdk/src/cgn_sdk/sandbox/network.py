@@ -25,6 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from cgn_sdk.dservice.descriptor import Descriptor
+from cgn_sdk.dservice.descriptor import read as read_descriptor
 from cgn_sdk.sandbox.children import Child, ChildFailed, run_to_end, start_child
 from cgn_sdk.sandbox.plan import (
     KMIPS_PER_THREAD_MILLI,
@@ -46,6 +48,8 @@ APPROVED_NANO_CPU = 1_000_000 * 10**9
 APPROVE_SELECTOR = "0x095ea7b3"
 """ERC-20 approve(address,uint256)."""
 SETTLE_TIME_LIMIT_S = 120
+LAUNCHER_BYTES = 64 << 20
+"""What the launcher in front of an own DService may hold on top of it."""
 FOLDER_MAX_CHARS = 60
 """The name of a UNIX socket has at most 107 bytes, and DServices' folders come behind this one."""
 
@@ -69,6 +73,8 @@ class SandboxOptions:
     """MediaGen's own settings, by name without `CGN_MEDIAGEN_`."""
     extra_dservices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Further DServices, name to command, routed at `/<name>`."""
+    dservices: tuple[Path, ...] = ()
+    """Folders of own DServices, each with a `dservice.toml`: started again when a file in them changes."""
     allow_egress: tuple[str, ...] = ()
     """Private addresses that MediaGen may fetch from beside the sandbox's own source server."""
     work_port: int = 0
@@ -206,6 +212,7 @@ class Sandbox:
             await self._start_path()
             if chain is not None:
                 await chain
+            await self.write_trust()
         finally:
             if chain is not None:
                 chain.cancel()
@@ -294,7 +301,8 @@ class Sandbox:
             DServicePlan(name, "1.0.0", f"/{name}", tuple(command))
             for name, command in self.options.extra_dservices.items()
         ]
-        return [mediagen, *extra] if self.options.mediagen else extra
+        own = [own_plan(read_descriptor(folder)) for folder in self.options.dservices]
+        return [*([mediagen] if self.options.mediagen else []), *extra, *own]
 
     def _write_settings(self, fingerprints: Mapping[str, str]) -> None:
         ports, plan, tls = self._ports, self.plan, self.folder / "tls"
@@ -380,6 +388,21 @@ class Sandbox:
                 raise ChildFailed(f"no session: {facts}")
             return str(facts["session_key"])
 
+    async def write_trust(self) -> None:
+        """The file that `cgn receipt verify` and `cgn verify` take by `--trust`."""
+        self._write("trust.json", (await self.trust()).decode())
+
+    @property
+    def trust_file(self) -> Path:
+        return self.folder / "trust.json"
+
+    def dservice_logs(self, name: str) -> dict[str, Path]:
+        """Miner -> where what this DService prints there goes."""
+        return {
+            f"miner-{number}": self.folder / f"miner-{number}/logs/{name}.log"
+            for number in range(1, self.options.miners + 1)
+        }
+
     async def trust(self) -> bytes:
         """The keys a receipt is checked with, as whoever runs this network knows them: a trust file's content."""
         from cgn_sdk.protocol.receipt import Trust, TrustedMiner
@@ -391,6 +414,8 @@ class Sandbox:
             )
             for number, miner in enumerate(self.plan.miners, 1)
         }
+        if not self.options.chain:
+            return Trust(nodes, miners, None, "").encode()
         chain_id = int(await self.rpc("eth_chainId"), 16)
         return Trust(nodes, miners, chain_id, self.token_address.lower()).encode()
 
@@ -409,6 +434,20 @@ def _public_key(path: Path) -> bytes:
     if not path.exists():
         raise ChildFailed(f"there is no signing key {path}")
     return keys.public_bytes(keys.load_or_create(path))
+
+
+def own_plan(found: Descriptor) -> DServicePlan:
+    """A DService of a developer's folder: behind the launcher, which starts it again on every edit."""
+    return DServicePlan(
+        found.name,
+        found.version,
+        found.route,
+        (sys.executable, "-m", "cgn_sdk.dservice.launcher", "--watch", str(found.folder)),
+        egress=found.egress,
+        memory_bytes=found.memory_bytes + LAUNCHER_BYTES,
+        allowed_tiers=found.allowed_tiers,
+        is_own=True,
+    )
 
 
 def central_settings(folder: Path, tls: Path, ports: Mapping[str, int]) -> dict[str, Any]:

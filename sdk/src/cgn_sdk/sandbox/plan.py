@@ -8,7 +8,7 @@ development chain's own first accounts, whose keys everybody knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ WALLETS = (
 )
 KMIPS_PER_THREAD_MILLI = 20_000
 """Of every miner. Not measured, so that the network is ready sooner: the order of one thread of a current machine."""
+OWN_WALLET = "0xBcd4042DE499D14e55001CcbB24a551F3b954096"
+"""The next account of that mnemonic: what the author of own DServices earns goes there."""
 NETWORK_ID = "cgn-sandbox"
 TIER = "2"
 
@@ -78,6 +80,10 @@ class DServicePlan:
     egress: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     memory_bytes: int = 1 << 30
+    allowed_tiers: tuple[str, ...] = ()
+    """Empty: all."""
+    is_own: bool = False
+    """Whoever runs the sandbox has written it, and earns the developer's share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class NetworkPlan:
 
     enterprise: Party
     developer: Party
+    own_developer: Party
     operator: Party
     node: Party
     ecosystem: Party
@@ -110,6 +117,7 @@ def make_plan(random_bytes: RandomBytes, miners: int, dservices: Sequence[DServi
     return NetworkPlan(
         enterprise=party("ent", "Example Enterprise", 1, key=True),
         developer=party("dev", "MediaGen's developer", 2),
+        own_developer=replace(party("dev", "You, the developer"), address=OWN_WALLET),
         operator=party("opr", "Operator of the sandbox", 3),
         node=party("nod", "The sandbox's node", key=True),
         ecosystem=party("ops", "Payouts", key=True),
@@ -130,6 +138,7 @@ def seed_of(plan: NetworkPlan, node_url: str, node_fingerprint: str, machine: Ma
     parties = [
         plan.enterprise,
         plan.developer,
+        plan.own_developer,
         plan.operator,
         plan.node,
         plan.ecosystem,
@@ -164,11 +173,12 @@ def seed_of(plan: NetworkPlan, node_url: str, node_fingerprint: str, machine: Ma
                 "name": one.name,
                 "version": one.version,
                 "route": one.route,
-                "developer": plan.developer.id,
+                "developer": (plan.own_developer if one.is_own else plan.developer).id,
                 "contributor_ppm": CONTRIBUTOR_PPM,
                 "developer_ppm": DEVELOPER_PPM,
                 "image": one.image,
                 "egress": ["*"] if "public" in one.egress else [],
+                **({"allowed_tiers": list(one.allowed_tiers)} if one.allowed_tiers else {}),
             }
             for one in plan.dservices
         ],
