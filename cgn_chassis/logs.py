@@ -168,6 +168,8 @@ def clean(name: str, value: Any) -> Any:
 def _emit(level: int, log: Log, event: str, fields: dict[str, Any]) -> None:
     sink = _State.sink
     if sink is None:
+        if level >= ERROR:
+            _unconfigured(log, event, fields)
         return
     try:
         shown = dict(log.bound) if log.bound else {}
@@ -183,6 +185,15 @@ def _emit(level: int, log: Log, event: str, fields: dict[str, Any]) -> None:
                 shown[name] = clean(name, value)
         sink(level, log.name, event, shown)
     except Exception:  # whatever a value does when it is shown: who logs goes on
+        _State.unshown += 1
+
+
+def _unconfigured(log: Log, event: str, fields: dict[str, Any]) -> None:
+    """A program that never said where its lines go: an error is told all the same, on standard error."""
+    try:
+        shown = " ".join(f"{name}={clean(name, value)}" for name, value in fields.items())
+        print(f"{log.name} {event} {shown}", file=sys.stderr, flush=True)
+    except Exception:
         _State.unshown += 1
 
 

@@ -8,10 +8,13 @@
 
     sys.exit(process.run(main, name="example"))
 
-SIGTERM or SIGINT asks to stop; a second one, or the end of the grace time, cancels `main`. A starter that wants to
-know when the process is ready sets the environment variable CHASSIS_READY_FILE to a path (written in one step, so it
-is whole when it exists) or reads the line `READY <json>` from standard output. A starter whose children must not
-outlive it sets CHASSIS_DIE_WITH_PARENT=1 to its own process id or to 1.
+SIGTERM or SIGINT asks to stop; a second one, or the end of the grace time, cancels `main`. SIGHUP asks a service to
+read again what it can (`Life.on_reload`: certificates); a process that was started at a terminal takes it for the
+terminal's end and stops. What keeps a process from starting is told in one sentence (`failures`), not with a trace.
+
+A starter that wants to know when the process is ready sets the environment variable CHASSIS_READY_FILE to a path
+(written in one step, so it is whole when it exists) or reads the line `READY <json>` from standard output. A starter
+whose children must not outlive it sets CHASSIS_DIE_WITH_PARENT=1 to its own process id or to 1.
 """
 
 import asyncio
@@ -28,7 +31,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from cgn_chassis import logs
+from cgn_chassis import failures, logs
 from cgn_chassis.settings import SettingsError
 
 EXIT_OK = 0
@@ -59,6 +62,8 @@ class Life:
         self._stop = asyncio.Event()
         self.reason = ""
         self.has_given_up = False
+        self.was_ready = False
+        self._reload: Callable[[], None] | None = None
 
     @property
     def is_stopping(self) -> bool:
@@ -66,6 +71,7 @@ class Life:
 
     def ready(self, **facts: Any) -> None:
         """Tells whoever started this process that it serves. `facts` (ports, paths; JSON) travel along."""
+        self.was_ready = True
         line = json.dumps({"name": self.name, "pid": os.getpid(), **facts}, separators=(",", ":"), default=str)
         if self._ready_file is not None:
             temporary = self._ready_file.with_name(f".{self._ready_file.name}.{os.getpid()}")
@@ -73,6 +79,23 @@ class Life:
             os.replace(temporary, self._ready_file)
         with contextlib.suppress(OSError):  # nobody reads our standard output: no reason to die
             print(f"READY {line}", flush=True)
+
+    def on_reload(self, work: Callable[[], None]) -> None:
+        """`work` is called at SIGHUP; when it raises, everything stays as it was, and the log says why."""
+        self._reload = work
+
+    def reload(self) -> None:
+        """What SIGHUP asks for."""
+        if self._reload is None:
+            _log.info("process.nothing_to_reload", name=self.name)
+            return
+        try:
+            self._reload()
+        except Exception as error:
+            found = failures.told(error)
+            _log.error("process.not_reloaded", name=self.name, problem=found.sentence if found else repr(error))
+        else:
+            _log.info("process.reloaded", name=self.name)
 
     def stop(self, reason: str) -> None:
         """Asks the process to stop, from inside."""
@@ -105,8 +128,10 @@ def run(
     name: str,
     grace_s: float = GRACE_S,
     environ: dict[str, str] | None = None,
+    expected: tuple[type[BaseException], ...] = (),
 ) -> int:
-    """Runs `main` under uvloop until it returns, and gives the exit code. Call it from the main thread."""
+    """Runs `main` under uvloop until it returns, and gives the exit code. Call it from the main thread. Errors of the
+    classes `expected` have a sentence for their text: before the process is ready they are told without a trace."""
     environment = dict(os.environ) if environ is None else environ
     if parent := environment.get("CHASSIS_DIE_WITH_PARENT"):
         die_with_parent(int(parent) if parent.isdigit() and int(parent) > 1 else None)
@@ -115,13 +140,13 @@ def run(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            return runner.run(_lived(main, Life(name, Path(ready_file) if ready_file else None), grace_s))
+            return runner.run(_lived(main, Life(name, Path(ready_file) if ready_file else None), grace_s, expected))
         except SettingsError as error:
             print("\n".join(error.mistakes), file=sys.stderr)
             return EXIT_USAGE
 
 
-async def _lived(main: Main, life: Life, grace_s: float) -> int:
+async def _lived(main: Main, life: Life, grace_s: float, expected: tuple[type[BaseException], ...] = ()) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_on_unhandled)
     task = asyncio.ensure_future(main(life))
@@ -131,8 +156,16 @@ async def _lived(main: Main, life: Life, grace_s: float) -> int:
             task.cancel()
         life.stop(number.name)
 
+    def on_hangup() -> None:
+        if at_terminal:
+            on_signal(signal.SIGHUP)
+        else:
+            life.reload()
+
+    at_terminal = sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
     watch = asyncio.ensure_future(_cancel_after_grace(life, task, grace_s))
     try:
         code = await task
@@ -141,12 +174,16 @@ async def _lived(main: Main, life: Life, grace_s: float) -> int:
         return EXIT_UNCLEAN
     except SettingsError:
         raise
-    except Exception:
-        _log.exception("process.failed", name=life.name)
-        return EXIT_FAILED
+    except Exception as error:
+        found = None if life.was_ready else failures.told(error, expected)
+        if found is None:
+            _log.exception("process.failed", name=life.name)
+            return EXIT_FAILED
+        print(f"cgn {life.name}: {found.sentence}", file=sys.stderr, flush=True)
+        return found.code
     finally:
         watch.cancel()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 

@@ -87,7 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     sys.setswitchinterval(limits.SWITCH_INTERVAL_S)
     logs.configure(level=chosen.log_level, form=chosen.log, hide=ids.SECRET_PATTERNS, redact=redact_text)
-    return process.run(lambda life: run_node(chosen, life, shares), name="node", grace_s=chosen.drain_s + STOP_S)
+    from ledger.port import StoreError
+    from ledger.spool import SpoolBroken, SpoolDamaged
+
+    return process.run(
+        lambda life: run_node(chosen, life, shares),
+        name="node",
+        grace_s=chosen.drain_s + STOP_S,
+        expected=(StoreError, SpoolDamaged, SpoolBroken),
+    )
 
 
 def keep_freed_memory() -> None:

@@ -199,7 +199,7 @@ def anvil_program() -> str:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from cgn_chassis import process
+    from cgn_chassis import logs, process
 
     async def run(life: process.Life) -> int:
         folder = options.folder or options.manifest.parent
@@ -228,7 +228,8 @@ def _up(options: argparse.Namespace) -> int:
                 chain.terminate()
             await chain.wait()
 
-    return process.run(run, name="chain")
+    logs.configure()
+    return process.run(run, name="chain", expected=(RpcError, Unreachable, ManifestMismatch, ValueError))
 
 
 def _prepare(rpc: Rpc, path: Path, block_time_s: float) -> Manifest:

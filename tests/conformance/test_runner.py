@@ -5,7 +5,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -121,6 +121,39 @@ async def test_one_that_never_gets_healthy_is_refused_and_gone(kind: str, tmp_pa
     )
     one = make_runner(wrong, tmp_path / "wrong")
     with pytest.raises(RunnerFailed, match="ended.*it said: no licence"):
+        await one.start()
+    assert not one.alive
+
+
+PORTED = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(404 if self.path.startswith("/_cgn") else 200)
+        self.send_header("Content-Length", str(len(self.path))); self.end_headers(); self.wfile.write(self.path.encode())
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+async def test_any_http_server_on_its_port_is_served(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """S-12: no socket, no health path, no header; path and query arrive byte for byte."""
+    port = free_port()
+    command = (sys.executable, "-c", PORTED, str(port))
+    one = make_runner(DServiceSettings(name="plain", version="1", command=command, port=port), tmp_path / "plain")
+    await one.start()
+    try:
+        assert await ask(one, "/a%2Fb?x=%20&y") == "/a%2Fb?x=%20&y"
+    finally:
+        await one.stop()
+    assert not one.socket_path.exists()
+
+
+async def test_one_on_another_port_is_told_at_once(tmp_path: Path, free_port: Callable[[], int]) -> None:
+    """It will not change its mind: nobody waits for the end of the time a start has."""
+    port, other = free_port(), free_port()
+    command = (sys.executable, "-c", PORTED, str(other))
+    one = make_runner(DServiceSettings(name="plain", version="1", command=command, port=port), tmp_path / "plain")
+    with pytest.raises(RunnerFailed, match=f"ended.*it listens on port {other} and its descriptor says port = {port}"):
         await one.start()
     assert not one.alive
 

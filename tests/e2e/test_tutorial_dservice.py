@@ -49,7 +49,11 @@ async def test_from_nothing_to_a_first_earned_amount(short_path: Path, tmp_path:
     commands = re.findall(r"```sh\n(.*?)```", PAGE.read_text(), re.DOTALL)
     programs = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     make, up, edit, settle = commands
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": str(short_path)}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TMPDIR": str(short_path),
+    }
     await shell(make, tmp_path, environment)
     assert programs[0].rstrip() in (tmp_path / "hello/app.py").read_text()
 
@@ -70,7 +74,7 @@ async def test_from_nothing_to_a_first_earned_amount(short_path: Path, tmp_path:
         environment |= dict(re.findall(r"export (\w+)=(\S+)", greeting))
         (tmp_path / "ask.py").write_text(programs[1])
         first = await shell("python ask.py", tmp_path, environment)
-        assert first.startswith("Hello, Ada!\n")
+        assert first.startswith("Hello, Ada!\n\n200000 words\n")
         own = re.search(r"developer (p[a-z2-7]{26}) (\d+) nano-EUR", first)
         assert own is not None
         assert own[1] in greeting
@@ -93,7 +97,11 @@ async def test_from_nothing_to_a_first_earned_amount(short_path: Path, tmp_path:
 
 async def test_a_dservice_that_cannot_run_says_so_on_the_terminal(short_path: Path, tmp_path: Path) -> None:
     """Its last words reach the terminal of `cgn up` and whoever asks it, and the next edit repairs it."""
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "TMPDIR": str(short_path)}
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TMPDIR": str(short_path),
+    }
     await shell("cgn dservice new hello --template wsgi", tmp_path, environment)
     good = (tmp_path / "hello/app.py").read_text()
     (tmp_path / "hello/app.py").write_text("raise SystemExit('no licence')\n")

@@ -27,14 +27,16 @@ http.server.HTTPServer(("127.0.0.1", {port}), Answer).serve_forever()
 """
 
 
-def plain(folder: Path, port: int, *, listens: int | None = None, greeting: str = "hello\\n", statuses: str = "{}") -> None:
+def plain(
+    folder: Path, port: int, *, listens: int | None = None, greeting: str = "hello\\n", statuses: str = "{}"
+) -> None:
     """A folder whose descriptor says `port`, with a server on `listens`."""
     folder.mkdir(exist_ok=True)
     text = SERVER.replace("{statuses}", statuses).replace("{greeting}", greeting)
     (folder / "app.py").write_text(text.replace("{port}", str(listens or port)))
-    (folder / "dservice.toml").write_text(
-        f'[dservice]\nname = "plain"\nversion = "1"\ncommand = ["python", "app.py"]\nport = {port}\n'
-    )
+    descriptor = f'[dservice]\nname = "plain"\nversion = "1"\ncommand = ["python", "app.py"]\nport = {port}\n'
+    if not (folder / "dservice.toml").exists():
+        (folder / "dservice.toml").write_text(descriptor)
 
 
 class Running:
@@ -86,9 +88,9 @@ async def running(folder: Path) -> AsyncIterator[tuple[Running, str]]:
 
 
 async def ask(url: str, body: bytes | None = None) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session:
-        async with session.request("GET" if body is None else "POST", url, data=body) as answer:
-            return answer.status, await answer.text()
+    method = "GET" if body is None else "POST"
+    async with aiohttp.ClientSession() as session, session.request(method, url, data=body) as answer:
+        return answer.status, await answer.text()
 
 
 def usable(template: str) -> bool:

@@ -19,7 +19,16 @@ import asyncio, sys
 from cgn_chassis import process
 from cgn_chassis.settings import SettingsError
 
+class Wrong(Exception):
+    pass
+
 async def main(life):
+    if sys.argv[1] == "missing file":
+        open("/nowhere/key.pem")
+    if sys.argv[1] == "expected":
+        raise Wrong("the ledger is another network's")
+    if sys.argv[1] == "reload":
+        life.on_reload(lambda: print("reloaded", flush=True))
     life.ready(port=7)
     if sys.argv[1] == "raise":
         raise RuntimeError("broken")
@@ -40,7 +49,7 @@ async def main(life):
     if sys.argv[1] == "stubborn":
         await asyncio.sleep(60)
 
-sys.exit(process.run(main, name="example", grace_s=float(sys.argv[2])))
+sys.exit(process.run(main, name="example", grace_s=float(sys.argv[2]), expected=(Wrong,)))
 """
 
 
@@ -215,3 +224,61 @@ async def test_the_first_that_ends_ends_the_others() -> None:
     with pytest.raises(ValueError, match="broken"):
         await chassis_process.wait_first(last("c"), fail())
     assert sorted(ended) == ["a", "b", "c"]
+
+
+def test_a_hangup_reloads_where_nobody_sits_at_a_terminal() -> None:
+    """9.2: log rotation and service managers send SIGHUP; the process goes on."""
+    with start("reload") as process:
+        ready(process)
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "reloaded\n"
+        process.send_signal(signal.SIGHUP)
+        assert process.stdout.readline() == "reloaded\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=10)[0] == "stopping SIGTERM\n"
+
+
+def test_a_hangup_with_nothing_to_reload_changes_nothing() -> None:
+    with start("wait") as process:
+        ready(process)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=10)[0] == "stopping SIGTERM\n"
+
+
+def test_the_end_of_the_terminal_is_a_wish_to_stop() -> None:
+    leader, follower = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "wait", "5"], stdin=follower, stdout=subprocess.PIPE, text=True
+    ) as process:
+        ready(process)
+        process.send_signal(signal.SIGHUP)
+        assert process.communicate(timeout=10)[0] == "stopping SIGHUP\n"
+        assert process.returncode == 0
+    os.close(leader)
+    os.close(follower)
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "said"),
+    [
+        ("missing file", 2, "cgn example: /nowhere/key.pem: there is no such file or folder\n"),
+        ("expected", 2, "cgn example: the ledger is another network's\n"),
+    ],
+)
+def test_what_keeps_it_from_starting_is_one_sentence(how: str, code: int, said: str) -> None:
+    """Without a trace, also for a program that never configured its log."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, how, "5"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_an_error_of_ours_is_told_without_a_configured_log() -> None:
+    """A reporter that must be switched on first would leave nothing at all."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "raise", "5"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert "RuntimeError: broken" in done.stderr

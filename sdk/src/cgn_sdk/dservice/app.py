@@ -66,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     new = commands.add_parser("new", help="make a folder with a DService that runs", allow_abbrev=False)
     new.add_argument("name", type=_name, metavar="NAME", help="lower-case letters, digits, . _ and -")
     new.add_argument("--template", choices=tuple(COMMANDS), default="framework", help="what it is built on")
-    new.add_argument("--into", type=Path, default=Path(), metavar="FOLDER", help="where its folder goes (default: here)")
+    new.add_argument(
+        "--into", type=Path, default=Path(), metavar="FOLDER", help="where its folder goes (default: here)"
+    )
     run = commands.add_parser("run", help="serve it alone on this machine, again on every edit", allow_abbrev=False)
     run.add_argument("folder", type=Path, metavar="FOLDER", help=f"the folder with {FILE_NAME}")
     run.add_argument("--port", type=int, default=0, help="port of loopback to serve on (default: a free one)")
@@ -84,7 +86,9 @@ def _name(text: str) -> str:
 def descriptor_text(name: str, template: str) -> str:
     """The dservice.toml of a new DService."""
     command, port = COMMANDS[template]
-    listens = f"port = {port}" if port else "# port = 8000     # where it listens on a port instead of the socket CGN_SOCKET"
+    listens = (
+        f"port = {port}" if port else "# port = 8000     # where it listens on a port instead of the socket CGN_SOCKET"
+    )
     words = ", ".join(f'"{word}"' for word in command)
     return f"""# What this DService is and how it starts. docs/reference/dservice-descriptor.md has every line.
 [dservice]

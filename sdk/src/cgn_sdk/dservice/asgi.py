@@ -19,7 +19,9 @@ from typing import Any
 from cgn_sdk.dservice.framework import Handler, Request, Response, run
 
 Message = MutableMapping[str, Any]
-Application = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+Application = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]
 
 _HOP = frozenset([b"connection", b"transfer-encoding", b"keep-alive", b"content-length"])
 """The framework writes these itself."""
@@ -39,7 +41,9 @@ def scope_of(request: Request) -> Message:
         "raw_path": request.path.encode("latin-1", "replace"),
         "query_string": request.query.encode("latin-1", "replace"),
         "root_path": "",
-        "headers": [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in request.headers.items()],
+        "headers": [
+            (name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in request.headers.items()
+        ],
         "client": None,
         "server": ("localhost", None),
     }
@@ -91,7 +95,8 @@ def handler_of(application: Application) -> Handler:
 async def _next(task: asyncio.Future[None], sent: asyncio.Queue[Message]) -> Message | None:
     """What it sends next; None when it has ended. Raises what it raised."""
     getting = asyncio.ensure_future(sent.get())
-    await asyncio.wait({task, getting}, return_when=asyncio.FIRST_COMPLETED)
+    ends: list[asyncio.Future[Any]] = [task, getting]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if getting.done():
         return getting.result()
     getting.cancel()
@@ -126,7 +131,8 @@ class Lifespan:
         assert self._task is not None
         await self._asks.put({"type": f"lifespan.{what}"})
         answer = asyncio.ensure_future(self._answers.get())
-        await asyncio.wait({self._task, answer}, return_when=asyncio.FIRST_COMPLETED)
+        ends: list[asyncio.Future[Any]] = [self._task, answer]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():  # it knows no lifespan, which the specification says with an exception
             answer.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The descriptor of a DService, `dservice.toml` (S-3): what it is called, how it starts, where it listens, what it needs.
+"""The descriptor of a DService, `dservice.toml` (S-3): its name, how it starts, where it listens, what it needs.
 
     [dservice]
     name = "hello"
@@ -173,7 +173,9 @@ def _checked(folder: Path, reader: _Reader) -> Descriptor:
     reader.unknown()
     name = reader.value("dservice", "name", None, _matches(_NAME), "lower-case letters, digits, . _ and -, at most 64")
     version = reader.value("dservice", "version", None, _matches(_VERSION), 'a version such as "0.1.0"')
-    route = reader.value("dservice", "route", f"/{name}", _matches(_ROUTE), f'a path such as "/{name}", without a / behind')
+    route = reader.value(
+        "dservice", "route", f"/{name}", _matches(_ROUTE), f'a path such as "/{name}", without a / behind'
+    )
     command = reader.value("dservice", "command", None, _texts, 'a list of words such as ["python", "app.py"]')
     if command == []:
         reader.wrong("command", "command must have at least one word")
@@ -190,9 +192,19 @@ def _checked(folder: Path, reader: _Reader) -> Descriptor:
     environment = reader.table("environment")
     for key, value in environment.items():
         if not _VARIABLE.fullmatch(key) or not isinstance(value, str):
-            reader.wrong(key, f"[environment] holds NAME = \"text\", and {key} is {value!r}")
+            reader.wrong(key, f'[environment] holds NAME = "text", and {key} is {value!r}')
     if reader.mistakes:
         raise DescriptorError(reader.mistakes)
     return Descriptor(
-        folder, name, version, route, tuple(command), port, health, memory, tuple(tiers), tuple(egress), dict(environment)
+        folder,
+        name,
+        version,
+        route,
+        tuple(command),
+        port,
+        health,
+        memory,
+        tuple(tiers),
+        tuple(egress),
+        dict(environment),
     )

@@ -4,8 +4,9 @@
     python -m cgn_sdk.dservice.launcher --port 8000 -- COMMAND …   a command that listens on a port of loopback
 
 A miner talks to the UNIX socket `CGN_SOCKET`. This program listens there and carries bytes, unchanged and unread, to
-where the DService itself listens: a TCP port, or a socket of its own. It tells what goes wrong in the moment it does, on
-standard output behind whatever the DService prints: a wrong port, a health path that says no, an end with its last words.
+where the DService itself listens: a TCP port, or a socket of its own. It tells what goes wrong in the moment it does,
+on standard output behind whatever the DService prints: a wrong port, a health path that says no, an end with its last
+words.
 
 With `--watch` it never ends by itself: a change of a file in the folder starts the DService again, requests that arrive
 meanwhile wait, and while the DService cannot run a request is answered 503 with the reason. Without it, the socket
@@ -129,12 +130,15 @@ class Backend:
     def _environment(self) -> dict[str, str]:
         one = self.program
         values = {name: value for name, value in os.environ.items() if name not in ("CGN_SOCKET", "CGN_PORT")}
-        where = {"CGN_PORT": str(one.port), "PORT": str(one.port)} if one.port else {"CGN_SOCKET": str(self._socket_path)}
+        where = (
+            {"CGN_PORT": str(one.port), "PORT": str(one.port)} if one.port else {"CGN_SOCKET": str(self._socket_path)}
+        )
         return {**values, "PYTHONUNBUFFERED": "1", **one.environment, **where}
 
     async def _read(self) -> None:
         """What it prints goes on to our own standard output; the end of it is kept."""
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         pending = b""
         while chunk := await self._process.stdout.read(CHUNK_BYTES):
             with contextlib.suppress(OSError, ValueError):
@@ -152,7 +156,9 @@ class Backend:
             status = await self._status() if await self._connects() else -1
             if status not in (-1, 503):
                 if status != 200 and self.program.health != HEALTH_PATH:
-                    self._say(f"{self.program.health} answers {status}: taken as ready; leave `health` out if it has none")
+                    self._say(
+                        f"{self.program.health} answers {status}: taken as ready; leave `health` out if it has none"
+                    )
                 return True
             if time.monotonic() > doubt_at:
                 doubt_at = time.monotonic() + DOUBT_AGAIN_S
@@ -229,7 +235,7 @@ class Backend:
         return True
 
     async def _status(self) -> int:
-        """What its health path answers; 0 when it takes a connection and answers nothing (S-12: connecting is enough)."""
+        """What its health path answers; 0 when it takes a connection and answers nothing (S-12: that is enough)."""
         try:
             reader, writer = await self.connect()
         except OSError:
@@ -522,7 +528,7 @@ class Launcher:
         return 0
 
     async def _run_until_it_fails(self) -> None:
-        """Starts it; one that served and ended is started once more, one that does not get that far waits for an edit."""
+        """Starts it. One that served and ended is started again; one that does not get that far waits for an edit."""
         while True:
             try:
                 backend = self._backend = Backend(self._look(), self._inner_socket, self._say)
@@ -549,7 +555,9 @@ class Launcher:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m cgn_sdk.dservice.launcher", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m cgn_sdk.dservice.launcher", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--watch", type=Path, metavar="FOLDER", help="a folder with dservice.toml")
     parser.add_argument("--port", type=int, default=0, help="where the command listens")
     parser.add_argument("command", nargs="*")

@@ -105,9 +105,7 @@ async def test_an_application_that_cannot_start_says_why() -> None:
         await asgi.Lifespan(application).start()
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("app", "write module:variable"), ("json:nothing", "json has no nothing")]
-)
+@pytest.mark.parametrize(("name", "said"), [("app", "write module:variable"), ("json:nothing", "json has no nothing")])
 def test_a_wrong_name_is_told(name: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         asgi.load(name)

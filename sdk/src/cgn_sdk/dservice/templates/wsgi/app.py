@@ -1,6 +1,7 @@
 """A DService as a WSGI application: this one, or Flask, Django, Bottle. Nothing here knows of the network.
 
-The standard library serves it, a thread a request; gunicorn or waitress do as well: `command` in dservice.toml says which.
+The standard library serves it, a thread a request; gunicorn or waitress do as well: `command` in dservice.toml says
+which.
 """
 
 import os
@@ -16,7 +17,9 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     name = parse_qs(environ["QUERY_STRING"]).get("name", ["world"])[0]
     answer = f"{len(body.split())} words\n" if environ["REQUEST_METHOD"] == "POST" else f"Hello, {name}!\n"
-    start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(answer.encode())))])
+    start_response(
+        "200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(answer.encode())))]
+    )
     return [answer.encode()]
 
 
