@@ -272,6 +272,10 @@ def _dies_with_us() -> Callable[[], None]:
     return before_exec
 
 
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+"""Both directions of a connection."""
+
+
 class Front:
     """Where requests arrive: carries bytes to the backend of the moment, and waits for it while there is none."""
 
@@ -305,21 +309,22 @@ class Front:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _current(self) -> Backend | None:
-        """The backend, once it is ready; None when it is not within the time a request waits, or cannot run."""
+    async def _connect(self) -> Ends | None:
+        """A connection to the backend, once it is ready; None when it is not within the time a request waits, or cannot
+        run. One that takes no connection any more is about to be replaced."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(HOLD_S):
-                while self._backend is None and not self.problem:
-                    await self._changed.wait()
-        return self._backend
+                while self._backend is not None or not self.problem:
+                    changed = self._changed
+                    if self._backend is not None:
+                        with contextlib.suppress(OSError):
+                            return await self._backend.connect()
+                    await changed.wait()
+        return None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            backend = await self._current()
-            try:
-                inner = await backend.connect() if backend is not None else None
-            except OSError:
-                inner = None
+            inner = await self._connect()
             if inner is None:
                 await self._refuse(reader, writer)
                 return
@@ -351,9 +356,6 @@ class Front:
         fields = f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}\r\nConnection: close"
         writer.write(f"HTTP/1.1 503 Service Unavailable\r\n{fields}\r\n\r\n".encode() + body)
         await writer.drain()
-
-
-Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def _carry_both_ways(outer: Ends, inner: Ends) -> None:
