@@ -22,6 +22,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.row import RowError, read_public
 
 from ledger import limits
 from ledger.core.batch import SettledEvent
@@ -76,9 +77,11 @@ def audit(
     token: str,
     keys: Keys | None = None,
     seen: Seen | None = None,
+    node: str = "",
     processes: int | None = None,
 ) -> Report:
-    """Reads everything and lets the auditor judge. `processes`: one for each processor, unless given.
+    """Reads everything and lets the auditor judge. `node`: whose ledger it is; where nobody says, the first row does,
+    and all others must be of the same. `processes`: one for each processor, unless given.
 
     Raises StoreError when the ledger cannot be read, ValueError for a URL that names none.
     """
@@ -89,7 +92,15 @@ def audit(
         found = Findings()
         stored = reader.stored(found.add)
         auditor = Auditor(
-            keccak_256, stored, events, chain_id=chain_id, token=token, keys=keys, seen=seen, groups=groups
+            keccak_256,
+            stored,
+            events,
+            chain_id=chain_id,
+            token=token,
+            keys=keys,
+            seen=seen,
+            node=node or _node_of_first(reader, ranges),
+            groups=groups,
         )
         parts = marked = 0
         with _Workers(url, auditor.rules, groups, reader) as workers:
@@ -108,6 +119,14 @@ def audit(
         for finding in found.kept:
             auditor.find(*finding)
         return auditor.finish()
+
+
+def _node_of_first(reader: Reader, ranges: Sequence[Range]) -> str:
+    """The node that the first sound row is of, among those that are read at once."""
+    for row in reader.rows(ranges[0], lambda *_: None) if ranges else ():
+        with contextlib.suppress(RowError):
+            return read_public(row.public_json).node_id
+    return ""
 
 
 # --- processes -----------------------------------------------------------------------------------------------------

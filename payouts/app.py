@@ -31,6 +31,7 @@ from cgn_chassis.settings import SettingsError
 from payouts.config import PayoutSettings
 
 if TYPE_CHECKING:
+    from ledger.port import Store
     from payouts.chain import Chain
     from payouts.settlement import Settlement
     from payouts.standing import Standing
@@ -190,6 +191,7 @@ async def settle(
     _check_account(token, collector.address)
     store = await open_store(wanted.ledger_url)
     try:
+        node_id = await _node_of(token, store, chain_id)
         with Journal(
             wanted.journal,
             chain_id=chain_id,
@@ -198,18 +200,19 @@ async def settle(
             line=token.line,
             at=at,
         ) as journal:
+            treasury = Signer(wanted.treasury_key.reveal(), chain_id) if wanted.treasury_key else None
             driver = Driver(
                 chain,
                 journal,
                 wanted.confirmations,
                 tell,
+                frozenset(signer.address for signer in (collector, payer, treasury) if signer is not None),
                 clock=outside.clock,
                 sleep=outside.sleep,
                 settle_timeout_s=float(wanted.settle_timeout_s),
             )
             top_up: TopUp = NoTopUp()
-            if wanted.treasury_key:
-                treasury = Signer(wanted.treasury_key.reveal(), chain_id)
+            if treasury is not None:
                 top_up = TreasuryTopUp(
                     token, driver, treasury, wanted.top_up_run_nano_cpu, wanted.top_up_total_nano_cpu
                 )
@@ -224,6 +227,7 @@ async def settle(
                 chain_id=chain_id,
                 minimum_payout=wanted.minimum_payout_nano_cpu,
                 tell=tell,
+                node_id=node_id,
                 owner=f"{socket.gethostname()}:{wanted.journal.absolute()}",
             )
             if (report := await _catch_up(settlement, Standing(settlement, first_block))) is not None:
@@ -257,6 +261,26 @@ def _check_account(token: "Token", collector: str) -> None:
         )
     if found != collector:
         raise ValueError(f"the collector of {token.payouts_account} is {found}, not {collector}")
+
+
+async def _node_of(token: "Token", store: "Store", chain_id: int) -> str:
+    """Whose rows the payouts account settles. Raises ValueError when the ledger is another node's: found before
+    anything is signed."""
+    from payouts.deploy import DEVELOPMENT_CHAIN
+    from payouts.facts import node_of_ledger
+
+    node, found = token.node(), await node_of_ledger(store)
+    if not node and chain_id != DEVELOPMENT_CHAIN:
+        raise ValueError(
+            f"the contract does not say whose rows {token.payouts_account} settles: an administrator announces the "
+            "account with the node's public id (announceAccount), then `cgn payouts accept` binds it for good"
+        )
+    if node and found and found != node:
+        raise ValueError(
+            f"the ledger is node {found}'s, and {token.payouts_account} settles the rows of node {node}. Nothing was "
+            "signed. Either ledger_url or the payouts account's key is another node's"
+        )
+    return node or found
 
 
 def _contract(wanted: PayoutSettings) -> tuple[str, int]:

@@ -33,7 +33,7 @@ class PayoutSettings:
         limits.TOP_UP_TOTAL_NANO_CPU,
         unit="1e-9 CPU",
         minimum=0,
-        about="Likewise for one payer in all runs that the journal knows; a payer that paid back: raise it",
+        about="Likewise for one payer in all, as the chain tells; a payer that paid back: raise it",
     )
     confirmations: int = setting(
         12,

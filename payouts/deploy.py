@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.settlement import entity_on_chain, is_exact_id
 
 from payouts import ethereum
 from payouts.bindings.abi import Call, artifact
@@ -42,6 +43,8 @@ MAX_HOLD_PERIOD_S: Final = 365 * 86_400
 ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 DECIMALS: Final = 9
 NOBODY: Final = "0x" + "0" * 40
+NO_NODE: Final = bytes(32)
+"""For `announceAccount`: the account's node is as it was, or said later."""
 CURVE_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 """Of secp256k1: private keys are below it."""
 ROLES: Final = (
@@ -173,6 +176,8 @@ class Plan:
     """Seconds between the announcement of a seizure and its execution."""
     faucet: bool = False
     """Development chain only; the contract refuses any other."""
+    node: str = ""
+    """Public id of the node whose rows the payouts account settles; empty: it is said later (announceAccount)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.accounts, Mapping):
@@ -188,6 +193,8 @@ class Plan:
                 raise ValueError(f"the plan's {name}: {value!r} is not a number of seconds up to {longest_s}")
         if type(self.faucet) is not bool:
             raise ValueError(f"the plan's faucet: {self.faucet!r} is neither true nor false")
+        if type(self.node) is not str or (self.node and not _is_public_id(self.node)):
+            raise ValueError(f"the plan's node: {self.node!r:.60} is no public id: p and 26 characters of base32")
 
     @classmethod
     def from_json(cls, text: str) -> "Plan":
@@ -199,12 +206,19 @@ class Plan:
         except (ValueError, RecursionError) as wrong:
             raise ValueError(f"the plan is not JSON: {wrong}") from wrong
         if not isinstance(members, dict):
-            raise ValueError("the plan is a JSON object with accounts, admin_delay_s, hold_period_s")
+            raise ValueError("the plan is a JSON object with accounts, admin_delay_s, hold_period_s, node")
         if unknown := sorted(set(members) - set(cls.__slots__)):
             raise ValueError(f"the plan has unknown members: {', '.join(unknown)}")
         if "accounts" not in members:
             raise ValueError("the plan lacks accounts: an address for each role")
         return cls(**members)
+
+
+def _is_public_id(text: str) -> bool:
+    try:
+        return is_exact_id(text)
+    except ValueError:
+        return False
 
 
 def development_key(name: str) -> bytes:
@@ -351,7 +365,8 @@ def deploy(rpc: Rpc, key: bytes, plan: Plan) -> Manifest:
         sender.send(contract.grant_role(role_id(role), account))
     sender.send(token.seal_minters())
     payouts_account = plan.accounts["payer"]
-    sender.send(token.announce_account(payouts_account, plan.accounts["collector"], NOBODY))
+    node = entity_on_chain(plan.node) if plan.node else NO_NODE
+    sender.send(token.announce_account(payouts_account, plan.accounts["collector"], NOBODY, node))
     for contract in (token, master, ieo, sale, prices):
         sender.send(contract.end_setup())
     if plan.faucet and payouts_account == address_of(development_key("payer")):

@@ -1,8 +1,8 @@
 """Carries out a run's transactions: journal first, then the chain, until each is final (P-11).
 
 The driver owns no decision about money. It is told steps (who calls what), and brings every one of them to an end:
-final, failed (mined without effect) or lost (the nonce went to somebody else). A crash anywhere leaves the journal at a
-step from which the same call goes on.
+final, failed (mined without effect) or lost (the nonce went to somebody else, or the key is not ours any more). A crash
+anywhere leaves the journal at a step from which the same call goes on.
 
 What it trusts: nothing an endpoint says once.
 - A receipt counts when it stands on the chain as it is now, `confirmations` deep, and says what the step expects.
@@ -14,6 +14,9 @@ What it trusts: nothing an endpoint says once.
 - A nonce below ours that nobody uses (an endpoint once counted too high) is filled: by the bytes of ours that had it,
   else by a transaction without effect. The payload is never signed under a second nonce for it, so there are never two
   transactions for one intent.
+- What a key signed that this run does not have (a collector that was replaced) is not waited for: it may have no ether,
+  and nobody can offer more for it. It is lost, and its step is made anew with the key of now. Should the old bytes be
+  mined all the same, either they come first and are found on the chain, or the contract refuses them.
 """
 
 import time
@@ -77,6 +80,8 @@ class Driver:
     journal: Journal
     confirmations: int
     tell: Callable[[str], None]
+    accounts: frozenset[str]
+    """Those whose keys this run has."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     settle_timeout_s: float = limits.SETTLE_TIMEOUT_S
@@ -164,6 +169,8 @@ class Driver:
         """Takes one transaction one step further, if the chain allows it."""
         if tx is None or (tx.state in ("failed", "lost") and self._may_repeat(step, tx)):
             return self._plan(run_id, step)
+        if tx.state in ("planned", "signed", "sent") and not self._has_key(step, tx):
+            return self._give_up(tx)
         if tx.state == "planned":
             return self._sign(step, tx)
         if tx.state == "signed":
@@ -190,14 +197,23 @@ class Driver:
             return False
         return not self.chain.simulate(step.signer.address, step.payload.recipient, step.payload.data).reverted
 
+    def _has_key(self, step: Step, tx: Tx) -> bool:
+        return tx.sender in self.accounts if step.signer is None else tx.sender == step.signer.address
+
+    def _give_up(self, tx: Tx) -> Tx:
+        """A transaction of a key that this run does not have: what it did, if it is mined; else it is lost."""
+        receipt = self._receipt(tx)
+        if receipt is None or tx.state == "signed":
+            self.tell(f"{tx.step}: attempt {tx.attempt} was {tx.sender}'s, whose key this run does not have")
+            tx = self.journal.lost(tx, f"the key of {tx.sender} is not at hand any more; not seen mined")
+        return tx if receipt is None else self._note_mined(tx, receipt)
+
     def _sign(self, step: Step, tx: Tx, nonce: int | None = None) -> Tx:
         """Signs under the next nonce, or under the one given (which fills a gap)."""
         fees = self.chain.fees()
         payload = Payload(tx.recipient, tx.data, tx.gas)
         signer = step.signer
         assert signer is not None
-        if signer.address != tx.sender:
-            raise DriverError(f"{tx.step} was planned for {tx.sender}; the key now is of {signer.address}")
         if nonce is None:
             nonce = max(self._count(tx.sender), self.journal.next_nonce(tx.sender))
         return self.journal.sign(tx, nonce, signer.sign(payload, nonce, fees))

@@ -3,15 +3,18 @@
 A run takes rows by ingestion number. A row whose time lies after the day of the run (a node's clock was wrong, or the
 next day's first rows stand among the last of this one) does not end the window for those behind it: it is set apart,
 stays open, and is a fact of a later run.
+
+A row of another node is no fact of any run here: that node's own payouts account settles it, and no other may. Nothing
+is taken from it, not even where somebody's money is.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol.row import Finding, RowError, read_accounts, read_public
+from cgn_sdk.protocol.row import Finding, PublicFacts, RowError, read_accounts, read_public
 from cgn_sdk.protocol.settlement import batch_id_of
 
 from ledger.port import Store, StoredRow
@@ -27,6 +30,14 @@ class FactError(Exception):
     Nothing is settled before somebody has looked (`cgn verify` names what is wrong)."""
 
 
+class ForeignRow(NamedTuple):
+    """A row that another node has recorded."""
+
+    row_id: str
+    ingest: int
+    node_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a run knows: open shares, and where everybody's money is."""
@@ -36,6 +47,8 @@ class Facts:
     """Ethereum address by public id, as the newest row with one says (private part `accounts`)."""
     later: tuple[Fact, ...] = ()
     """Of rows whose time lies after the run's day: not settled in it, and open afterwards."""
+    foreign: tuple[ForeignRow, ...] = ()
+    """Copied or mixed in from other nodes' ledgers: never settled here."""
 
 
 def end_of(period: str) -> int | None:
@@ -56,8 +69,10 @@ async def load(
     *,
     period: str,
     settlement_id: bytes,
+    node_id: str,
 ) -> Facts:
-    """Returns the facts of the new rows first..last and of rows that earlier runs left open.
+    """Returns the facts of the new rows first..last and of rows that earlier runs left open. `node_id`: whose rows they
+    are; empty where nobody has said.
 
     Raises FactError for a row that does not verify, or that the ledger says is settled otherwise than by this
     settlement; StoreError when the store fails.
@@ -65,11 +80,16 @@ async def load(
     end_ns = end_of(period)
     facts: list[Fact] = []
     later: list[Fact] = []
+    foreign: list[ForeignRow] = []
     reading = _Reading()
 
     def take(stored: StoredRow, parties: frozenset[Party] | None) -> None:
-        fact, time_ns = reading.fact(stored, parties)
-        (facts if end_ns is None or time_ns < end_ns else later).append(fact)
+        row = reading.checked(stored)
+        if node_id and row.node_id != node_id:
+            foreign.append(ForeignRow(row.row_id, stored.ingest, row.node_id))
+            return
+        fact = reading.fact(stored, row, parties)
+        (facts if end_ns is None or row.event_time_ns < end_ns else later).append(fact)
 
     for span in _spans(open_rows):  # older than all new rows, so that newer addresses win
         wanted = {item.ingest: item for item in span}
@@ -96,7 +116,13 @@ async def load(
             take(stored, None)
         await _refuse_settled(store, after + 1, rows[-1].ingest, None, settlement_id)
         after = rows[-1].ingest
-    return Facts(tuple(facts), reading.accounts, tuple(later))
+    return Facts(tuple(facts), reading.accounts, tuple(later), tuple(foreign))
+
+
+async def node_of_ledger(store: Store) -> str:
+    """Returns the node that the first row is of; the empty string while there is none. Raises FactError, StoreError."""
+    first = await store.read(0, 1)
+    return _Reading().checked(first[0]).node_id if first else ""
 
 
 async def last_ingest_of(store: Store, first_ingest: int, day: date | None, until_ingest: int | None) -> int:
@@ -172,15 +198,23 @@ class _Reading:
         self._parties: dict[tuple[str, str], Party] = {}
         self._groups: dict[tuple[Party, ...], tuple[Party, ...]] = {}
 
-    def fact(self, stored: StoredRow, parties: frozenset[Party] | None) -> tuple[Fact, int]:
-        """Returns what is open on a row, and when its work ended. Raises FactError for a row that does not verify."""
+    def checked(self, stored: StoredRow) -> PublicFacts:
+        """Returns what stands in the public columns. Raises FactError for a row that does not verify."""
         try:
             row = read_public(stored.public_json)
-            accounts = read_accounts(stored.private_json, row.part_hashes, keccak_256)
             if keccak_256(stored.public_json) != stored.row_hash or row.row_id != stored.row_id:
                 raise RowError([Finding("row_hash", stored.row_id, "is stored under another id or hash")])
         except RowError as error:
-            raise FactError(f"row {stored.row_id} (number {stored.ingest}) does not verify: {error}") from error
+            raise _unverified(stored, error) from error
+        return row
+
+    def fact(self, stored: StoredRow, row: PublicFacts, parties: frozenset[Party] | None) -> Fact:
+        """Returns what is open on a row. Raises FactError for one whose accounts are not those that it was hashed
+        with."""
+        try:
+            accounts = read_accounts(stored.private_json, row.part_hashes, keccak_256)
+        except RowError as error:
+            raise _unverified(stored, error) from error
         for public_id, address in accounts.items():
             if isinstance(address, str):
                 self.accounts[public_id] = address
@@ -197,7 +231,7 @@ class _Reading:
             else:
                 payees.append(party)
                 payouts.append(amount)
-        fact = Fact(
+        return Fact(
             stored.ingest,
             stored.row_id,
             stored.row_hash,
@@ -205,10 +239,13 @@ class _Reading:
             self._shared(tuple(payees)),
             pack(stored.row_id, pay_in, payouts),
         )
-        return fact, row.event_time_ns
 
     def _shared(self, parties: tuple[Party, ...]) -> tuple[Party, ...]:
         return self._groups.setdefault(parties, parties)
+
+
+def _unverified(stored: StoredRow, error: RowError) -> FactError:
+    return FactError(f"row {stored.row_id} (number {stored.ingest}) does not verify: {error}")
 
 
 def shares_of(entries: Iterable[dict[str, Any]]) -> list[Share]:

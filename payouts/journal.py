@@ -9,8 +9,8 @@ A transaction (tx) of ours:
     planned -> signed -> sent -> mined -> final, failed     mined without effect: a new attempt may follow
                  ^                 |       |
                  \\---- orphaned <--+-------/                 the block has gone: the same bytes are valid again
-                         (sent, signed) -> lost -> mined     somebody else used the nonce: a new attempt may follow,
-                                                             unless it turns out mined after all
+                (planned, sent, signed) -> lost -> mined     somebody else used the nonce, or the key was replaced: a
+                                                             new attempt may follow, unless it is mined after all
 
 `signed` stores the raw bytes and their hash; what is broadcast is only ever read from here, so a second broadcast
 is the same bytes. A replacement (higher fee) is one more version under the same nonce, stored before it is sent.
@@ -39,6 +39,7 @@ TX_STATES: Final = ("planned", "signed", "sent", "mined", "final", "orphaned", "
 _ALLOWED: Final = frozenset(
     {
         ("planned", "signed"),
+        ("planned", "lost"),
         ("signed", "sent"),
         ("signed", "lost"),
         ("sent", "mined"),
@@ -481,18 +482,6 @@ class Journal:
         """Returns every transaction of a run, in the order planned."""
         return [self._tx(row) for row in self._db.execute("SELECT * FROM txs WHERE run_id = ? ORDER BY tx", (run_id,))]
 
-    def top_ups(self, party: Party) -> dict[int, Tx]:
-        """Returns the treasury's newest addition for a payer by run: an older one of the same run has come back.
-
-        Without the runs in which the payer was flagged, whose additions came back, too.
-        """
-        rows = self._db.execute(
-            "SELECT * FROM txs WHERE step GLOB ? AND state NOT IN ('failed', 'lost') ORDER BY tx",
-            (f"top_up:*:{party.role}:{party.id}:*",),
-        )
-        newest = {row["run_id"]: self._tx(row) for row in rows}
-        return {run_id: tx for run_id, tx in newest.items() if party not in (self.run(run_id).unresolved or ())}
-
     def plan_tx(self, run_id: int, step: str, *, sender: str, recipient: str, data: bytes, gas: int) -> Tx:
         """Plans a transaction, or a further attempt at a step whose last one failed or was lost."""
         last = self.tx(step)
@@ -558,7 +547,8 @@ class Journal:
         return self._move(tx, "failed", point="final", detail=detail)
 
     def lost(self, tx: Tx, detail: str) -> Tx:
-        """Notes that another transaction has used the nonce: on the chain as it is, these bytes cannot be mined."""
+        """Notes that another transaction has used the nonce, or that nobody has the key any more: a new attempt may
+        follow."""
         return self._move(tx, "lost", point="final", detail=detail)
 
     def orphaned(self, tx: Tx) -> Tx:

@@ -96,8 +96,8 @@ ROWS_PER_READ = 2_000
 OPEN_ROW_GAP = 64
 """Rows between two open ones up to which both are read at once: reading a row costs less than asking once more."""
 
-LATER_ROWS_SHOWN = 20
-"""Rows from after the day of a run that it names one by one; it counts the others."""
+ROWS_SHOWN = 20
+"""Rows that a run names one by one as from after its day, or as another node's; it counts the others."""
 
 LOG_BLOCKS_PER_CALL = 5_000
 """Blocks per request for events: many endpoints refuse more."""

@@ -169,6 +169,7 @@ async def _enter(
         settlement.journal.open_rows(),
         period=record.period,
         settlement_id=record.settlement_id,
+        node_id=settlement.node_id,
     )
     events = seen.settled if seen else []
     owing = reservations(facts.facts, facts.accounts, settlement.blocked())

@@ -42,6 +42,7 @@ from payouts.facts import Facts
 from payouts.journal import Journal, Run, Tx
 from payouts.token import Refused, Token, chunks, expected, settled_in
 from payouts.top_up import Shortage, TopUp
+from payouts.top_up_history import added_for, places_helped
 
 PAYER_PROBLEMS = frozenset({"ERC20InsufficientBalance", "ERC20InsufficientAllowance"})
 """What only the payer can lack. Any other refusal of a reservation is the network's problem and stops the run."""
@@ -76,6 +77,8 @@ class Settlement:
     chain_id: int
     minimum_payout: int
     tell: Callable[[str], None]
+    node_id: str
+    """Whose rows are settled; empty while the ledger is empty and the contract does not say."""
     owner: str = ""
     """Who runs it, for the ledger's record: host and journal."""
     now_ns: Callable[[], int] = time.time_ns
@@ -93,13 +96,14 @@ class Settlement:
             self.journal.open_rows(),
             period=run.period,
             settlement_id=run.settlement_id,
+            node_id=self.node_id,
         )
         self.timings.since("read", started_s)
         self.tell(
             f"period {run.period}: rows {run.first_ingest} to {run.last_ingest}, {len(facts.facts)} open rows; "
             f"settlement {run.settlement_id.hex()[:16]}"
         )
-        self._tell_later(run, facts)
+        self._tell_apart(run, facts)
         if run.state == "reserving":
             await asyncio.to_thread(self._refuse_overtaken, run)
             flagged = await asyncio.to_thread(self._reserve, run, facts)
@@ -132,11 +136,21 @@ class Settlement:
                     "run has collected and paid nothing. Run again to go on from there"
                 )
 
-    def _tell_later(self, run: Run, facts: Facts) -> None:
-        for fact in facts.later[: limits.LATER_ROWS_SHOWN]:
-            self.tell(f"row {fact.row_id} (number {fact.ingest}) has a time after {run.period}: it waits for its day")
-        if len(facts.later) > limits.LATER_ROWS_SHOWN:
-            self.tell(f"and {len(facts.later) - limits.LATER_ROWS_SHOWN} more rows")
+    def _tell_apart(self, run: Run, facts: Facts) -> None:
+        """Names the rows that this run does not settle, the first ones of each kind."""
+        later = [
+            f"row {fact.row_id} (number {fact.ingest}) has a time after {run.period}: it waits for its day"
+            for fact in facts.later
+        ]
+        foreign = [
+            f"row {row.row_id} (number {row.ingest}) is of node {row.node_id}, whose payouts account alone settles it"
+            for row in facts.foreign
+        ]
+        for told in (later, foreign):
+            for line in told[: limits.ROWS_SHOWN]:
+                self.tell(line)
+            if len(told) > limits.ROWS_SHOWN:
+                self.tell(f"and {len(told) - limits.ROWS_SHOWN} more rows")
 
     # --- beginning and deciding ------------------------------------------------------------------------------------
 
@@ -219,12 +233,12 @@ class Settlement:
         for party, item in sorted(wanted.items()):
             name = self._reserve_name(run, item)
             known = self.journal.tx(name)
-            held = self._held(run, item)
-            if known is None and held is not None and held >= item.amount:
+            is_under_way = known is not None and known.state not in ("failed", "lost")
+            held = None if is_under_way else self._held(run, item)
+            if held is not None and held >= item.amount:
                 continue
             # what is open and too little waits for a top-up; reserving again would be refused
-            is_short = known is None and held is not None
-            step = None if is_short else self._reserve_step(run, item, item.amount, name)
+            step = None if held is not None else self._reserve_step(run, item, item.amount, name)
             if step is None:
                 failed[party] = item
             else:
@@ -271,7 +285,9 @@ class Settlement:
             payload = Payload(known.recipient, known.data, known.gas)
             amount = self.token.amount_reserved(known.data)  # the part that was there then, it may be
         else:
-            expires_at_s = self.token.chain.head().timestamp_s + limits.RESERVATION_HOLD_S
+            # a further one of the same settlement has to last longer than the one before, also in the same second
+            before_s = self.token.reservation(item.party, item.account).expires_at_s
+            expires_at_s = max(self.token.chain.head().timestamp_s + limits.RESERVATION_HOLD_S, before_s + 1)
             call = self.token.reserve(run.settlement_id, item.party, item.account, amount, expires_at_s)
             try:
                 payload = self.token.payload(self.collector.address, call)
@@ -613,6 +629,7 @@ class Settlement:
                 for held in (*decided.carried, *decided.pending)
             ],
             "later": [{"row_id": fact.row_id, "ingest": fact.ingest} for fact in facts.later],
+            "foreign": [row._asdict() for row in facts.foreign],
             "flagged": [{"role": party.role, "id": party.id} for party in sorted(run.unresolved or ())],
             "top_ups": self._top_ups(run, decided),
             "transactions": [_transaction(tx) for tx in txs],
@@ -621,22 +638,25 @@ class Settlement:
         }
 
     def _top_ups(self, run: Run, decided: Plan) -> list[dict[str, Any]]:
-        """What a treasury added for payers that were collected from, and in all runs that the journal knows."""
+        """What treasuries added for payers that were collected from, in this settlement and in all."""
+        helped = places_helped(self.token, look_from(run), self._newest_block(run))
         lines = []
-        for batch in decided.collections:
-            by_run = self.journal.top_ups(batch.party)
-            tx = by_run.get(run.run_id)
-            if tx is not None and tx.mined_hash is not None:
-                lines.append(
-                    {
-                        "role": batch.party.role,
-                        "id": batch.party.id,
-                        "account": batch.account,
-                        "amount": self.token.amount_reserved(tx.data),
-                        "total": sum(self.token.amount_reserved(other.data) for other in by_run.values()),
-                        "tx_id": "0x" + tx.mined_hash.hex(),
-                    }
-                )
+        for batch in decided.collections if helped else ():
+            place = self.token.reservation_id(batch.party, batch.account)
+            added = added_for(self.token, batch.party, batch.account) if place in helped else []
+            total = sum(item.amount for item in added)
+            lines += [
+                {
+                    "role": batch.party.role,
+                    "id": batch.party.id,
+                    "account": batch.account,
+                    "amount": item.amount,
+                    "total": total,
+                    "tx_id": "0x" + item.tx_hash.hex(),
+                }
+                for item in added
+                if item.place == place and item.is_of(run.settlement_id)
+            ]
         return lines
 
     def _line(self, batch: Batch, tx_ids: dict[bytes, str]) -> dict[str, Any]:

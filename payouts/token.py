@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple, TypedDict, TypeVar
 
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol.settlement import entity_on_chain
+from cgn_sdk.protocol.settlement import entity_on_chain, public_id_of
 
 from payouts import limits
 from payouts.bindings import abi, batches
@@ -18,6 +18,7 @@ from payouts.bindings.utility_token import (
     AccountOpened,
     BatchCollected,
     BatchPaid,
+    Collected,
     Released,
     Reserved,
     Settled,
@@ -29,7 +30,18 @@ from payouts.chain import Chain, ChainError, Log, Payload
 from payouts.core.rollup import ROLE_NUMBERS, Batch, Party, Reservation
 
 T = TypeVar("T")
-E = TypeVar("E", AccountOpened, BatchCollected, BatchPaid, Released, Reserved, Settled, SettlementBegun, ToppedUp)
+E = TypeVar(
+    "E",
+    AccountOpened,
+    BatchCollected,
+    BatchPaid,
+    Collected,
+    Released,
+    Reserved,
+    Settled,
+    SettlementBegun,
+    ToppedUp,
+)
 
 DECIMALS: Final = 9
 """The token's unit is the ledger's (docs/decisions/0002-nine-decimals.md)."""
@@ -192,6 +204,15 @@ class Token:
         """Returns who collects into the payouts account; the empty string while that is not open, or has nobody."""
         collector, _, is_open = self.ask(self.calls.payouts_account(self.payouts_account))
         return collector if is_open and int(collector, 16) else ""
+
+    def node(self) -> str:
+        """Returns the public id of the node whose rows the payouts account settles, or the empty string while the
+        contract does not say. A line of accounts has one, for good."""
+        for account in (self.payouts_account, *sorted(self.line)):
+            node = self.ask(self.calls.node_of(account))
+            if any(node):
+                return public_id_of(node)
+        return ""
 
     def settlement(self) -> ChainSettlement:
         """Returns where the payouts account's chain of settlements stands."""

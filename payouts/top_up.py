@@ -7,7 +7,8 @@ The tokens go into the payer's open reservation and nowhere else, so a payer can
 collected comes back. A reservation takes one top-up: the contract refuses a second.
 
 What beneficiaries got of it is gone, and nothing makes the payer give it back. A payer in league with a beneficiary
-could empty the treasury day by day, so what is added for one payer is bounded, in a run and in all.
+could empty the treasury day by day, so what is added for one payer is bounded, in a run and in all: by what the chain
+tells of it (`payouts.top_up_history`), whatever a journal has forgotten.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from payouts.chain import Payload, Signer
 from payouts.core.rollup import Party
 from payouts.driver import Driver, Step
 from payouts.token import Refused, Token
+from payouts.top_up_history import added_for
 
 
 class Shortage(NamedTuple):
@@ -55,9 +57,9 @@ class TreasuryTopUp:
     driver: Driver
     treasury: Signer
     run_max: int
-    """1e-9 CPU, for one payer."""
+    """1e-9 CPU, for one payer in one settlement."""
     total_max: int
-    """1e-9 CPU, for one payer in all runs of the journal."""
+    """1e-9 CPU, for one payer in all settlements."""
 
     def fund(self, run_id: int, shortage: Shortage) -> str:
         name = f"top_up:{shortage.reference}"
@@ -65,7 +67,7 @@ class TreasuryTopUp:
         if known is not None:
             payload = Payload(known.recipient, known.data, known.gas)
         else:
-            if problem := self._beyond(run_id, shortage):
+            if problem := self._beyond(shortage):
                 return problem
             call = self.token.top_up(shortage.settlement_id, shortage.party, shortage.account, shortage.missing)
             try:
@@ -83,15 +85,19 @@ class TreasuryTopUp:
         tx = self.driver.carry_out(run_id, [step])[name]
         return "" if tx.state == "final" else f"the treasury's top-up is {tx.state}: {tx.detail}"
 
-    def _beyond(self, run_id: int, shortage: Shortage) -> str:
+    def _beyond(self, shortage: Shortage) -> str:
         """Why the payer gets no more, or the empty string."""
-        if shortage.missing > self.run_max:
-            return f"lacks {shortage.missing} nano-CPU; the treasury adds at most {self.run_max} for one payer in a run"
-        others = self.driver.journal.top_ups(shortage.party)
-        added = sum(self.token.amount_reserved(tx.data) for run, tx in others.items() if run != run_id)
-        if added + shortage.missing > self.total_max:
+        added = added_for(self.token, shortage.party, shortage.account)
+        now = sum(item.amount for item in added if item.is_of(shortage.settlement_id))
+        total = sum(item.amount for item in added)
+        if now + shortage.missing > self.run_max:
             return (
-                f"lacks {shortage.missing} nano-CPU; the treasury has added {added} for it before, and adds at most "
+                f"lacks {shortage.missing} nano-CPU; the treasury adds at most {self.run_max} for one payer in a run, "
+                f"and has added {now} in this one"
+            )
+        if total + shortage.missing > self.total_max:
+            return (
+                f"lacks {shortage.missing} nano-CPU; the treasury has added {total} for it before, and adds at most "
                 f"{self.total_max} for one payer"
             )
         return ""

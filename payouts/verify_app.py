@@ -162,18 +162,24 @@ def _verify(chain: Chain, options: argparse.Namespace) -> int:
     if not options.ledger:
         raise ValueError("--ledger says which ledger to check")
     began = time.monotonic()
+    account = options.account or _only_account(Token(chain, options.token), options.first_block)
+    node = Token(chain, options.token, account, options.first_block).node()
     report = audit(
         options.ledger,
-        events_of(chain, options.token, options.first_block, options.confirmations, options.account),
+        events_of(chain, options.token, options.first_block, options.confirmations, account),
         chain_id=chain.chain_id(),
         token=options.token,
         keys=_keys(options),
         seen=_seen(options.state) if options.state else None,
+        node=node,
     )
+    gaps = not_checked(report)
+    if not node:
+        gaps.append(f"whether account {account} may settle these rows: the contract does not say whose it settles")
     if options.json:
-        print(json.dumps(as_json(report)))
+        print(json.dumps(as_json(report, gaps)))
     else:
-        print(as_text(report, time.monotonic() - began))
+        print(as_text(report, gaps, time.monotonic() - began))
     if options.state and report.sound:
         _remember(options.state, report.seen)
     return EXIT_SOUND if report.sound else EXIT_UNSOUND
@@ -227,7 +233,7 @@ def not_checked(report: Report) -> list[str]:
     return gaps
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: Report, gaps: list[str]) -> dict[str, Any]:
     """The report with numbers that may be large as strings."""
     return {
         "sound": report.sound,
@@ -237,13 +243,13 @@ def as_json(report: Report) -> dict[str, Any]:
         "collected_nano_cpu": str(report.collected_nano_cpu),
         "paid_nano_cpu": str(report.paid_nano_cpu),
         "open_entries": report.open_entries,
-        "not_checked": not_checked(report),
+        "not_checked": gaps,
         "findings": [finding._asdict() for finding in report.findings],
         "more_findings": report.more_findings,
     }
 
 
-def as_text(report: Report, seconds: float) -> str:
+def as_text(report: Report, gaps: list[str], seconds: float) -> str:
     """What a person reads: what was looked at, then either that it fits or what does not."""
     lines = [
         f"{report.rows} rows: bytes, sums, hashes and private parts, numbered without gaps",
@@ -253,7 +259,6 @@ def as_text(report: Report, seconds: float) -> str:
     ]
     if report.newest_head is not None:
         lines.append(f"rows 1 to {report.covered} are those that node {report.newest_head.node_id} signed a head over")
-    gaps = not_checked(report)
     lines += [f"NOT CHECKED: {gap}" for gap in gaps]
     if report.sound:
         verdict = "SOUND, but for what was not checked" if gaps else "SOUND: everything fits"

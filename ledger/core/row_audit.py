@@ -152,6 +152,8 @@ class Rules:
     keys: Keys | None
     covered: int
     """Number of the last row that a trusted head is over."""
+    node: str
+    """Public id of the node whose ledger it is; empty where that is not looked at."""
 
     def audit(self, rows: Iterable[AuditRow]) -> Slice:
         """Judges a run of rows, in the order in which the store has them."""
@@ -188,6 +190,9 @@ class _Judging:
             self._refused(error, where)
             out.marked += _marked(row)
             return
+        if self._rules.node and facts.node_id != self._rules.node:
+            detail = f"is of node {facts.node_id}; the ledger is node {self._rules.node}'s"
+            out.findings.add("row_node", where, detail)
         if facts.row_id != row.row_id:
             out.findings.add("row_id", where, f"stands under this id and is row {facts.row_id}")
         id_ = bytes.fromhex(facts.row_id)

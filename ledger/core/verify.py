@@ -12,7 +12,8 @@ signature and by signed heads, for who brings the node's key; else they are coun
 
 What it finds:
 - a row whose bytes, forms, sums, hash or private parts do not hold, or that stands under another id; rows missing in
-  the numbering; a row twice; entries, as the store keeps them for sums, that are not those of the row;
+  the numbering; a row twice; a row of another node; entries, as the store keeps them for sums, that are not those of
+  the row;
 - a batch whose rows do not give count, amount, XOR and Merkle root of the event; whose event is missing, or says
   something else; an event without batch; a batch id that does not follow from what the batch says;
 - a payment state that is none, or of another party's batch, or names another transaction than the chain; a row from
@@ -143,10 +144,11 @@ class Auditor:
         token: str,
         keys: Keys | None = None,
         seen: Seen | None = None,
+        node: str = "",
         groups: int = 1,
     ) -> None:
-        """`keys`: None when no node's key is at hand. `seen`: what an audit before came to. `groups`: in how many parts
-        leaves are sorted, side by side."""
+        """`keys`: None when no node's key is at hand. `seen`: what an audit before came to. `node`: whose ledger it is.
+        `groups`: in how many parts leaves are sorted, side by side."""
         self._keccak = keccak
         self._chain_id = chain_id
         self._token = token
@@ -175,7 +177,7 @@ class Auditor:
             for number, (batch_id, batch) in enumerate(self._batches.items())
         }
         self._covered = self._check_heads()
-        self.rules = Rules(keccak, self._known, groups, keys, self._covered)
+        self.rules = Rules(keccak, self._known, groups, keys, self._covered, node)
 
     def _know(self, number: int, batch: BatchRecord, groups: int) -> KnownBatch:
         event = self._events.get(batch.batch_id)

@@ -68,6 +68,8 @@ ERRORS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "7d6005ff": ("MainSaleNotOpen", {}),
     "80c93bd6": ("MalformedList", {"length": "uint256", "item_bytes": "uint256"}),
     "c6cd0aab": ("NoPresale", {"wallet": "address"}),
+    "09edf3da": ("NodeFixed", {"account": "address", "node": "bytes32"}),
+    "0bab2edb": ("NodeHasAccount", {"node": "bytes32", "account": "address"}),
     "9cbe2357": ("NonTransferable", {}),
     "d84a6772": ("NotADevelopmentChain", {"chain_id": "uint256"}),
     "f2cc0de8": ("NotAbandoned", {"batch_id": "bytes32"}),

@@ -297,6 +297,27 @@ class MintersSealed:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeBound:
+    """Event `NodeBound(bytes32,address)`."""
+
+    TOPIC: ClassVar[bytes] = bytes.fromhex("5f67940b89c17f2b9951ed5909e2fa15ff7d9853f3c1fe7ddaabf24d0502eb0d")
+    TYPES: ClassVar[tuple[tuple[str, bool], ...]] = (
+        ("bytes32", True),
+        ("address", True),
+    )
+
+    node: bytes
+    account: str
+
+    @classmethod
+    def decode(cls, log: Log) -> "NodeBound | None":
+        """None when the log is another event."""
+        if not log.topics or log.topics[0] != cls.TOPIC:
+            return None
+        return cls(*decode_event(cls.TYPES, log))
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """Event `Paused(address)`."""
 
@@ -647,22 +668,33 @@ class UtilityToken(Roles, Erc20):
             reader(()),
         )
 
-    def announce_account(self, account: str, collector: str, predecessor: str) -> Call[None]:
-        """`announceAccount(address,address,address)`."""
+    def account_of(self, node: bytes) -> Call[str]:
+        """`accountOf(bytes32)` (reads): account."""
         return Call(
             self.address,
-            "announceAccount(address,address,address)",
+            "accountOf(bytes32)",
+            encode("0b61a887", ("bytes32",), (node,)),
+            reader(("address",)),
+        )
+
+    def announce_account(self, account: str, collector: str, predecessor: str, node: bytes) -> Call[None]:
+        """`announceAccount(address,address,address,bytes32)`."""
+        return Call(
+            self.address,
+            "announceAccount(address,address,address,bytes32)",
             encode(
-                "51e9cf07",
+                "fd1c0193",
                 (
                     "address",
                     "address",
                     "address",
+                    "bytes32",
                 ),
                 (
                     account,
                     collector,
                     predecessor,
+                    node,
                 ),
             ),
             reader(()),
@@ -884,6 +916,15 @@ class UtilityToken(Roles, Erc20):
                 ),
             ),
             reader(()),
+        )
+
+    def node_of(self, account: str) -> Call[bytes]:
+        """`nodeOf(address)` (reads)."""
+        return Call(
+            self.address,
+            "nodeOf(address)",
+            encode("682a9141", ("address",), (account,)),
+            reader(("bytes32",)),
         )
 
     def nonces(self, owner: str) -> Call[int]:

@@ -57,7 +57,7 @@ abstract contract Base {
         token.grantRole(token.MINTER_ROLE(), MINTER);
         token.grantRole(token.GUARDIAN_ROLE(), GUARDIAN);
         token.grantRole(token.TREASURY_ROLE(), RESERVE_TREASURY);
-        token.announceAccount(PAYER, COLLECTOR, address(0));
+        token.announceAccount(PAYER, COLLECTOR, address(0), 0);
         vm.stopPrank();
         vm.prank(PAYER);
         token.acceptAccount();

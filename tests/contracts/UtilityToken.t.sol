@@ -12,6 +12,8 @@ import {Base, Vm} from "./Base.sol";
 
 contract UtilityTokenTest is Base {
     bytes32 private constant NEXT = keccak256("the next day");
+    bytes32 private constant NODE = bytes32(bytes16("a node"));
+    bytes32 private constant OTHER_NODE = bytes32(bytes16("another node"));
 
     function setUp() public {
         makeToken();
@@ -663,7 +665,7 @@ contract UtilityTokenTest is Base {
         token.endSetup();
         address account = address(0xDB);
         vm.prank(ADMIN);
-        token.announceAccount(account, BOB, address(0));
+        token.announceAccount(account, BOB, address(0), 0);
         uint256 due = block.timestamp + 1 days;
         bytes memory early = abi.encodeWithSelector(DelayedRoles.NotEffective.selector, due, due + 30 days);
         vm.prank(account);
@@ -692,7 +694,7 @@ contract UtilityTokenTest is Base {
         address[2] memory who = [ADMIN, GUARDIAN];
         for (uint256 n = 0; n < 2; n++) {
             vm.prank(ADMIN);
-            token.announceAccount(BOB, ALICE, address(0));
+            token.announceAccount(BOB, ALICE, address(0), 0);
             vm.prank(ALICE);
             vm.expectRevert(abi.encodeWithSelector(DelayedRoles.NotGuardian.selector, ALICE));
             token.cancelAccount(BOB);
@@ -711,7 +713,7 @@ contract UtilityTokenTest is Base {
     function test_only_an_empty_address_becomes_a_payouts_account() public {
         give(BOB, 1);
         vm.prank(ADMIN);
-        token.announceAccount(BOB, COLLECTOR, address(0));
+        token.announceAccount(BOB, COLLECTOR, address(0), 0);
         vm.prank(BOB);
         vm.expectRevert(abi.encodeWithSelector(UtilityToken.AccountNotEmpty.selector, BOB));
         token.acceptAccount();
@@ -719,22 +721,22 @@ contract UtilityTokenTest is Base {
         vm.startPrank(ADMIN);
         for (uint256 n = 0; n < 4; n++) {
             vm.expectRevert(abi.encodeWithSelector(UtilityToken.InvalidAccount.selector, bad[n]));
-            token.announceAccount(bad[n], COLLECTOR, PAYER);
+            token.announceAccount(bad[n], COLLECTOR, PAYER, 0);
         }
         for (uint256 n = 0; n < 2; n++) {
             vm.expectRevert(abi.encodeWithSelector(UtilityToken.InvalidAccount.selector, bad[n]));
-            token.announceAccount(BOB, bad[n], address(0));
+            token.announceAccount(BOB, bad[n], address(0), 0);
         }
         vm.stopPrank();
         refuseRole(BOB, token.DEFAULT_ADMIN_ROLE());
-        token.announceAccount(BOB, COLLECTOR, address(0));
+        token.announceAccount(BOB, COLLECTOR, address(0), 0);
     }
 
     function test_a_successor_goes_on_where_an_empty_account_stopped() public {
         address successor = address(0xDB);
         fund(9);
         vm.prank(ADMIN);
-        token.announceAccount(successor, COLLECTOR, PAYER);
+        token.announceAccount(successor, COLLECTOR, PAYER, 0);
         vm.prank(successor);
         vm.expectRevert(abi.encodeWithSelector(UtilityToken.AccountNotEmpty.selector, PAYER));
         token.acceptAccount();
@@ -759,9 +761,9 @@ contract UtilityTokenTest is Base {
         token.begin(successor, NEXT, BATCH, 21, 30, 0, 0, 0);
         vm.stopPrank();
         vm.startPrank(ADMIN);
-        token.announceAccount(PAYER, COLLECTOR, address(0)); // closed for ever: nobody begins anew with its rows
-        token.announceAccount(address(0xDC), COLLECTOR, PAYER);
-        token.announceAccount(address(0xDD), COLLECTOR, BOB);
+        token.announceAccount(PAYER, COLLECTOR, address(0), 0); // closed for ever: nobody begins anew with its rows
+        token.announceAccount(address(0xDC), COLLECTOR, PAYER, 0);
+        token.announceAccount(address(0xDD), COLLECTOR, BOB, 0);
         vm.stopPrank();
         bytes memory refused = abi.encodeWithSelector(UtilityToken.InvalidAccount.selector, PAYER);
         vm.prank(PAYER);
@@ -778,6 +780,63 @@ contract UtilityTokenTest is Base {
         token.transfer(PAYER, 1);
     }
 
+    /// @dev Once over all payouts accounts: rows name their node, and a node has one line of accounts.
+    function test_a_node_has_one_line_of_accounts() public {
+        address successor = address(0xDB);
+        address third = address(0xDC);
+        openAccount(BOB, COLLECTOR, address(0), NODE);
+        vm.recordLogs();
+        openAccount(BOB, ALICE, address(0), 0); // another collector: its node stays
+        openAccount(BOB, COLLECTOR, address(0), NODE);
+        eq(boundIn(vm.getRecordedLogs()), 0, "bound once");
+        isBound(NODE, BOB);
+        refuseOpening(third, address(0), NODE, abi.encodeWithSelector(UtilityToken.NodeHasAccount.selector, NODE, BOB));
+        refuseOpening(third, PAYER, NODE, abi.encodeWithSelector(UtilityToken.NodeHasAccount.selector, NODE, BOB));
+        refuseOpening(PAYER, address(0), NODE, abi.encodeWithSelector(UtilityToken.NodeHasAccount.selector, NODE, BOB));
+        refuseOpening(BOB, address(0), OTHER_NODE, abi.encodeWithSelector(UtilityToken.NodeFixed.selector, BOB, NODE));
+        refuseOpening(successor, BOB, OTHER_NODE, abi.encodeWithSelector(UtilityToken.NodeFixed.selector, successor, NODE));
+        vm.recordLogs();
+        openAccount(successor, COLLECTOR, BOB, 0); // its predecessor's
+        eq(boundIn(vm.getRecordedLogs()), 1, "said");
+        isBound(NODE, successor);
+        refuseOpening(third, address(0), NODE, abi.encodeWithSelector(UtilityToken.NodeHasAccount.selector, NODE, successor));
+        refuseOpening(third, BOB, NODE, abi.encodeWithSelector(UtilityToken.InvalidAccount.selector, BOB)); // closed
+        openAccount(third, COLLECTOR, successor, NODE);
+        isBound(NODE, third);
+    }
+
+    function test_an_account_of_no_node_is_bound_later() public {
+        eq(token.nodeOf(PAYER), 0, "nobody has said");
+        openAccount(PAYER, COLLECTOR, address(0), OTHER_NODE);
+        isBound(OTHER_NODE, PAYER);
+        openAccount(BOB, COLLECTOR, address(0), 0);
+        openAccount(address(0xDB), COLLECTOR, BOB, NODE); // by its successor
+        isBound(NODE, address(0xDB));
+        eq(token.accountOf(0), address(0), "nobody has no node");
+        vm.prank(ADMIN);
+        vm.expectRevert(abi.encodeWithSelector(UtilityToken.InvalidEntity.selector, bytes32(uint256(1))));
+        token.announceAccount(BOB, COLLECTOR, address(0), bytes32(uint256(1)));
+    }
+
+    function isBound(bytes32 node, address account) private view {
+        eq(token.nodeOf(account), node, "of the account");
+        eq(token.accountOf(node), account, "of the node");
+    }
+
+    function boundIn(Vm.Log[] memory logs) private pure returns (uint256 count) {
+        for (uint256 n = 0; n < logs.length; n++) {
+            if (logs[n].topics[0] == UtilityToken.NodeBound.selector) count++;
+        }
+    }
+
+    function refuseOpening(address account, address predecessor, bytes32 node, bytes memory refused) private {
+        vm.prank(ADMIN);
+        token.announceAccount(account, COLLECTOR, predecessor, node);
+        vm.prank(account);
+        vm.expectRevert(refused);
+        token.acceptAccount();
+    }
+
     function test_a_collector_is_dismissed_at_once_and_follows_after_the_delay() public {
         vm.prank(ADMIN);
         token.endSetup();
@@ -792,7 +851,7 @@ contract UtilityTokenTest is Base {
             vm.expectRevert(abi.encodeWithSelector(UtilityToken.NotCollector.selector, PAYER, COLLECTOR));
             token.begin(PAYER, BATCH, 0, 1, 2, 0, 0, 0);
             vm.prank(ADMIN);
-            token.announceAccount(PAYER, COLLECTOR, address(0));
+            token.announceAccount(PAYER, COLLECTOR, address(0), 0);
             vm.prank(PAYER);
             try token.acceptAccount() {
                 revert Wrong("a collector without delay");
@@ -814,7 +873,7 @@ contract UtilityTokenTest is Base {
         token.approve(address(token), 500);
         address thief = address(0xBAD);
         vm.prank(ADMIN);
-        token.announceAccount(thief, ADMIN, address(0));
+        token.announceAccount(thief, ADMIN, address(0), 0);
         vm.prank(thief);
         try token.acceptAccount() {
             revert Wrong("at once");
@@ -858,7 +917,7 @@ contract UtilityTokenTest is Base {
         bytes32 role = token.TREASURY_ROLE();
         uint256 due = block.timestamp + least;
         vm.startPrank(ADMIN);
-        token.announceAccount(thief, ADMIN, address(0));
+        token.announceAccount(thief, ADMIN, address(0), 0);
         token.announceRole(role, ADMIN);
         token.beginDefaultAdminTransfer(thief);
         vm.stopPrank();
@@ -1613,8 +1672,12 @@ contract UtilityTokenTest is Base {
     }
 
     function openAccount(address account, address collector, address predecessor) private {
+        openAccount(account, collector, predecessor, 0);
+    }
+
+    function openAccount(address account, address collector, address predecessor, bytes32 node) private {
         vm.prank(ADMIN);
-        token.announceAccount(account, collector, predecessor);
+        token.announceAccount(account, collector, predecessor, node);
         vm.prank(account);
         token.acceptAccount();
     }

@@ -17,6 +17,7 @@ from cgn_sdk.protocol.settlement import Scope, batch_id_of, entity_on_chain, set
 from payouts import app, verify_app
 from payouts.bindings import batches
 from payouts.chain import Web3Chain
+from payouts.rpc import RpcError
 from payouts.settlement import SettlementError
 from payouts.token import Token
 
@@ -37,19 +38,9 @@ def world(tmp_path: Path) -> Iterator[Any]:
         world = kit.make_world(url, tmp_path / "first")
         for name in ("enterprise 0", "enterprise 1"):
             world.fund(name, 10**12, approved=10**12)
-        for name in ("payer 2", "collector 2"):
-            world.rpc("anvil_setBalance", kit.account(name), hex(10**21))
-        token = world.manifest.token
-        sender(world, "admin").send(
-            token.announce_account(kit.account("payer 2"), kit.account("collector 2"), "0x" + "0" * 40)
-        )
-        sender(world, "payer 2").send(token.accept_account())
+        world.open_account("payer 2", "collector 2", node="node 2")
         world.add_rows([kit.make_row(number) for number in range(ROWS)])
         yield world
-
-
-def sender(world: Any, name: str) -> Any:
-    return kit.Sender(world.rpc, kit.development_key(name))
 
 
 def other_node(world: Any, folder: Path) -> Any:
@@ -57,7 +48,7 @@ def other_node(world: Any, folder: Path) -> Any:
     folder.mkdir()
     world.manifest.save(folder / "manifest.json")
     other = kit.World(world.url, folder, world.manifest)
-    other.add_rows([kit.make_row(100 + number, enterprise="enterprise 1") for number in range(ROWS)])
+    other.add_rows([kit.make_row(100 + number, enterprise="enterprise 1", node="node 2") for number in range(ROWS)])
     return other
 
 
@@ -88,13 +79,13 @@ def settle_under(world: Any, settlement: bytes) -> None:
     world.fund("mallory", 10, approved=10)
     lists = batches.payout_lists([[item(1, "mallory")]], keccak_256)
     collector, now = (
-        sender(world, "collector 2"),
+        world.sender("collector 2"),
         int(world.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16),
     )
     collector.send(token.begin(account, settlement, bytes(32), 1, 1, 1, 1, lists.root))
     collector.send(token.reserve(account, kit.account("mallory"), entity, 0, 1, settlement, now + 3_600))
     collector.send(batches.collect(token, account, settlement, [item(0, "mallory")]))
-    sender(world, "payer 2").send(batches.pay(token, settlement, lists, 0))
+    world.sender("payer 2").send(batches.pay(token, settlement, lists, 0))
 
 
 def test_two_nodes_with_the_same_rows_numbers_settle_and_verify(
@@ -115,8 +106,104 @@ def test_two_nodes_with_the_same_rows_numbers_settle_and_verify(
     assert "--account says whose ledger it is" in said
     assert kit.account("payer 2") in said
     other.journal.unlink()
-    other.add_rows([kit.make_row(200, enterprise="enterprise 1")])
+    other.add_rows([kit.make_row(200, enterprise="enterprise 1", node="node 2")])
     assert other.settle(**KEYS)["collected"] == FEE
+
+
+def findings(world: Any, capsys: pytest.CaptureFixture[str], *more: str) -> list[tuple[str, str]]:
+    capsys.readouterr()
+    verify(world, "--json", *more)
+    return [(item["code"], item["where"]) for item in json.loads(capsys.readouterr().out)["findings"]]
+
+
+def test_a_row_is_settled_by_its_own_nodes_account_alone(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """P-11, P-18: copied into another node's ledger it is named and passed by, whatever the journal has forgotten; where
+    it belongs it is settled, once; `cgn verify` names it where it does not."""
+    other = other_node(world, tmp_path / "second")
+    copied = kit.make_row(100, enterprise="enterprise 1", node="node 2")
+    world.add_rows([copied, kit.make_row(ROWS)])
+    report = world.settle()
+    assert report["collected"] == (ROWS + 1) * FEE
+    assert [row["row_id"] for row in report["foreign"]] == [copied.row_id]
+    assert f"row {copied.row_id} (number {ROWS + 1}) is of node {kit.public_id('node 2')}" in capsys.readouterr().out
+    assert other.settle(**KEYS)["collected"] == ROWS * FEE
+    world.journal.unlink()
+    world.add_rows([kit.make_row(ROWS + 1)])
+    assert world.settle()["collected"] == FEE
+    assert world.balance("enterprise 1") == 10**12 - ROWS * FEE
+    assert {state for state, _ in world.payment_states(copied.row_id).values()} == {"pending"}
+    ours = ["--account", kit.account("payer")]
+    assert findings(world, capsys, *ours) == [("row_node", f"row {copied.row_id}")]
+    assert findings(other, capsys, "--account", kit.account("payer 2")) == []
+
+
+def test_another_nodes_ledger_is_refused_before_anything_is_signed(
+    world: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """P-11: a wrong name in the settings, or the file itself copied: nothing on the chain moves."""
+    world.settle()
+    other = other_node(world, tmp_path / "second")
+    (other.folder / "ledger.sqlite").write_bytes((world.folder / "ledger.sqlite").read_bytes())
+    before = int(world.rpc("eth_blockNumber"), 16)
+    for wrong in (other.settings(**KEYS), world.settings(**KEYS, journal=tmp_path / "new.sqlite")):
+        with pytest.raises(
+            ValueError, match=f"the ledger is node {kit.public_id('node')}'s, and {kit.account('payer 2')}"
+        ):
+            asyncio.run(app.settle(wrong))
+    assert int(world.rpc("eth_blockNumber"), 16) == before
+    named = [
+        where for code, where in findings(other, capsys, "--account", kit.account("payer 2")) if code == "row_node"
+    ]
+    assert named == [f"row {kit.make_row(number).row_id}" for number in range(ROWS)]
+
+
+def test_a_second_account_for_a_nodes_rows_is_refused_on_the_chain(world: Any) -> None:
+    """P-18: also when an administrator has agreed to it, and whatever program its owner runs."""
+    token = world.manifest.token
+    world.announce("payer 3", "collector 2", node="node")
+    with pytest.raises(RpcError, match="NodeHasAccount"):
+        world.sender("payer 3").send(token.accept_account())
+    world.announce("payer 2", "collector 2", node="node")
+    with pytest.raises(RpcError, match="NodeFixed"):
+        world.sender("payer 2").send(token.accept_account())
+    assert world.rpc.ask(token.account_of(entity_on_chain(kit.public_id("node")))) == kit.account("payer")
+
+
+def test_an_account_of_no_node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the development chain has such: its ledger's first row says whose it is, and verify says what it did not
+    check. Bound later, the account goes on."""
+    with kit.anvil() as url:
+        world = kit.make_world(url, tmp_path, node="")
+        world.fund("enterprise 0", 10**12, approved=10**12)
+        assert world.settle()["transactions"] == []
+        copied = kit.make_row(1, node="node 2")
+        world.add_rows([kit.make_row(0), copied, kit.make_row(2)])
+        report = world.settle()
+        assert (report["collected"], [row["row_id"] for row in report["foreign"]]) == (2 * FEE, [copied.row_id])
+        assert findings(world, capsys) == [("row_node", f"row {copied.row_id}")]
+        verify(world)
+        assert "the contract does not say whose it settles" in capsys.readouterr().out
+        world.open_account("payer", "collector", node="node 2")
+        with pytest.raises(ValueError, match="settles the rows of node"):
+            world.settle()
+
+
+async def test_an_account_of_no_node_settles_nothing_elsewhere() -> None:
+    class Unbound:
+        payouts_account = kit.account("payer")
+
+        def node(self) -> str:
+            return ""
+
+    class Empty:
+        async def read(self, after: int, limit: int) -> list[Any]:
+            return []
+
+    with pytest.raises(ValueError, match="does not say whose rows"):
+        await app._node_of(Unbound(), Empty(), chain_id=1)  # type: ignore[arg-type]
+    assert await app._node_of(Unbound(), Empty(), chain_id=31337) == ""  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("when", ["tx.planned.before", "run.closed.before"])
@@ -158,7 +245,7 @@ def test_a_settlement_over_more_rows_than_there_are_stops_at_once(world: Any) ->
     world.settle()
     token, account = world.manifest.token, kit.account("payer")
     newest, _, last_row, *_ = world.rpc.ask(token.settlement_of(account))
-    sender(world, "collector").send(token.begin(account, b"\7" * 32, newest, last_row + 1, 1_000, 0, 0, bytes(32)))
+    world.sender("collector").send(token.begin(account, b"\7" * 32, newest, last_row + 1, 1_000, 0, 0, bytes(32)))
     world.add_rows([kit.make_row(ROWS)])
     with pytest.raises(
         SettlementError, match=f"the ledger ends with row {ROWS + 1}. Nothing was signed. If the ledger"

@@ -174,6 +174,61 @@ def test_what_a_treasury_adds_for_a_payer_is_bounded(world: Any, capsys: pytest.
     assert world.settle(**changes)["collected"] == FEE, "whoever pays by itself is served"
 
 
+def test_the_bound_for_a_payer_rests_on_the_chain(world: Any, tmp_path: Path) -> None:
+    """P-7: a lost journal, another enterprise that pays from the same account, another account of the same enterprise,
+    another node: all that was added for the payer counts."""
+    changes = {
+        "treasury_key": kit.Secret(kit.development_key("treasury").hex()),
+        "top_up_run_nano_cpu": 2 * FEE,
+        "top_up_total_nano_cpu": 3 * FEE,
+    }
+    world.fund("treasury", 10**12)
+    for name in ("wallet", "new wallet"):
+        world.fund(name, 0, approved=10**12)
+    first, second = ({"enterprise": f"enterprise {n}", "accounts": {f"enterprise {n}": "wallet"}} for n in (0, 1))
+
+    def added(at: Any, *rows: Any, **keys: Any) -> tuple[int, int]:
+        """How much the treasury gave, and how many payers were flagged."""
+        before = world.balance("treasury")
+        at.add_rows(rows)
+        report = at.settle(**changes, **keys)
+        assert sum(line["amount"] for line in report["top_ups"]) == before - world.balance("treasury")
+        return before - world.balance("treasury"), len(report["flagged"])
+
+    assert added(world, row(0, **first), row(1, **second), row(2, **second)) == (2 * FEE, 1)  # a run's bound, for both
+    world.journal.unlink()
+    assert added(world) == (FEE, 0)  # what was left of all
+    world.journal.unlink()
+    assert added(world, row(3, **first)) == (0, 1)
+    moved = {"enterprise": "enterprise 1", "accounts": {"enterprise 1": "new wallet"}}
+    assert added(world, row(4, **moved)) == (0, 2)
+    other = kit.World(world.url, tmp_path / "second", world.manifest)
+    other.folder.mkdir()
+    world.manifest.save(other.folder / "manifest.json")
+    world.open_account("payer 2", "collector 2")
+    keys = {f"{key}_key": kit.Secret(kit.development_key(f"{key} 2").hex()) for key in ("payer", "collector")}
+    world.sender("collector 2")
+    assert added(other, row(5, **second), **keys) == (0, 1)
+    assert added(other, row(6, enterprise="enterprise 2"), **keys) == (0, 2), "has approved nothing"
+
+
+def test_runs_of_one_day_that_settle_nothing_do_not_meet(world: Any) -> None:
+    """P-11: they share a settlement's id; each reserves and gives back by itself, and nothing stays set aside."""
+    world.fund("enterprise 0", FEE // 2, approved=10**12)
+    world.add_rows([row(1)])
+    token, found = world.manifest.token, set()
+    world.settle()
+    for _ in range(10):
+        report = world.settle()
+        found.add(report["settlement_id"])
+        assert [tx["step"] for tx in report["transactions"]] == ["reserve", "release"]
+        assert world.balance("enterprise 0") == FEE // 2
+        assert world.rpc.ask(token.balance_of(token.address)) == 0
+    assert len(found) == 1
+    world.fund("enterprise 0", FEE)
+    assert world.settle()["collected"] == FEE
+
+
 def test_a_payer_that_lacks_more_than_a_run_allows_is_flagged(world: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """P-7, and without a treasury nobody is said to be topped up."""
     world.fund("enterprise 0", 0, approved=10**12)
@@ -189,25 +244,20 @@ def test_a_payer_that_lacks_more_than_a_run_allows_is_flagged(world: Any, capsys
 def test_two_nodes_settle_through_one_contract(world: Any, tmp_path: Path) -> None:
     """P-18: each with its own payouts account, collector, ledger and journal; neither takes the other's settlements for
     its own, and neither pays the other's account."""
-    token, rpc = world.manifest.token, world.rpc
     second = kit.World(world.url, tmp_path / "second", world.manifest)
     second.folder.mkdir()
     world.manifest.save(second.folder / "manifest.json")
-    for name in ("payer 2", "collector 2"):
-        rpc("anvil_setBalance", kit.account(name), hex(10**21))
-    admin = kit.Sender(rpc, kit.development_key("admin"))
-    admin.send(token.announce_account(kit.account("payer 2"), kit.account("collector 2"), "0x" + "0" * 40))
     keys = {
         "payer_key": kit.Secret(kit.development_key("payer 2").hex()),
         "collector_key": kit.Secret(kit.development_key("collector 2").hex()),
     }
     with pytest.raises(ValueError, match="not an open payouts account"):
         second.settle(**keys)
-    kit.Sender(rpc, kit.development_key("payer 2")).send(token.accept_account())
+    world.open_account("payer 2", "collector 2", node="node 2")
     world.fund("enterprise 0", 10**12, approved=10**12)
     for round_ in range(2):
         world.add_rows([row(10 * round_ + n) for n in range(2)])
-        second.add_rows([row(10 * round_ + 5 + n, operator="payer") for n in range(3)])
+        second.add_rows([row(10 * round_ + 5 + n, operator="payer", node="node 2") for n in range(3)])
         reports = [world.settle(), second.settle(**keys)]
         assert [report["collected"] for report in reports] == [2 * FEE, 3 * FEE]
         assert all(report["balances"] for report in reports)
@@ -238,8 +288,8 @@ def test_the_payouts_account_is_made_here_and_opens_itself(
     world.rpc("anvil_setBalance", address, hex(10**21))
     assert app.main(["accept", "--config", str(tmp_path / "payouts.toml")]) == 1
     assert "NothingAnnounced" in capsys.readouterr().err
-    admin = kit.Sender(world.rpc, kit.development_key("admin"))
-    admin.send(world.manifest.token.announce_account(address, kit.account("collector"), "0x" + "0" * 40))
+    announced = world.manifest.token.announce_account(address, kit.account("collector"), kit.NOBODY, kit.NO_NODE)
+    world.sender("admin").send(announced)
     assert app.main(["accept", "--config", str(tmp_path / "payouts.toml")]) == 0
     assert world.rpc.ask(world.manifest.token.payouts_account(address)) == (kit.account("collector"), 0, True)
     key.write_text("")

@@ -546,7 +546,7 @@ def test_calls_without_the_role(world: World, sender: str) -> None:
         "treasury": (top_up(world, 1), token.announce_burn(1, "why")),
         "admin": (
             token.unpause(), token.seal_minters(), token.announce_role(role, me), token.end_setup(),
-            token.announce_account(me, world.payer, ZERO), token.begin_default_admin_transfer(me),
+            token.announce_account(me, world.payer, ZERO, bytes(32)), token.begin_default_admin_transfer(me),
             master.announce_role(deploy.role_id("seizer"), me), ieo.close(), sale.start(), sale.close(),
             ieo.announce_role(deploy.role_id("granter"), me), ieo.announce_tranche(1, 1, 0, [], []),
             prices.announce_role(deploy.role_id("pricing"), me),

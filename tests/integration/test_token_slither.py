@@ -28,7 +28,7 @@ ACCEPTED: Final[dict[str, tuple[str, set[str]]]] = {
         {
             *("ResourcePrices._power", "MainSale.currentPeriod", "MasterAccount.execute", "DelayedRoles._checkDue"),
             *("IeoToken._grant", "IeoToken._unlocked", "UtilityToken._burn", "UtilityToken._succeed"),
-            *("UtilityToken.abandon", "UtilityToken.acceptAccount", "UtilityToken.balanceOf"),
+            *("UtilityToken._bind", "UtilityToken.abandon", "UtilityToken.acceptAccount", "UtilityToken.balanceOf"),
             *("UtilityToken.burnAnnounced", "UtilityToken.settlementOf", "UtilityToken._refuseOrder"),
         },
     ),

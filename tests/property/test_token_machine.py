@@ -94,7 +94,7 @@ class Chain:
         for who in (*self.people, self.staff["treasury"]):
             assert self.send("minter", "mint", who, START)[0] == "taken"
         self.books = self.staff["payer"]
-        assert self.send("admin", "announceAccount", self.books, self.staff["collector"], ZERO)[0] == "taken"
+        assert self.send("admin", "announceAccount", self.books, self.staff["collector"], ZERO, bytes(32))[0] == "taken"
         assert self.send("payer", "acceptAccount")[0] == "taken"
         assert self.send("admin", "endSetup")[0] == "taken"
         self.seen: Counter[tuple[str, str]] = Counter()

@@ -11,17 +11,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.row import PayIn, Payout, Row, build_row, fee_nano_cpu
+from cgn_sdk.protocol.settlement import entity_on_chain
 
 from cgn_chassis.settings import Secret
 from ledger import open_store
 from payouts.config import PayoutSettings
-from payouts.deploy import Manifest, Sender, address_of, deploy, development_key, development_plan
+from payouts.deploy import NO_NODE, NOBODY, Manifest, Sender, address_of, deploy, development_key, development_plan
 from payouts.rpc import Rpc
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,6 +115,24 @@ class World:
                 self.manifest.token.approve(self.manifest.token.address, approved)
             )
 
+    def sender(self, name: str) -> Sender:
+        """Who signs as this name, with ether for it."""
+        self.rpc("anvil_setBalance", account(name), hex(10**21))
+        return Sender(self.rpc, development_key(name))
+
+    def announce(self, name: str, collector: str, *, node: str = "", predecessor: str = "") -> None:
+        """Announces a payouts account of a node; or another collector, or the node, of an open one."""
+        before = account(predecessor) if predecessor else NOBODY
+        whose = entity_on_chain(public_id(node)) if node else NO_NODE
+        call = self.manifest.token.announce_account(account(name), account(collector), before, whose)
+        self.sender("admin").send(call)
+
+    def open_account(self, name: str, collector: str, *, node: str = "", predecessor: str = "") -> None:
+        """Announces it, and has it agree."""
+        self.announce(name, collector, node=node, predecessor=predecessor)
+        self.sender(name).send(self.manifest.token.accept_account())
+        self.sender(collector)
+
     def add_rows(self, rows: Sequence[Row]) -> None:
         async def append() -> None:
             store = await open_store(self.ledger_url)
@@ -139,10 +158,10 @@ class World:
         return asyncio.run(read())
 
 
-def make_world(url: str, folder: Path) -> World:
-    """Deploys the contracts and makes an empty ledger."""
+def make_world(url: str, folder: Path, node: str = "node") -> World:
+    """Deploys the contracts and makes an empty ledger. `node`: whose rows the payouts account settles."""
     rpc = Rpc(url)
-    plan = development_plan()
+    plan = replace(development_plan(), node=public_id(node) if node else "")
     for address in plan.accounts.values():
         rpc("anvil_setBalance", address, hex(10**22))
     manifest = deploy(rpc, development_key("admin"), plan)
@@ -162,8 +181,11 @@ def make_row(
     time_ns: int = DAY_NS,
     charity: str = "",
     without_account: Sequence[str] = (),
+    accounts: Mapping[str, str] | None = None,
+    node: str = "node",
 ) -> Row:
-    """One row; shares 70, 20 and 10 per cent (of the operator's, half to a charity if there is one)."""
+    """One row; shares 70, 20 and 10 per cent (of the operator's, half to a charity if there is one). Money is at the
+    accounts of the parties' own names, unless `accounts` names another."""
     fee = fee_nano_cpu(fee_nano_eur, RATE)
     shares = [
         ("contributor", contributor, fee * 70 // 100, fee_nano_eur * 70 // 100),
@@ -179,7 +201,7 @@ def make_row(
     return build_row(
         row_id=seed[:16].hex(),
         event_time_ns=time_ns + number,
-        node_id=public_id("node"),
+        node_id=public_id(node),
         enterprise_id=public_id(enterprise),
         contributor_id=public_id(contributor),
         developer_id=public_id(developer),
@@ -192,7 +214,13 @@ def make_row(
         exchange_rate_nano_eur_per_cpu=RATE,
         pay_in=[PayIn("enterprise", public_id(enterprise), fee)],
         payouts=[Payout(role, public_id(name), eur, cpu) for role, name, cpu, eur in shares],
-        parts={"accounts": {public_id(name): account(name) for name in names if name not in without_account}},
+        parts={
+            "accounts": {
+                public_id(name): account((accounts or {}).get(name, name))
+                for name in names
+                if name not in without_account
+            }
+        },
         salt=seed,
         keccak=keccak_256,
     )

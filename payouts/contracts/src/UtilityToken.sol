@@ -139,6 +139,7 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
     );
     event AccountCancelled(address indexed account, address by);
     event AccountOpened(address indexed account, address predecessor);
+    event NodeBound(bytes32 indexed node, address indexed account);
     event CollectorChanged(address indexed account, address indexed collector);
     event Paused(address indexed by);
     event Unpaused(address indexed by);
@@ -178,6 +179,8 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
     error NotAbandoned(bytes32 batchId);
     error InvalidAccount(address account);
     error AccountNotEmpty(address account);
+    error NodeHasAccount(bytes32 node, address account);
+    error NodeFixed(address account, bytes32 node);
     error ReservationExists(bytes32 reservationId);
     error UnknownReservation(bytes32 reservationId);
     error ReservationExpired(bytes32 reservationId, uint256 expiredAt);
@@ -216,12 +219,15 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
         /// a later call must begin above what is here: so each (settlement, entity, role) settles at most once.
         uint128 collected;
         uint128 paid;
+        /// Whose rows it settles; zero: nobody has said.
+        bytes32 node;
     }
 
     struct AnnouncedAccount {
         address collector;
         uint48 effectiveAt;
         address predecessor;
+        bytes32 node;
     }
 
     struct AnnouncedBurn {
@@ -258,6 +264,8 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
     mapping(bytes32 reservationId => address) private _treasuries;
     mapping(address account => Sequence) private _sequences;
     mapping(address account => AnnouncedAccount) private _announcedAccounts;
+    /// @notice The one payouts account that settles a node's rows; zero: none does.
+    mapping(bytes32 node => address account) public accountOf;
     mapping(address treasury => AnnouncedBurn) private _burns;
     mapping(address authorizer => mapping(bytes32 nonce => bool)) private _authorizations;
     Books private _books;
@@ -364,14 +372,8 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
         bytes32 r,
         bytes32 s
     ) external {
-        _useAuthorization(from, nonce, validAfter, validBefore);
-        _checkSigner(
-            from,
-            keccak256(abi.encode(TRANSFER_TYPEHASH, from, to, value, validAfter, validBefore, nonce)),
-            v,
-            r,
-            s
-        );
+        bytes32 content = keccak256(abi.encode(TRANSFER_TYPEHASH, from, to, value, validAfter, validBefore, nonce));
+        _useAuthorization(from, nonce, validAfter, validBefore, content, v, r, s);
         _transfer(from, to, value);
     }
 
@@ -388,14 +390,8 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
         bytes32 s
     ) external {
         if (to != msg.sender) revert CallerNotPayee(msg.sender, to);
-        _useAuthorization(from, nonce, validAfter, validBefore);
-        _checkSigner(
-            from,
-            keccak256(abi.encode(RECEIVE_TYPEHASH, from, to, value, validAfter, validBefore, nonce)),
-            v,
-            r,
-            s
-        );
+        bytes32 content = keccak256(abi.encode(RECEIVE_TYPEHASH, from, to, value, validAfter, validBefore, nonce));
+        _useAuthorization(from, nonce, validAfter, validBefore, content, v, r, s);
         _transfer(from, to, value);
     }
 
@@ -481,7 +477,9 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
     /// @notice Says that `account` is to become a payouts account with this collector, or that the payouts account is to
     /// have another collector. It takes effect when the account itself calls `acceptAccount`, after the delay.
     /// @param predecessor the payouts account that it takes over from, which has to be empty then; or zero
-    function announceAccount(address account, address collector, address predecessor)
+    /// @param node the 16 bytes of the public id of the node whose rows it settles, then zeros. No other account settles
+    /// them, and the account settles no other node's, ever. Zero: as it was, or the predecessor's
+    function announceAccount(address account, address collector, address predecessor, bytes32 node)
         external
         onlyRole(DEFAULT_ADMIN_ROLE)
     {
@@ -489,8 +487,9 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
             revert InvalidAccount(account);
         }
         if (collector == address(0) || collector == address(this)) revert InvalidAccount(collector);
+        if (uint128(uint256(node)) != 0) revert InvalidEntity(node);
         uint256 effectiveAt = _effectiveAt();
-        _announcedAccounts[account] = AnnouncedAccount(collector, uint48(effectiveAt), predecessor);
+        _announcedAccounts[account] = AnnouncedAccount(collector, uint48(effectiveAt), predecessor, node);
         emit AccountAnnounced(account, collector, predecessor, effectiveAt);
     }
 
@@ -521,8 +520,14 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
         } else if (announced.predecessor != address(0) || sequence.settlement == CLOSED) {
             revert InvalidAccount(msg.sender);
         }
+        _bind(announced.node, announced.predecessor);
         sequence.collector = announced.collector;
         emit CollectorChanged(msg.sender, announced.collector);
+    }
+
+    /// @notice The node whose rows a payouts account settles; zero: nobody has said.
+    function nodeOf(address account) external view returns (bytes32) {
+        return _sequences[account].node;
     }
 
     /// @notice Takes the collector of a payouts account its office, at once: for when its key is in wrong hands.
@@ -971,6 +976,20 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
         emit CollectorChanged(predecessor, address(0));
     }
 
+    /// @dev Binds the calling account to a node, for ever: the one announced, else its own, else its predecessor's. So the
+    /// rows of a node are settled in one line of accounts and one chain of settlements, or not at all.
+    function _bind(bytes32 node, address predecessor) private {
+        bytes32 before = _sequences[predecessor == address(0) ? msg.sender : predecessor].node;
+        if (node == 0) node = before;
+        if (before != 0 && node != before) revert NodeFixed(msg.sender, before);
+        address holder = accountOf[node];
+        if (node == 0 || holder == msg.sender) return;
+        if (holder != address(0) && holder != predecessor) revert NodeHasAccount(node, holder);
+        accountOf[node] = msg.sender;
+        _sequences[msg.sender].node = node;
+        emit NodeBound(node, msg.sender);
+    }
+
     /// @dev A reservation that is open for this settlement.
     function _open(bytes32 id, bytes32 batchId) private view returns (Reservation memory held) {
         held = _reservations[id];
@@ -1064,12 +1083,23 @@ contract UtilityToken is IERC20Metadata, IERC20Permit, IERC20Errors, DelayedRole
         }
     }
 
-    function _useAuthorization(address from, bytes32 nonce, uint256 validAfter, uint256 validBefore) private {
+    /// @dev Uses an authorization up; the caller moves what it is for.
+    function _useAuthorization(
+        address from,
+        bytes32 nonce,
+        uint256 validAfter,
+        uint256 validBefore,
+        bytes32 content,
+        uint8 v,
+        bytes32 r,
+        bytes32 s
+    ) private {
         if (block.timestamp <= validAfter || block.timestamp >= validBefore) {
             revert AuthorizationNotValid(validAfter, validBefore);
         }
         _spendAuthorization(from, nonce);
         emit AuthorizationUsed(from, nonce);
+        _checkSigner(from, content, v, r, s);
     }
 
     function _spendAuthorization(address authorizer, bytes32 nonce) private {

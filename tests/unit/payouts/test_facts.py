@@ -8,15 +8,17 @@ import pytest
 from cgn_sdk.protocol.row import Row
 
 from ledger import open_store
-from payouts.facts import FactError, Facts, load
+from payouts.facts import FactError, Facts, load, node_of_ledger
 
 ADDRESS = "0x" + "a" * 40
 
 
-async def loaded(path: Path) -> Facts:
+async def loaded(path: Path, node_id: str = "") -> Facts:
     store = await open_store(f"sqlite:///{path}")
     try:
-        return await load(store, 1, await store.head(), (), period="2026-11-21", settlement_id=bytes(32))
+        return await load(
+            store, 1, await store.head(), (), period="2026-11-21", settlement_id=bytes(32), node_id=node_id
+        )
     finally:
         await store.close()
 
@@ -82,3 +84,19 @@ async def test_other_private_parts_do_not_hold_up_a_payout(path: Path) -> None:
         database.execute("DROP TRIGGER rows_update")
         database.execute("UPDATE rows SET private_json = replace(private_json, 'ü', 'ä') WHERE ingest = 2")
     assert len((await loaded(path)).facts) == 3
+
+
+async def test_rows_of_another_node_are_no_facts(path: Path, make_row: Callable[..., Row]) -> None:
+    """P-18: they are set apart by name, and say nothing about where anybody's money is."""
+    enterprise = make_row(1).public["enterprise_id"]
+    store = await open_store(f"sqlite:///{path}")
+    other = make_row(4, node="another", parts={"accounts": {enterprise: "0x" + "c" * 40}})
+    await store.append([other, make_row(5)])
+    assert await node_of_ledger(store) == make_row(1).public["node_id"]
+    await store.close()
+    found = await loaded(path, make_row(1).public["node_id"])
+    assert [fact.ingest for fact in found.facts] == [1, 2, 3, 5]
+    assert [tuple(row) for row in found.foreign] == [(other.row_id, 4, other.public["node_id"])]
+    assert found.accounts[enterprise] == "0x" + "b" * 40
+    assert [fact.ingest for fact in (await loaded(path)).facts] == [1, 2, 3, 4, 5], "where nobody has said"
+    assert [row.ingest for row in (await loaded(path, other.public["node_id"])).foreign] == [1, 2, 3, 5]

@@ -53,9 +53,14 @@ def entity_on_chain(public_id: str) -> bytes:
     return base64.b32decode(public_id[1:].upper() + "======") + bytes(16)
 
 
+def public_id_of(entity: bytes) -> str:
+    """Returns the public id of an entity as it stands on chain: `entity_on_chain`, the other way."""
+    return "p" + base64.b32encode(entity[:16])[:26].decode().lower()
+
+
 def is_exact_id(public_id: str) -> bool:
     """Returns whether a public id is the one spelling of its 16 bytes (26 characters hold two bits more)."""
-    return base64.b32encode(entity_on_chain(public_id)[:16])[:26].decode().lower() == public_id[1:]
+    return public_id_of(entity_on_chain(public_id)) == public_id
 
 
 def settlement_id(scope: Scope, first_ingest: int, last_ingest: int, previous: bytes, keccak: Keccak) -> bytes:

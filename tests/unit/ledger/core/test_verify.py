@@ -38,14 +38,14 @@ class World:
     events: list[SettledEvent] = field(default_factory=list)
     keys: Keys | None = None
     seen: Seen | None = None
+    node: str = ""
 
     def audit(self) -> Report:
         """As `ledger.audit` does it, in slices of 7 rows and two groups of batches."""
         stored = Stored(list(self.batches.values()), self.settlements, self.heads)
         groups = 2
-        auditor = Auditor(
-            keccak_256, stored, self.events, chain_id=CHAIN, token=TOKEN, keys=self.keys, seen=self.seen, groups=groups
-        )
+        given: dict[str, Any] = {"keys": self.keys, "seen": self.seen, "node": self.node, "groups": groups}
+        auditor = Auditor(keccak_256, stored, self.events, chain_id=CHAIN, token=TOKEN, **given)
         shelves = [bytearray() for _ in range((groups + 1) * SHELVES)]
         for start in range(0, len(self.rows), 7):
             part = auditor.rules.audit(self.rows[start : start + 7])
@@ -711,3 +711,18 @@ def test_an_ended_settlement_that_the_chain_does_not_know_is_named(
     world.settlements.append(SettlementRecord(planted, *place, "", 1, ended_ns))
     found = [finding for finding in world.audit().findings if planted.hex() in finding.where]
     assert [finding.code for finding in found] == codes
+
+
+def test_a_row_of_another_node_is_named(make_row: Callable[..., protocol.Row]) -> None:
+    """L-12: sound in itself, settled or waiting: it is not this ledger's."""
+    world = World()
+    for number in range(1, 10):
+        world.append(make_row(number, node="another" if number in (4, 9) else "node"))
+    world.settle(1, 6, NO_SETTLEMENT, "a day")
+    assert world.audit().sound, "where nobody says whose ledger it is"
+    world.node = world.public(0)["node_id"]
+    another = world.public(3)["node_id"]
+    detail = f"is of node {another}; the ledger is node {world.node}'s"
+    assert world.audit().findings == tuple(
+        Finding("row_node", f"row {world.rows[place].row_id}", detail) for place in (3, 8)
+    )
