@@ -116,7 +116,7 @@ def run_rollup(path: Path, rows: int) -> None:
         store = await open_store(f"sqlite:///{path.with_suffix('.open')}")
         for first in range(1, rows + 1, ROWS_PER_RUN):
             last = min(first + ROWS_PER_RUN - 1, rows)
-            loaded = await load(store, first, last, (), period="all of it", settlement_id=bytes(32))
+            loaded = await load(store, first, last, (), period="all of it", settlement_id=bytes(32), node_id="")
             decided = plan(
                 loaded.facts,
                 unresolved=frozenset(),
