@@ -151,9 +151,10 @@ async def test_a_row_whose_money_or_hash_is_wrong_is_not_stored(store: Store, ma
     text = public_preimage(columns)
     wrong_money = replace(sound, public=columns, public_json=text, row_hash=keccak_256(text))
     wrong_hash = replace(sound, row_hash=bytes(32))
-    for wrong in (wrong_money, wrong_hash):
-        with pytest.raises(RowError):
+    for wrong, rule in ((wrong_money, "not the same amount"), (wrong_hash, "hash")):
+        with pytest.raises(RowError) as caught:
             await store.append([make_row(2), wrong])
+        assert rule in str(caught.value), str(caught.value)
     assert await store.head() == 0
 
 

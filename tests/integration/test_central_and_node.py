@@ -113,8 +113,9 @@ async def test_what_a_dapp_types_never_closes_the_link(node: NodeEnd, make_links
     await make_links()
     await until(lambda: node.endpoint.link_count)
     for account_id in ("", "x" * 200_000, "\x00", "ent_' OR 1=1 --", "\ud7ff\U0001f600", ENT + "\n"):
-        with pytest.raises(ProblemError):
+        with pytest.raises(ProblemError) as caught:
             await node.endpoint.ask("session.open", {**SESSION, "account_id": account_id})
+        assert "account_id must be an account id" in caught.value.problem.detail
     assert (await node.endpoint.ask("session.open", SESSION))["account_id"] == ENT
     assert node.endpoint.link_count == 1
 

@@ -51,15 +51,16 @@ async def row_of(world: support.World) -> tuple[dict[str, Any], dict[str, Any]]:
     return public, stored.private["parts"]
 
 
-def streaming(count: int, pause_s: float = 0.0) -> support.Serve:
-    """An answer of unknown length in that many pieces, with signs of life."""
+def streaming(count: int, pause_s: float = 0.0, *, says: bool = True) -> support.Serve:
+    """An answer of unknown length in that many pieces, with signs of life or none."""
 
     async def serve(miner: support.ScriptedMiner, opened: tunnel.Opened) -> None:
         miner.acknowledge(opened.stream)
         miner.tunnel.head(opened.stream, messages.Head(200, (), None))
         for number in range(count):
             await miner.link.send_data(opened.stream, bytes([number % 256]) * PIECE)
-            say(miner, opened, cpu_ns=1_000)
+            if says:
+                say(miner, opened, cpu_ns=1_000)
             await asyncio.sleep(pause_s)
         miner.tunnel.data(opened.stream, b"", end=True)
         body = b"".join(bytes([number % 256]) * PIECE for number in range(count))
@@ -199,11 +200,13 @@ async def test_a_failure_without_another_miner_waits_for_nobody(tmp_path: Path) 
 # --- money ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_cap_ends_a_streamed_answer_before_it_gives_more_away(tmp_path: Path) -> None:
-    """N-22: a byte costs 1 nano-EUR here; what has left is never worth more than the cap, and the cap is paid."""
+@pytest.mark.parametrize("says", [True, False])
+async def test_a_cap_ends_a_streamed_answer_before_it_gives_more_away(says: bool, tmp_path: Path) -> None:
+    """N-22: a byte costs 1 nano-EUR here; what has left is never worth more than the cap, and the cap is paid. Also
+    where the miner says nothing but its answer: the price is looked at before each piece is passed on."""
     cap = 2 * MIB
     async with support.world(tmp_path) as world:
-        miner = await world.miner(serve=streaming(100)).join()
+        miner = await world.miner(serve=streaming(100, says=says)).join()
         reader, writer = await world.connect()
         head = f"GET /noop HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {world.session_key}\r\n"
         writer.write(f"{head}CGN-Max-Fee-Nano-Eur: {cap}\r\n\r\n".encode())

@@ -60,26 +60,30 @@ def test_an_example_by_hand() -> None:
     ]
 
 
+POSSIBLE = {
+    "contributor": Beneficiary("c"),
+    "developer": Beneficiary("d"),
+    "operator": Beneficiary("o"),
+    "contributor_ppm": 700_000,
+    "developer_ppm": 100_000,
+}
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "why"),
     [
-        {"contributor_ppm": -1},
-        {"contributor_ppm": 900_001},
-        {"operator": Beneficiary("o", "x", WHOLE_PPM + 1)},
-        {"operator": Beneficiary("o", "x", -1)},
-        {"operator": Beneficiary("o", "", 1)},
+        ({"contributor_ppm": -1}, "shares of -1 and 100000 ppm do not fit"),
+        ({"contributor_ppm": 900_001}, "shares of 900001 and 100000 ppm do not fit"),
+        ({"operator": Beneficiary("o", "x", WHOLE_PPM + 1)}, "a charity share of 1000001 ppm does not fit"),
+        ({"operator": Beneficiary("o", "x", -1)}, "a charity share of -1 ppm does not fit"),
+        ({"operator": Beneficiary("o", "", 1)}, "gives 1 ppm to no charity"),
     ],
 )
-def test_impossible_shares_are_refused(change: dict) -> None:
-    arguments = {
-        "contributor": Beneficiary("c"),
-        "developer": Beneficiary("d"),
-        "operator": Beneficiary("o"),
-        "contributor_ppm": 700_000,
-        "developer_ppm": 100_000,
-        **change,
-    }
-    with pytest.raises(ValueError):
-        split_fee(1_000, 1_000, **arguments)
-    with pytest.raises(ValueError):
-        split_fee(-1, 0, **{**arguments, **{"contributor_ppm": 1, "operator": Beneficiary("o")}})
+def test_impossible_shares_are_refused(change: dict, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        split_fee(1_000, 1_000, **{**POSSIBLE, **change})
+
+
+def test_a_negative_fee_is_refused() -> None:
+    with pytest.raises(ValueError, match="not negative"):
+        split_fee(-1, 0, **POSSIBLE)

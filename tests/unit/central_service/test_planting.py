@@ -64,8 +64,9 @@ async def test_a_pending_hash_is_the_hash_of_nothing(
         assert caught.value.problem.code == "not_authenticated"
     assert not await hashing.matches(PENDING, PENDING)
     credentials.forget()
-    with pytest.raises(ProblemError):
+    with pytest.raises(ProblemError) as caught:
         await answers.session_open(SESSION, "n")
+    assert caught.value.problem.code == "not_authenticated"
 
 
 async def test_a_process_that_ended_before_completes_them_from_the_same_seed(
@@ -79,8 +80,9 @@ async def test_a_process_that_ended_before_completes_them_from_the_same_seed(
     store = await Store.open(tmp_path / "db")
     credentials = Credentials(hashing)
     assert await store.read(lambda facts: facts.pending_key_count()) == len(KEYS)
-    with pytest.raises(ProblemError):
+    with pytest.raises(ProblemError) as caught:
         await Answers(store, credentials).session_open(SESSION, "n")
+    assert caught.value.problem.code == "not_authenticated"
     await hash_pending(store, credentials, seed, after_s=0)
     assert (await Answers(store, credentials).session_open(SESSION, "n")).account_id == ENT
     await store.close()
@@ -94,8 +96,9 @@ async def test_a_key_revoked_while_pending_stays_revoked(
     await plant_at_once(store, credentials, seed)
     await store.write("ops", "leaked", lambda records: records.revoke_key(key_id(ENT)))
     for _ in range(2):
-        with pytest.raises(ProblemError):
+        with pytest.raises(ProblemError) as caught:
             await Answers(store, credentials).session_open(SESSION, "n")
+        assert caught.value.problem.code == "not_authenticated"
         await hash_pending(store, credentials, seed, after_s=0)
 
 

@@ -277,39 +277,29 @@ def test_tiny_chunks_are_handed_on_together_and_in_bounded_portions() -> None:
     assert len(pieces) <= 2 * count // limits.CHUNK_LINES_AT_ONCE + 1
 
 
-@pytest.mark.parametrize(
-    "wire",
-    [
-        b"3\nabc\r\n",
-        b"3\r\nabcd\r\n",
-        b"3\r\nabc\n0\r\n\r\n",
-        b"+3\r\nabc",
-        b"0x3\r\nabc",
-        b" 3\r\nabc",
-        b"3 \r\nabc",
-        b"-1\r\n",
-        b"\r\n",
-        b"g\r\n",
-        b"3;a\nb\r\nabc",
-        b"fffffffffffffffff\r\n",
-        b"0\r\nbad trailer\r\n\r\n",
-        b"0\r\nX : y\r\n\r\n",
-        b"0\r\nContent-Length: 5\r\n\r\n",
-        b"0\r\ntransfer-encoding: chunked\r\n\r\n",
-        b'1;a="b\r\nx\r\n0\r\n\r\n',
-        b"1;\r\nx\r\n0\r\n\r\n",
-        b"1 ;a\r\nx\r\n0\r\n\r\n",
-        b"1;a=b c\r\nx\r\n0\r\n\r\n",
-        b"1" * 5000,
+CHUNKS_REFUSED = {
+    "A chunk size is not a plain hexadecimal number, or its extension is malformed": [
+        b"3\nabc\r\n", b"+3\r\nabc", b"0x3\r\nabc", b" 3\r\nabc", b"3 \r\nabc", b"-1\r\n", b"\r\n", b"g\r\n",
+        b"3;a\nb\r\nabc", b"fffffffffffffffff\r\n", b'1;a="b\r\nx\r\n0\r\n\r\n', b"1;\r\nx\r\n0\r\n\r\n",
+        b"1 ;a\r\nx\r\n0\r\n\r\n", b"1;a=b c\r\nx\r\n0\r\n\r\n",
     ],
-)
-def test_chunks_that_are_refused(wire: bytes) -> None:
-    with pytest.raises(BadMessage):
+    "A chunk does not end where its size says": [b"3\r\nabcd\r\n", b"3\r\nabc\n0\r\n\r\n"],
+    "A trailer line is malformed": [b"0\r\nbad trailer\r\n\r\n", b"0\r\nX : y\r\n\r\n"],
+    "A trailer says what only a header may say": [
+        b"0\r\nContent-Length: 5\r\n\r\n", b"0\r\ntransfer-encoding: chunked\r\n\r\n",
+    ],
+    "too long or not ended by CR LF": [b"1" * 5000],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "wire"), [(rule, wire) for rule, wires in CHUNKS_REFUSED.items() for wire in wires])
+def test_chunks_that_are_refused(rule: str, wire: bytes) -> None:
+    with pytest.raises(BadMessage, match=rule):
         ChunkedDecoder().feed(wire)
 
 
 def test_endless_extensions_and_trailers_are_refused() -> None:
-    with pytest.raises(BadMessage):
+    with pytest.raises(BadMessage, match="extensions and trailers take more than"):
         ChunkedDecoder().feed((b"1;" + b"x" * 2000 + b"\r\na\r\n") * 20)
-    with pytest.raises(BadMessage):
+    with pytest.raises(BadMessage, match="extensions and trailers take more than"):
         read_chunks(ChunkedDecoder(), b"0\r\n" + b"a: b\r\n" * 20_000)

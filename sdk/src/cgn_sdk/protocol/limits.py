@@ -38,9 +38,6 @@ SEAL_FRAME_MAX_BYTES = 512
 
 # --- JSON bodies of frames ---
 
-JSON_DEPTH_MAX = 16
-"""Nesting of any JSON body from outside; ours need four."""
-
 NAME_MAX_CHARS = 64
 """A DService's name, a version, an id, a code: all short words."""
 

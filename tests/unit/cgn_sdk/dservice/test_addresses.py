@@ -115,10 +115,21 @@ def test_deny_beats_allow_and_only_excludes_the_rest() -> None:
         check_addresses("a.good.example", 80, [ip_address("10.0.0.1")], policy)
 
 
-def test_malformed_rules_are_refused_at_start() -> None:
-    for text in ("127.0.0.1:0", "127.0.0.1:99999", "a b/c", "10.0.0.1/8", "300.1.1.1", "x!y", "[::1"):
-        with pytest.raises(ValueError):
-            Rule.parse(text)
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("127.0.0.1:0", "a port is 1 to 65535"),
+        ("127.0.0.1:99999", "a port is 1 to 65535"),
+        ("10.0.0.1/8", "has host bits set"),
+        ("300.1.1.1", "does not appear to be an IPv4 or IPv6 network"),
+        ("a b/c", "neither an address, a network nor a host name"),
+        ("x!y", "neither an address, a network nor a host name"),
+        ("[::1", "neither an address, a network nor a host name"),
+    ],
+)
+def test_malformed_rules_are_refused_at_start(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Rule.parse(text)
 
 
 @given(st.ip_addresses(v=4))

@@ -182,5 +182,5 @@ def test_a_message_is_bounded() -> None:
 
 def test_a_frame_holds_no_byte_more() -> None:
     raw = bytes([frames.DATA, 0]) + (limits.FRAME_PAYLOAD_MAX_BYTES + 1).to_bytes(2, "big") + (1).to_bytes(4, "big")
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ProtocolError, match="a frame of .* bytes is longer than"):
         frames.decode_message(raw + bytes(limits.FRAME_PAYLOAD_MAX_BYTES + 1))

@@ -61,41 +61,33 @@ def test_the_envelopes_have_the_bytes_of_the_docstrings(message: link_envelope.M
     assert decode(text) == message
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "null",
-        "{",
-        "{}",
-        '{"id":1}',
-        '{"id":0,"answer":{}}',
-        '{"id":true,"answer":{}}',
-        '{"id":"1","answer":{}}',
-        '{"id":1.0,"answer":{}}',
-        '{"id":9007199254740992,"answer":{}}',
-        '{"id":' + "9" * 5000 + ',"answer":{}}',
-        '{"id":1,"answer":[]}',
-        '{"id":1,"answer":{},"problem":{}}',
-        '{"id":1,"answer":{},"id":2}',
-        '{"id":1,"answer":{"a":1,"a":2}}',
-        '{"id":1,"answer":{"a":NaN}}',
-        '{"id":1,"answer":{"a":1e3}}',
-        '{"id":1,"ask":"Node.Hello","params":{}}',
-        '{"id":1,"ask":"","params":{}}',
-        '{"id":1,"ask":"a.b.c","params":{}}',
-        '{"id":1,"ask":"a","params":null}',
-        '{"tell":"policy","params":[]}',
-        '{"tell":"policy","params":{},"id":1}',
-        '{"id":1,"answer":' + '{"a":' * 100_000 + "1" + "}" * 100_001,
-        '{"id":1,"answer":' + "[" * 50_000,
-        " " * (link_envelope.MESSAGE_MAX_BYTES + 1),
-        b'{"id":1,"answer":{}}',
+NO_ENVELOPE: dict[str, list[str | bytes]] = {
+    "not JSON": ["", "{", '{"id":1,"answer":' + "[" * 50_000],
+    "not a JSON object": ["[]", "null"],
+    "neither ask, answer, problem nor tell": [
+        "{}", '{"id":1}', '{"id":1,"answer":{},"problem":{}}', '{"tell":"policy","params":{},"id":1}',
     ],
-)
-def test_what_is_no_envelope_is_a_protocol_error(text: str | bytes) -> None:
-    with pytest.raises(ProtocolError):
+    "id must be an integer from 1": [
+        '{"id":0,"answer":{}}', '{"id":true,"answer":{}}', '{"id":"1","answer":{}}', '{"id":9007199254740992,"answer":{}}',
+    ],
+    "is not an integer": ['{"id":1.0,"answer":{}}', '{"id":1,"answer":{"a":1e3}}'],
+    "more than 19 digits": ['{"id":' + "9" * 5000 + ',"answer":{}}'],
+    "answer must be an object": ['{"id":1,"answer":[]}'],
+    "a member stands there twice": ['{"id":1,"answer":{},"id":2}', '{"id":1,"answer":{"a":1,"a":2}}'],
+    "NaN is not JSON": ['{"id":1,"answer":{"a":NaN}}'],
+    "ask must be a word": [
+        '{"id":1,"ask":"Node.Hello","params":{}}', '{"id":1,"ask":"","params":{}}', '{"id":1,"ask":"a.b.c","params":{}}',
+    ],
+    "params must be an object": ['{"id":1,"ask":"a","params":null}', '{"tell":"policy","params":[]}'],
+    "maximum recursion depth": ['{"id":1,"answer":' + '{"a":' * 40_000 + "1" + "}" * 40_001],
+    "a message of more than": [" " * (link_envelope.MESSAGE_MAX_BYTES + 1)],
+    "text messages only": [b'{"id":1,"answer":{}}'],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "text"), [(rule, text) for rule, texts in NO_ENVELOPE.items() for text in texts])
+def test_what_is_no_envelope_is_a_protocol_error(rule: str, text: str | bytes) -> None:
+    with pytest.raises(ProtocolError, match=rule):
         decode(text)
 
 
@@ -227,8 +219,9 @@ def test_whatever_params_come_they_are_read_or_refused(reader: Any, params: dict
     ],
 )
 def test_a_policy_that_would_misprice_is_refused(at: tuple[Any, ...], wrong: Any) -> None:
-    with pytest.raises(ProblemError):
+    with pytest.raises(ProblemError) as caught:
         link.Policy.from_params(altered(POLICY.to_params(), at, wrong))
+    assert f"{at[-1]} must be" in caught.value.problem.detail
 
 
 def test_a_policy_with_one_route_twice_is_refused() -> None:
