@@ -265,6 +265,8 @@ ALONE = """
 import resource, sys
 import pyvips
 from dservices.mediagen.formats import webp
+from dservices.mediagen.worker.memory import Memory
+memory = Memory()
 pyvips.cache_set_max(0)
 options = {"quality": 80, "lossless": "lossless" in sys.argv, "effort": 4, "keep": "none"}
 def image(side):
@@ -279,6 +281,7 @@ webp.save(small, **options)
 large.write_to_memory()  # libvips has its threads
 pixels = 16_000_000 if "still" in sys.argv else 32_000_000
 used = int(open("/proc/self/status").read().split("VmData:")[1].split()[0]) << 10
+before = memory.in_use()
 for more in [pixels // 2, *range(pixels + 8_000_000, 200_000_000, 8_000_000)]:
     resource.setrlimit(resource.RLIMIT_DATA, (used + more, resource.RLIM_INFINITY))
     try:
@@ -290,8 +293,11 @@ for more in [pixels // 2, *range(pixels + 8_000_000, 200_000_000, 8_000_000)]:
     else:
         print("done")
         break
-resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))  # the next request's own
+kept = memory.in_use() - before
+# As a worker does for its next request: so much room from where it stands.
+resource.setrlimit(resource.RLIMIT_DATA, (memory.in_use() + 16_000_000, resource.RLIM_INFINITY))
 webp.save(small, **options)
+print(kept)
 """
 
 
@@ -300,15 +306,17 @@ def test_too_little_memory_is_said_to_be_that(what: str) -> None:
     """G-6: wherever it ends, in libvips, in Pillow or inside libwebp; and the next picture is written again."""
     said = subprocess.run(
         [sys.executable, "-c", ALONE, *what.split()],
-        env={**os.environ, "VIPS_CONCURRENCY": "1"},  # as in a worker
+        # One thread as in a worker; one heap, so that what is not given back can be counted.
+        env={**os.environ, "VIPS_CONCURRENCY": "1", "MALLOC_ARENA_MAX": "1"},
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert said.returncode == 0, said.stderr
-    first, *more, last = said.stdout.split()
+    first, *more, last, kept = said.stdout.split()
     assert (first, last) == ("pixels", "done")
     assert "memory" in more
+    assert int(kept) < 12_000_000, "what failed has left its pixels (16 MB): a thread's stack is 8"
 
 
 QUIET = """
