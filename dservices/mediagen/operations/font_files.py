@@ -45,6 +45,11 @@ def characters(data: bytes) -> list[Range]:
     return found
 
 
+def has_colours(data: bytes) -> bool:
+    """Whether a font of the file brings its own colours: layers, bitmaps or drawings."""
+    return any(table in tables for tables in _fonts(data) for table in (b"COLR", b"CBDT", b"sbix", b"SVG "))
+
+
 def _fonts(data: bytes) -> Iterator[dict[bytes, int]]:
     """The tables of each font in the file, as places in it."""
     starts: Sequence[int] = (0,)

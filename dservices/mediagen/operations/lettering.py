@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from xml.sax.saxutils import escape
@@ -17,7 +17,19 @@ from dservices.mediagen.operations.fonts import ALIASES, Fonts
 from dservices.mediagen.picture import geometry
 from dservices.mediagen.picture.blending import Ink, colour_of, coloured, indexed, put, selected, tiled
 from dservices.mediagen.picture.frames import check_canvas, each
-from dservices.mediagen.picture.picture import RGBA, Image, Pen, Picture, channels, filled, mode_of, seen_as
+from dservices.mediagen.picture.picture import (
+    CMYK,
+    CMYKA,
+    RGBA,
+    Image,
+    Pen,
+    Picture,
+    channels,
+    filled,
+    first_bands,
+    mode_of,
+    seen_as,
+)
 
 WEIGHTS: Mapping[str, int] = {
     "thin": 100,
@@ -71,12 +83,12 @@ def family_for(fonts: Fonts, name: str) -> str:
     family = fonts.resolve(name)
     if family is None:
         kept = name.rpartition("/")[2].lower().partition(".")[0].strip()
-        type_1 = any(path.stem.lower() == kept for path in fonts.passed_over)
+        unread = any(path.stem.lower() == kept for path in fonts.passed_over)
         known = sorted({*fonts.families.values(), *ALIASES})
         raise Problem(
             422,
             "font_missing",
-            f"the font {name!r} is " + ("a Type 1 font, which cannot be drawn" if type_1 else "not available"),
+            f"the font {name!r} is " + ("a Type 1 font that cannot be read" if unread else "not available"),
             parameter="font",
             expected="one of " + ", ".join(known),
         )
@@ -109,8 +121,10 @@ def dpi_of(args: Args, picture: Picture | None) -> float:
     return (picture.dpi[1] if picture is not None else 72.0) or 72.0
 
 
-def markup(fonts: Fonts, args: Args, text: str) -> str:
+def markup(fonts: Fonts, args: Args, text: str, colour: int | None) -> str:
     attributes = f' font_family="{escape(family_for(fonts, args["font"]))}"{style_attributes(args["style"])}'
+    if colour is not None:
+        attributes += f' foreground="#{colour:06x}"'
     if args["spacing"]:
         attributes += f' letter_spacing="{round(args["spacing"] * 1024)}"'
     if not args["kern"]:
@@ -122,8 +136,9 @@ def markup(fonts: Fonts, args: Args, text: str) -> str:
     return f"<span{attributes}>{escape(printable)}</span>"
 
 
-def mask_of(fonts: Fonts, args: Args, dpi: float) -> Image:
-    """The text as a mask, as tight as its ink; empty text is one empty pixel."""
+def lettering_of(fonts: Fonts, args: Args, dpi: float, colour: int = 0) -> Image:
+    """The text as a mask, as tight as its ink; empty text is one empty pixel. Where some of it has colours of its own
+    (emoji), the text as an RGBA picture instead, the rest of it in the RGB `colour`."""
     text = args["text"].replace("\r\n", "\n").replace("\\n", "\n")
     if not text.strip():
         return Image.black(1, 1).copy(interpretation="b-w")
@@ -153,8 +168,11 @@ def mask_of(fonts: Fonts, args: Args, dpi: float) -> Image:
     }
     if wrap:
         options["width"] = wrap * factor
+    colourful = fonts.is_colourful(text)
+    if colourful:
+        options["rgba"] = True
     try:
-        mask = Image.text(markup(fonts, args, text), **options)
+        made = Image.text(markup(fonts, args, text, colour if colourful else None), **options)
     except pyvips.Error as error:
         if "no text to render" in str(error):  # characters without ink
             return Image.black(1, 1).copy(interpretation="b-w")
@@ -166,14 +184,48 @@ def mask_of(fonts: Fonts, args: Args, dpi: float) -> Image:
             expected="a smaller size or a shorter text",
         ) from None
     if args.get("baseline"):
-        mask = _on_baselines(mask, text, pixels)
+        made = _on_baselines(made, text, pixels)
     if factor > 1:
-        mask = mask.resize(1 / factor, kernel="lanczos3")
+        made = _changed(made, lambda image: image.resize(1 / factor, kernel="lanczos3"))
     if not args["smooth"]:
-        mask = (mask >= 128).copy(interpretation="b-w")
+        made = _hardened(made)
     if args.get("angle"):
-        mask = mask.similarity(angle=args["angle"], interpolate=pyvips.Interpolate.new("bilinear"), background=[0])
-    return seen_as(mask, "b-w")
+        options = {"interpolate": pyvips.Interpolate.new("bilinear"), "background": [0] * made.bands}
+        made = _changed(made, lambda image: image.similarity(angle=args["angle"], **options))
+    return seen_as(made, "b-w" if made.bands == 1 else "srgb")
+
+
+def _changed(lettering: Image, change: Callable[[Image], Image]) -> Image:
+    """A change that mixes pixels: colours are multiplied by alpha meanwhile."""
+    if lettering.bands == 1:
+        return change(lettering)
+    return change(lettering.premultiply()).unpremultiply().rint().cast("uchar")
+
+
+def _hardened(lettering: Image) -> Image:
+    """Each pixel drawn or not."""
+    if lettering.bands == 1:
+        return (lettering >= 128).copy(interpretation="b-w")
+    return first_bands(lettering, 3).bandjoin((lettering[3] >= 128).cast("uchar"))
+
+
+def _overlay(lettering: Image, colour: int, mode: str) -> Image:
+    """As something to put on a picture of that mode."""
+    if lettering.bands == 1:
+        return coloured(lettering, colour, mode)
+    if mode not in (CMYK, CMYKA):
+        return lettering
+    inks = first_bands(lettering, 3).linear([-1, -1, -1], [255, 255, 255]).cast("uchar")
+    return inks.bandjoin([0, lettering[3]]).copy(interpretation="cmyk")
+
+
+def _light(colour: int, mode: str) -> int:
+    """A colour number of that mode as RGB."""
+    if mode not in (CMYK, CMYKA):
+        return colour & 0xFFFFFF
+    *inks, key = channels(colour, mode)
+    red, green, blue = ((255 - ink) * (255 - key) // 255 for ink in inks)
+    return red << 16 | green << 8 | blue
 
 
 def _on_baselines(mask: Image, text: str, pixels: float) -> Image:
@@ -188,8 +240,8 @@ def _on_baselines(mask: Image, text: str, pixels: float) -> Image:
 def draw(picture: Picture, fonts: Fonts, args: Args) -> Picture:
     check_glyphs(fonts, args)
     picture = picture.decoded()
-    mask = mask_of(fonts, args, dpi_of(args, picture))
     colour = colour_of(picture, args)
+    mask = lettering_of(fonts, args, dpi_of(args, picture), _light(colour, picture.mode))
     left = geometry.placed(picture.width, mask.width, args["x"], args["handlex"])
     y, handle_y = args["y"], args["handley"]
     if args["append"] and picture.pen is not None:  # ours: the text goes on where the last one ended
@@ -198,7 +250,7 @@ def draw(picture: Picture, fonts: Fonts, args: Args) -> Picture:
     top = geometry.placed(picture.height, mask.height, y, handle_y)
 
     def change(image: Image) -> Image:
-        overlay = coloured(mask, colour, mode_of(image))
+        overlay = _overlay(mask, colour, mode_of(image))
         if args["tile"]:
             return selected(
                 picture, image, put(image, tiled(overlay, left, top, image.width, image.height), 0, 0, Ink.of(args))
@@ -217,7 +269,7 @@ def fitted(fonts: Fonts, args: Args, dpi: float) -> Mapping[str, Any]:
     low, high = 2, max(2, int(args["size"] * 2))
     while low < high:
         middle = (low + high + 1) // 2
-        wide = mask_of(fonts, {**args, "size": middle / 2, "wrap": None, "angle": 0.0}, dpi).width
+        wide = lettering_of(fonts, {**args, "size": middle / 2, "wrap": None, "angle": 0.0}, dpi).width
         low, high = (middle, high) if wide <= args["wrap"] else (low, middle - 1)
     size_points = args["size"] if low == int(args["size"] * 2) else low / 2
     return {**args, "size": max(1.0, size_points), "wrap": None}
@@ -227,11 +279,11 @@ def make(picture: Picture, fonts: Fonts, args: Args) -> Picture:
     """makeText: an RGBA picture as large as the text; `fillColor` makes the rest opaque."""
     check_glyphs(fonts, args)
     dpi = dpi_of(args, None)
-    mask = mask_of(fonts, fitted(fonts, args, dpi), dpi)
     colour = args["color"] if args["color"] is not None else 0
     if args["index"] is not None:
         colour = indexed(picture, args["index"])
-    overlay = coloured(mask, colour, "RGBA-32")
+    mask = lettering_of(fonts, fitted(fonts, args, dpi), dpi, _light(colour, RGBA))
+    overlay = _overlay(mask, colour, RGBA)
     if args["fillcolor"] is not None:
         ground = filled(mask.width, mask.height, [*channels(args["fillcolor"], RGBA), 255], "srgb")
         overlay = put(ground, overlay, 0, 0, Ink())
@@ -240,7 +292,7 @@ def make(picture: Picture, fonts: Fonts, args: Args) -> Picture:
 
 def size(fonts: Fonts, picture: Picture | None, args: Args) -> dict[str, int]:
     check_glyphs(fonts, args)
-    mask = mask_of(fonts, {**args, "smoothfactor": 0}, dpi_of(args, picture))
+    mask = lettering_of(fonts, {**args, "smoothfactor": 0}, dpi_of(args, picture))
     return {"width": int(mask.width), "height": int(mask.height)}
 
 
@@ -259,7 +311,8 @@ def offsets(fonts: Fonts, picture: Picture | None, args: Args) -> list[int]:
     dpi = dpi_of(args, picture)
     # The advance of a prefix is what a bar after it is moved by; two bars give the bar's own place.
     plain = {**args, "smoothfactor": 0, "justify": "left"}
-    alone = int(mask_of(fonts, {**plain, "text": "||"}, dpi).width)
+    alone = int(lettering_of(fonts, {**plain, "text": "||"}, dpi).width)
     return [0] + [
-        max(0, int(mask_of(fonts, {**plain, "text": f"|{line[:n]}|"}, dpi).width) - alone) for n in range(1, len(line))
+        max(0, int(lettering_of(fonts, {**plain, "text": f"|{line[:n]}|"}, dpi).width) - alone)
+        for n in range(1, len(line))
     ]

@@ -71,7 +71,7 @@ class Runner:
         self._fonts = fonts.Fonts(_path(os.environ.get("CGN_MEDIAGEN_FONTS")))
         self._engine = identity.engine(self._fonts.digest)
         for path in self._fonts.passed_over:
-            text = "is a Type 1 font, which cannot be drawn: convert it to OpenType"
+            text = "is a Type 1 font that cannot be read"
             print(f"WARNING cgn.mediagen.worker {path} {text}", file=sys.stderr)
         self._fonts.install()
         self._table = script_table()

@@ -229,9 +229,94 @@ def test_make_text_is_set_like_drawn_text(bench):
 def test_a_character_that_no_font_has_is_named(bench, call):
     """2.6: what is not there is an error, never a silent substitute, unless the script says so."""
     start = "var m = new Media(); m.makeCanvas(xs @ 90, ys @ 30); m."
-    call = call.replace("TEXT", "'Grüße 你好, 你'")
+    call = call.replace("TEXT", "'Grüße 𒀀ꀀ你, 𒀀'")
     problem = bench.problem(start + call.replace("ALLOW", "") + ";")
     assert (problem.status, problem.code, problem.facts["parameter"]) == (422, "glyph_missing", "text")
-    assert "你 (U+4F60), 好 (U+597D)" in problem.detail
-    assert "ü" not in problem.detail
+    assert "𒀀 (U+12000), ꀀ (U+A000)" in problem.detail
+    assert "ü" not in problem.detail and "你" not in problem.detail
     assert bench.body(start + call.replace("ALLOW", ", allowMissing @ true") + "; m.save(type @ 'png');")
+
+
+SCRIPTS = {
+    "Greek": "Γειά σου Κόσμε",
+    "Cyrillic": "Привет, мир",
+    "Arabic": "مرحبا بالعالم",
+    "Hebrew": "שלום עולם",
+    "Devanagari": "नमस्ते दुनिया",
+    "Bengali": "ওহে বিশ্ব",
+    "Tamil": "வணக்கம் உலகம்",
+    "Telugu": "హలో ప్రపంచం",
+    "Thai": "สวัสดีชาวโลก",
+    "Khmer": "សួស្តីពិភពលោក",
+    "Georgian": "გამარჯობა მსოფლიო",
+    "Armenian": "Բարեւ աշխարհ",
+    "Ethiopic": "ሰላም ልዑል",
+    "Japanese": "こんにちは世界",
+    "Chinese": "你好，世界",
+    "Korean": "안녕하세요 세계",
+    "symbols": "→ ⇒ ≠ ∑ ★ ♥ ✓",
+    "emoji": "😀🚀👩‍👩‍👧🇪🇺👍🏽",
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_worlds_scripts_are_drawn(bench, name):
+    """G-4: no box and no refusal: what is drawn is not what stands there for a character that nobody has."""
+    width, height, rows = made(bench, f"text @ '{SCRIPTS[name]}', size @ 30")
+    assert width > 60 and height > 12 and ink(rows) > 200
+    boxes = "𒀀" * len(SCRIPTS[name])
+    assert rows != made(bench, f"text @ '{boxes}', size @ 30, allowMissing @ true")[2]
+
+
+def test_arabic_is_joined_and_runs_from_the_right(bench):
+    """Shaping: letters that stand together are narrower than alone, and the first one is at the right."""
+    joined, _ = size(bench, "text @ 'بيت', size @ 40")
+    apart = sum(size(bench, f"text @ '{letter}', size @ 40")[0] for letter in "بيت")
+    assert joined < 0.9 * apart
+    # Alef is the tall one: in what is read first it is at the right end.
+    _, _, rows = made(bench, "text @ 'اب', size @ 40")
+    heights = [sum(row[x] > 128 for row in rows) for x in range(len(rows[0]))]
+    assert heights.index(max(heights)) > 0.6 * len(heights)
+
+
+def pixels(bench, parameters: str, canvas: str = "fillColor @ 0xFFFFFF") -> list[tuple[int, ...]]:
+    rows = bench.picture(
+        f"var m = new Media(); m.makeCanvas(xs @ 120, ys @ 60, {canvas}); m.drawText({parameters}); {SAVE}"
+    )
+    return [pixel for row in rows for pixel in row]
+
+
+def test_emoji_have_their_own_colours_and_letters_theirs(bench):
+    """In the size that is asked for, on the same line, whatever colour the letters have."""
+    plain = "text @ 'a😀', size @ 40, smooth @ true"
+    for colour, wanted in (("0xD00000", (208, 0, 0)), ("0x0000C0", (0, 0, 192))):
+        seen = pixels(bench, f"{plain}, color @ {colour}")
+        assert wanted in seen
+        assert sum(r > 230 and 150 < g < 240 and b < 130 for r, g, b in seen) > 300  # the face is yellow
+    for points in (20, 40, 80):
+        width, height = size(bench, f"text @ '😀', size @ {points}")
+        assert width == pytest.approx(points, rel=0.15) and height == pytest.approx(points, rel=0.15)
+    alone = pixels(bench, "text @ '♥', size @ 40, color @ 0x0000C0")
+    chosen = pixels(bench, "text @ '♥\ufe0f', size @ 40, color @ 0x0000C0")
+    assert (0, 0, 192) in alone and (0, 0, 192) not in chosen  # U+FE0F asks for the emoji
+
+
+@pytest.mark.parametrize(
+    "more", ["angle @ 30", "smoothFactor @ 2", "smooth @ false", "opacity @ 128", "baseLine @ true"]
+)
+def test_what_is_done_to_letters_is_done_to_emoji(bench, more):
+    seen = pixels(bench, f"text @ '😀', size @ 40, {more}")
+    if "opacity" in more:
+        assert not any(r > 240 and g < 230 and b < 100 for r, g, b in seen)
+    else:
+        assert sum(r > 230 and 150 < g < 240 and b < 130 for r, g, b in seen) > 200
+    drawn_plainly = pixels(bench, "text @ '😀', size @ 40")
+    assert seen != drawn_plainly or more == "baseLine @ true"
+
+
+@pytest.mark.parametrize(
+    "canvas", ["rtype @ 'CMYK'", "rtype @ 'Gray', fillColor @ 0xFFFFFF", "rtype @ 'RGBA', transparency @ 255"]
+)
+def test_emoji_on_pictures_of_every_kind(bench, canvas):
+    seen = pixels(bench, "text @ 'x😀', size @ 40, color @ 0xFF0000", canvas)
+    assert len(set(seen)) > 30

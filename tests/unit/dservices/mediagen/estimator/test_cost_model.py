@@ -288,7 +288,7 @@ def test_a_text_is_about_as_large_as_it_will_be() -> None:
     fonts.install()
     for text, size in (("Compute Generation Network", 36), ("A", 200), ("several\nlines of text", 20)):
         args = check(MEDIA["drawText"], {"named": [["text", text], ["size", size]]})
-        mask = lettering.mask_of(fonts, args, 72.0)
+        mask = lettering.lettering_of(fonts, args, 72.0)
         width, height, _ = dry_run.text_size(args, 72.0)
         assert width == pytest.approx(mask.width, rel=0.4)
         assert height == pytest.approx(mask.height, rel=0.95)

@@ -93,8 +93,8 @@ def test_what_is_missing_is_what_would_be_a_box(text, missing):
     assert covered.missing(text) == missing
 
 
-def test_a_folder_with_a_collection_and_type_1(tmp_path: Path):
-    """Collections are used, Type 1 is named as what cannot be."""
+def test_a_folder_with_a_collection_and_a_broken_font(tmp_path: Path):
+    """Collections are used, a Type 1 font that cannot be read is named."""
     face = renamed(packaged("SourceSansPro-Regular.ttf"), "Source Sans Pro", "Sourer Sans Pro")
     (tmp_path / "faces.ttc").write_bytes(collection(face, packaged("SourceSerifPro-It.ttf")))
     (tmp_path / "old.pfb").write_bytes(b"\x80\x01")

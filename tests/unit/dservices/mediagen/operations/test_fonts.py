@@ -1,5 +1,6 @@
 """Fonts: the same faces wherever the packages lie (G-1), and only ours."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -21,9 +22,10 @@ DRAW = (
 @pytest.mark.parametrize("place", ["plain", ".hidden/lib", "a b/c&d"])
 def test_a_text_is_drawn_from_the_same_outlines_wherever_the_packages_lie(place: str, tmp_path: Path) -> None:
     """Found by comparing a container's pictures with a checkout's: below `.venv` the .otf files were taken."""
-    for folder in fonts.package_folders():
-        shutil.copytree(folder, tmp_path / place / folder.parent.name / "files")
-        (tmp_path / place / folder.parent.name / "__init__.py").touch()
+    for name in fonts.PACKAGES:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.origin is not None, f"{name} is not installed: infra/setup"
+        shutil.copytree(Path(spec.origin).parent, tmp_path / place / name)
     (tmp_path / "tmp").mkdir()
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / place}:{ROOT}", "TMPDIR": str(tmp_path / "tmp")}
     said = subprocess.run([sys.executable, "-c", DRAW], env=environment, capture_output=True, text=True, check=True)
