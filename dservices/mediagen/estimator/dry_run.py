@@ -28,6 +28,9 @@ from dservices.mediagen.picture import geometry
 from dservices.mediagen.picture.layers import named
 from dservices.mediagen.picture.picture import CMYK, CMYKA, GRAY, RGB, RGBA, STORED_AS
 
+DRAWINGS = ("svg", "pdf")
+"""What has no pixels of its own."""
+
 
 def loaded(facts: Facts, args: Args, number: int) -> Sketch:
     """A source. `number` tells it from the others: its decoding is paid once."""
@@ -35,7 +38,7 @@ def loaded(facts: Facts, args: Args, number: int) -> Sketch:
     mode = {1: GRAY, 2: RGBA, 3: RGB}.get(facts.bands, RGBA)
     mode = (CMYK if facts.bands < 5 else CMYKA) if facts.inks else mode
     frames, dpi = facts.frames, facts.dpi
-    if facts.kind in ("pdf", "svg"):
+    if facts.kind in DRAWINGS:
         dpi = float(args.get("dpi") or 72.0)
         scale = dpi / 72
         width, height = max(1, round(width * scale)), max(1, round(height * scale))
@@ -56,8 +59,10 @@ def loaded(facts: Facts, args: Args, number: int) -> Sketch:
         return _photoshop(sketch, facts, args, number)
     if facts.frames == 1 and facts.kind in ("jpeg", "png", "webp", "avif", "tiff"):
         return replace(sketch, undecoded=facts)
+    if frames == 1 and facts.kind in DRAWINGS:
+        return replace(sketch, undecoded=facts)
     all_pixels = facts.width * facts.height * facts.frames / MEGA
-    decoded_area = sketch.area if facts.kind in ("pdf", "svg", "tiff") else all_pixels
+    decoded_area = sketch.area if facts.kind in (*DRAWINGS, "tiff") else all_pixels
     terms = [Term(f"load.{facts.kind}", decoded_area, number), Term(f"load.{facts.kind}.call", 1, number)]
     terms.append(Term(f"load.{facts.kind}.bytes", facts.bytes / MEGA, number))
     if facts.kind == "png":
@@ -97,6 +102,12 @@ def decoded(sketch: Sketch, number: int) -> Sketch:
         return sketch
     area = facts.width * facts.height / MEGA
     terms = [Term(f"load.{facts.kind}.bytes", facts.bytes / MEGA, number), Term(f"load.{facts.kind}.call", 1, number)]
+    if facts.kind in DRAWINGS:
+        return replace(
+            sketch,
+            undecoded=None,
+            pending=(*sketch.pending, Term(f"load.{facts.kind}", sketch.area, number), *terms),
+        )
     name = f"load.{facts.kind}" + (".progressive" if facts.progressive else ".lossless" if _is_vp8l(facts) else "")
     name += f".{facts.codec}" if facts.codec else ""
     terms.append(Term(name, area * facts.bands * (2 if facts.deep else 1), number))
@@ -105,6 +116,15 @@ def decoded(sketch: Sketch, number: int) -> Sketch:
 
 def _is_vp8l(facts: Facts) -> bool:
     return facts.kind == "webp" and facts.lossless
+
+
+def _drawn(sketch: Sketch, width: int, height: int, number: int) -> Sketch:
+    """A drawing rendered at the size that is wanted."""
+    facts = sketch.undecoded
+    assert facts is not None
+    dpi = sketch.dpi[0] * (width * height / (sketch.width * sketch.height)) ** 0.5
+    sized = replace(sketch, width=width, height=height, content=contents.of_source(facts, dpi))
+    return decoded(sized, number)
 
 
 def _shrunk(sketch: Sketch, width: int, height: int, number: int, coarse: bool) -> Sketch:
@@ -250,7 +270,9 @@ def _scale(sketch: Sketch, args: Args, number: int) -> Sketch:
     shrinks = facts is not None and facts.kind in ("jpeg", "webp", "png") and not facts.deep and not facts.inks
     smaller = target.width <= sketch.width and target.height <= sketch.height
     same = (target.width, target.height) == (sketch.width, sketch.height)
-    if shrinks and smaller and not same and args["alg"] in ("Fast", "Smooth") and args["frames"] is None:
+    if facts is not None and facts.kind in DRAWINGS and not args["preservebackground"] and args["frames"] is None:
+        sketch = _drawn(sketch, target.width, target.height, number)
+    elif shrinks and smaller and not same and args["alg"] in ("Fast", "Smooth") and args["frames"] is None:
         sketch = _shrunk(sketch, target.width, target.height, number, args["alg"] == "Fast")
     sketch = resized(decoded(sketch, number), target.width, target.height, args["alg"])
     if (target.width, target.height) != (target.canvas_width, target.canvas_height):

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyvips
@@ -18,17 +20,17 @@ from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
 from dservices.mediagen.channel import Data
-from dservices.mediagen.formats import apng, avif, bmp, jpeg, metadata, psd, tiff
+from dservices.mediagen.formats import apng, avif, bmp, jpeg, metadata, pdf, psd, tiff
 from dservices.mediagen.formats.problems import mangled
 from dservices.mediagen.language.values import frame_numbers
 from dservices.mediagen.picture.geometry import EXIF_TURNS, Turn
 from dservices.mediagen.picture.picture import (
+    RGB,
     Frames,
     Image,
     Picture,
     Strip,
     Undecoded,
-    first_bands,
     mode_of,
     normalised,
     seen_as,
@@ -88,7 +90,7 @@ def load(data: Data, shown_name: str, options: Mapping[str, Any]) -> Picture:
         )
     try:
         if kind == "pdf":
-            return _load_pdf(data[:], options)
+            return _load_pdf(data[:], options, shown_name)
         if kind == "bmp":
             return bmp.load(data[:])
         if kind == "psd":
@@ -381,71 +383,87 @@ def _load_svg(data: Data, options: Mapping[str, Any]) -> Picture:
     dpi = float(options["dpi"])
     header = Image.svgload_buffer(data, dpi=dpi)
     _check_size(header.width, header.height)
+
+    def rendered(width: int, height: int, coarse: bool) -> Undecoded:
+        image = _drawn(data, dpi, header, width, height)
+        return Undecoded(width, height, mode_of(image), Turn(), lambda once: image, None)
+
     image = normalised(header)
-    return Picture(images=(image,), dpi=(dpi, dpi), file_type="svg")
+    undecoded = Undecoded(header.width, header.height, mode_of(image), Turn(), lambda once: image, rendered, True)
+    return Picture(undecoded=undecoded, dpi=(dpi, dpi), file_type="svg")
 
 
-def _load_pdf(data: bytes, options: Mapping[str, Any]) -> Picture:
-    """Pages as RGB pictures, rendered one by one at `dpi` (3.1)."""
-    import pypdfium2
-
-    try:
-        document = pypdfium2.PdfDocument(data, password=options.get("password"))
-    except pypdfium2.PdfiumError as error:
-        if "password" in str(error).lower():
-            raise Problem(422, "source_locked", "the document wants a password: load(password @ …)") from None
-        raise ValueError(f"pdf: {error}") from None
-    try:
-        document.init_forms()  # else filled-in fields are left out; this build of PDFium runs no scripts
-        count = len(document)
-        spans: Sequence[tuple[int, int, int]] = options.get("frames") or options.get("frame") or ((1, 1, 1),)
-        chosen = frame_numbers(spans, count)
-        if not chosen:
-            raise Problem(
-                422,
-                "bad_parameter",
-                f"load, frames: the document has {count} pages",
-                parameter="frames",
-                expected=f"pages from 1 to {count}",
-            )
-        _check_frames(len(chosen))
-        dpi = float(options["dpi"])
-        images = []
-        total = 0
-        for number in chosen:
-            page = document[number]
-            width, height = (max(1, round(side * dpi / 72)) for side in page.get_size())
-            _check_size(width, height)
-            total += width * height
-            if width * height > PDF_RENDER_MAX_PIXELS or total > limits.PIXELS_MAX:
-                raise too_large()
-            images.append(_render_page(page, dpi / 72, options["fillcolor"]))
-            page.close()
-        blocks = {}
-        if options.get("loadmetadata"):
-            packet = metadata.find_xmp(data)
-            blocks = {"XMP": packet} if packet is not None else {}
-        return Picture(images=tuple(images), dpi=(dpi, dpi), file_type="pdf", metadata=blocks)
-    except pypdfium2.PdfiumError as error:
-        raise ValueError(f"pdf: {error}") from None
-    finally:
-        document.close()
+def _drawn(data: Data, dpi: float, header: Image, width: int, height: int) -> Image:
+    """An SVG at exactly that size. librsvg knows one factor for both sides and rounds on its own: what is left over is
+    made smaller."""
+    factor = max(width / header.width, height / header.height)
+    image = header
+    for _ in range(2):  # the second time by what rounding has shown
+        image = Image.svgload_buffer(data, dpi=dpi, scale=factor)
+        across, down = width / image.width, height / image.height
+        if max(across, down) == 1:
+            break
+        factor *= max(across, down)
+    image = normalised(image)
+    if (image.width, image.height) == (width, height):
+        return image
+    shrunk = image.premultiply().resize(width / image.width, vscale=height / image.height, kernel="lanczos3")
+    shrunk = shrunk.unpremultiply().rint().cast("uchar")
+    if (shrunk.width, shrunk.height) != (width, height):
+        shrunk = shrunk.embed(0, 0, width, height, extend="copy")
+    return shrunk.copy(interpretation="srgb")
 
 
-def _render_page(page: Any, scale: float, fill: int) -> Image:
-    background = (fill >> 16 & 255, fill >> 8 & 255, fill & 255, 255)
-    bitmap = page.render(
-        scale=scale, fill_color=background, may_draw_forms=True, rev_byteorder=True, prefer_bgrx=True, draw_annots=True
-    )
-    try:
-        stride, width, height = bitmap.stride, bitmap.width, bitmap.height
-        raw = bitmap.buffer  # Python's own memory, which outlives the bitmap; the picture keeps it
-    finally:
-        bitmap.close()
-    bands = stride // width if stride % width == 0 else 4
-    image = Image.new_from_memory(raw, stride // bands, height, bands, "uchar")
-    if image.width != width:
-        image = image.crop(0, 0, width, height)
-    if bands == 1:
-        return image.copy(interpretation="b-w")
-    return first_bands(image, 3).copy(interpretation="srgb")
+def _load_pdf(data: bytes, options: Mapping[str, Any], shown_name: str) -> Picture:
+    """Pages as RGB pictures at `dpi` (3.1): several are rendered one by one, a single one when its pixels are wanted,
+    at the size that is wanted then."""
+    document = pdf.opened(data, options.get("password"))
+    count = len(document)
+    spans: Sequence[tuple[int, int, int]] = options.get("frames") or options.get("frame") or ((1, 1, 1),)
+    chosen = frame_numbers(spans, count)
+    if not chosen:
+        raise Problem(
+            422,
+            "bad_parameter",
+            f"load, frames: the document has {count} pages",
+            parameter="frames",
+            expected=f"pages from 1 to {count}",
+        )
+    _check_frames(len(chosen))
+    dpi = float(options["dpi"])
+    sizes = []
+    for number in chosen:
+        width, height = (max(1, math.ceil(side * dpi / 72)) for side in pdf.page_size(document, number))
+        _check_size(width, height)
+        sizes.append((width, height))
+    if sum(width * height for width, height in sizes) > limits.PIXELS_MAX:
+        raise too_large()
+
+    def rendered(number: int, width: int, height: int) -> Image:
+        if width * height > PDF_RENDER_MAX_PIXELS:
+            raise too_large()
+        try:
+            return pdf.rendered(document, number, width, height, options["fillcolor"])
+        except ValueError as error:
+            raise mangled(shown_name, "pdf", error) from None
+
+    facts: dict[str, Any] = {"dpi": (dpi, dpi), "file_type": "pdf"}
+    if options.get("loadmetadata") and (packet := metadata.find_xmp(data)) is not None:
+        facts["metadata"] = {"XMP": packet}
+    if len(chosen) == 1:
+        return Picture(undecoded=_page(functools.partial(rendered, chosen[0]), *sizes[0]), **facts)
+    images = [rendered(number, *size) for number, size in zip(chosen, sizes, strict=True)]
+    return Picture(images=tuple(images), **facts)
+
+
+def _page(render: Callable[[int, int], Image], width: int, height: int) -> Undecoded:
+    """A page that is rendered when its pixels are wanted."""
+
+    def at(width: int, height: int, coarse: bool = False) -> Undecoded:
+        @functools.cache
+        def image() -> Image:
+            return render(width, height)
+
+        return Undecoded(width, height, RGB, Turn(), lambda once: image(), None)
+
+    return replace(at(width, height), shrunk=at, drawing=True)

@@ -13,7 +13,7 @@ import pyvips
 from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
-from dservices.mediagen.formats import apng, bmp, metadata, pdf, tiff, webp
+from dservices.mediagen.formats import apng, bmp, metadata, pdf, profiles, tiff, webp
 from dservices.mediagen.formats.problems import mangled
 from dservices.mediagen.formats.quality import QUALITY, flattened
 from dservices.mediagen.language.values import frame_numbers
@@ -70,12 +70,38 @@ def encode(picture: Picture, options: Mapping[str, Any]) -> tuple[bytes, str]:
     if options["dpi"] is not None:
         picture = replace(picture, dpi=(options["dpi"], options["dpi"]))
     try:
-        data = _ENCODERS[kind](picture, options)
+        data = _ENCODERS[kind](_in_colours_of(kind, picture, options), options)
     except pyvips.Error as error:
         raise mangled("the source", picture.file_type or "picture", error) from None
     if len(data) > limits.OUTPUT_MAX_BYTES:
         raise Problem(422, "output_too_large", f"the result has more than {limits.OUTPUT_MAX_BYTES} bytes")
     return data, CONTENT_TYPES[kind]
+
+
+INKS = ("jpeg", "tiff", "pdf")
+"""Formats that hold CMYK."""
+
+
+def _in_colours_of(kind: str, picture: Picture, options: Mapping[str, Any]) -> Picture:
+    """The picture in colours that the format holds and that readers of the file will see: inks become light where there
+    is no place for them, through their profile; other colours become sRGB unless they are sRGB, or their profile goes
+    along, or nobody shall care (`embedProfile`)."""
+    if picture.mode in (CMYK, CMYKA):
+        if kind in INKS and options["embedprofile"] != "convert":
+            return picture
+    elif (
+        picture.profile is None
+        or options["embedprofile"] in (True, False)
+        or profiles.space(picture.profile) != profiles.SPACES[picture.mode]
+        or profiles.means_srgb(picture.profile)
+    ):
+        return picture
+    images = [flattened(image, picture.background) if kind in INKS else image for image in picture.images]
+    return replace(
+        picture,
+        images=tuple(profiles.on_screen(picture, image) for image in images),
+        profile=profiles.built_in("srgb"),
+    )
 
 
 def _reads_once(kind: str, options: Mapping[str, Any]) -> bool:
@@ -156,7 +182,8 @@ def _keep(picture: Picture, options: Mapping[str, Any]) -> str:
 def _embeds(picture: Picture, options: Mapping[str, Any]) -> bool:
     """Only CMYK gets its profile without being asked (reference 3.1, save)."""
     embed = options["embedprofile"]
-    return picture.profile is not None and bool(embed or (embed is None and picture.mode in (CMYK, CMYKA)))
+    asked = embed is True or (embed != False and picture.mode in (CMYK, CMYKA))  # noqa: E712 - a flag or a word
+    return picture.profile is not None and asked
 
 
 def _still(picture: Picture) -> Image:

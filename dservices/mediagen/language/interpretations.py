@@ -27,8 +27,16 @@ GENERAL: tuple[str, ...] = (
     " columns count UTF-16 code units from 1, and a byte order mark counts for nothing.",
     "POST sends files: a body is one, `body`; a form (multipart/form-data) is taken apart. Its fields without a file are"
     " parameters, unless the MRL has one of that name. A field given twice is refused.",
-    "A character that no font of the service has is an error that names it (`glyph_missing`); `allowMissing @ true` draws"
-    " boxes instead. The fonts are part of the engine's name in `CGN-Meta-Engine`.",
+    "A character that a named font lacks is taken from another one: there are Noto's for the scripts of the world, and"
+    " emoji in colour. One that no font of the service has is an error that names it (`glyph_missing`); `allowMissing @"
+    " true` draws boxes instead. The fonts are part of the engine's name in `CGN-Meta-Engine`. Chinese without a font's"
+    " name has the Japanese forms of shared characters; `font @ 'Noto Sans CJK SC'` (TC, HK, KR) has its own.",
+    "What is saved without a profile is sRGB, which is what its readers take it for: other RGB and gray is converted"
+    " through its profile, inks where the format has none (`save`, `embedProfile`). Colours in calls are numbers in the"
+    " picture's own space.",
+    "SVG and single pages of PDF have no pixels until some are wanted: `scale` straight after `load` (turns and mirrors"
+    " may lie between) renders them at that size, whatever `alg` says. Several pages at once are rendered at `dpi`.",
+    "What alpha hides takes no part in filters that look at neighbours.",
     "Monochrome AVIF in video's range (its nclx box says so) is expanded to black and white as colours are.",
     f"A request may take {limits.WORK_CPU_S:g} s of processor time and {limits.WORK_MEMORY_BYTES >> 20} MiB of memory; the"
     " operator may set other bounds. Beyond them the answer is 422 `work_cpu`, `work_memory` or `work_failed`.",
@@ -47,7 +55,9 @@ METHODS: Mapping[str, str] = {
     "loadAsRGB": "CMYK goes through the embedded or the default profile, gray gets three equal channels.",
     "save": "`colors` writes a palette with as many bits as hold so many colours. `dither` is in tenths. Without `type`"
     " the name's ending says it; else GIF for animations, PNG for pictures with alpha, JPEG. JPEG states a resolution"
-    " other than 72. `compression` is TIFF's; `lossless` concerns WebP, AVIF, and TIFF with WebP.",
+    " other than 72. `compression` is TIFF's; `lossless` concerns WebP, AVIF, and TIFF with WebP. `embedProfile`: true"
+    " keeps numbers and profile, false numbers without it, 'convert' makes sRGB. Without a word CMYK keeps both where the"
+    " format has inks, and everything else becomes sRGB.",
     "makeCanvas": "White (no ink on CMYK) unless `fillColor` is given. Packed formats are stored with 8 bits a channel in"
     " the steps they have; HSV-24 and HLS-24 are stored as RGB.",
     "makeText": "Always RGBA, whatever `rtype` says. `fitText` with `wrap`: the greatest size, in half points and at most"
@@ -112,8 +122,8 @@ METHODS: Mapping[str, str] = {
     "noiseAddNoise": "`amount` in per cent: even between -2.55·amount and +2.55·amount, or with `gaussian` normal with"
     " half of that as deviation; with `grayscale` the same for all channels.",
     "otherHighPass": "v - gaussian + 128.",
-    "otherMaximum": "The greatest value in a square of 2·radius + 1.",
-    "otherMinimum": "The least value in a square of 2·radius + 1.",
+    "otherMaximum": "The greatest value to be seen in a square of 2·radius + 1; alpha stays.",
+    "otherMinimum": "The least value to be seen in a square of 2·radius + 1; alpha stays.",
     "pixellateMosaic": "Cells start at the upper left; the last ones are filled up with the outermost pixels.",
     "pixellateFragment": "Four copies, 4 pixels off in each diagonal direction.",
     "sharpenSharpen": "Weights 5 in the middle, -1 at its four sides.",
@@ -126,7 +136,8 @@ METHODS: Mapping[str, str] = {
     "stylizeTraceContour": "Black where a value at or above `level` has a neighbour below it (upper), or the reverse.",
     "dropShadow": "`blur` is the deviation; the canvas grows by three of it unless `enlarge @ false`.",
     "glow": "The shape grown by `size` (a square), then blurred.",
-    "convolve": "Row by row; without `divisor` by the sum of the weights, or 1 if that is 0.",
+    "convolve": "Row by row; without `divisor` by the sum of the weights, or 1 if that is 0. Without negative weights and"
+    " `offset` it blurs, and alpha goes along; else alpha stays.",
     "composite": "Handles are center and middle: that point of the source is put at `x`, `y`. An animated source goes"
     " frame by frame, its last frame for the rest. `fixAlpha` takes the source's background colour out of its soft"
     " pixels first.",

@@ -157,6 +157,25 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
+class FlagOr:
+    """A flag, or one of some words that say a third thing."""
+
+    words: Word
+
+    @property
+    def expected(self) -> str:
+        return "true, false or " + ", ".join(self.words.words)
+
+    def accept(self, value: Any) -> bool | str:
+        for kind in (Flag(), self.words):
+            try:
+                return kind.accept(value)
+            except ValueRefused:
+                continue
+        raise ValueRefused(self.expected, value)
+
+
+@dataclass(frozen=True, slots=True)
 class Word:
     """One of some words, in any case; spaces and hyphens do not count. `aliases` maps further spellings."""
 

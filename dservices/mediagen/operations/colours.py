@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import pyvips
 from cgn_sdk.dservice.problems import Problem
 
+from dservices.mediagen.formats import profiles
 from dservices.mediagen.language.values import Args
 from dservices.mediagen.operations.host_port import Host
 from dservices.mediagen.picture.blending import Ink, coloured, put, selected
@@ -447,14 +447,7 @@ PROFILE_MAX_BYTES = 8 << 20
 def built_in(name: str) -> bytes | None:
     """A profile that libvips brings along, by MediaScript's name."""
     known = BUILT_IN.get(name.strip().lower().removesuffix(".icc").removesuffix(".icm"))
-    if known is None:
-        return None
-    return _profile_bytes(known)
-
-
-def _profile_bytes(name: str) -> bytes:
-    operation = pyvips.Operation.call("profile_load", name)
-    return bytes(operation)
+    return None if known is None else profiles.built_in(known)
 
 
 def profile_of(host: Host, reference: str | int) -> bytes:
@@ -478,24 +471,15 @@ def checked_profile(data: bytes) -> bytes:
     return data
 
 
-def profile_space(data: bytes) -> str:
-    return data[16:20].decode("ascii", "replace").strip()
-
-
 def profile_name(data: bytes) -> str:
     """The description tag (v2 `desc` or v4 `mluc`)."""
-    (count,) = struct.unpack_from(">I", data, 128)
-    for index in range(min(count, 100)):
-        tag, offset, size = struct.unpack_from(">4sII", data, 132 + 12 * index)
-        if tag != b"desc" or offset + size > len(data):
-            continue
-        block = data[offset : offset + size]
-        if block[:4] == b"desc":
-            (length,) = struct.unpack_from(">I", block, 8)
-            return block[12 : 12 + length].split(b"\0")[0].decode("ascii", "replace")
-        if block[:4] == b"mluc" and len(block) >= 28:
-            length, start = struct.unpack_from(">II", block, 20)
-            return block[start : start + length].decode("utf-16-be", "replace").strip("\0")
+    block = profiles.tags(data).get(b"desc", b"")
+    if block[:4] == b"desc" and len(block) >= 12:
+        (length,) = struct.unpack_from(">I", block, 8)
+        return block[12 : 12 + length].split(b"\0")[0].decode("ascii", "replace")
+    if block[:4] == b"mluc" and len(block) >= 28:
+        length, start = struct.unpack_from(">II", block, 20)
+        return block[start : start + length].decode("utf-16-be", "replace").strip("\0")
     return ""
 
 
@@ -523,14 +507,14 @@ def correct(host: Host, picture: Picture, args: Args) -> Picture:
     )
     assert source is not None
     space = "CMYK" if picture.mode in (CMYK, CMYKA) else "RGB"
-    if profile_space(source) not in (space, "GRAY"):
+    if profiles.space(source) not in (space, "GRAY"):
         source = default
         assert source is not None
-    if profile_space(target) not in ("RGB", "CMYK", "GRAY"):
+    if profiles.space(target) not in ("RGB", "CMYK", "GRAY"):
         raise Problem(
             422,
             "bad_parameter",
-            f"colorCorrect: profiles of {profile_space(target)} are not supported",
+            f"colorCorrect: profiles of {profiles.space(target)} are not supported",
             parameter="destProfile",
             expected="an RGB, CMYK or gray profile",
         )
@@ -543,7 +527,7 @@ def correct(host: Host, picture: Picture, args: Args) -> Picture:
                 target_file, input_profile=source_file, intent=_INTENTS[args["intent"]], embedded=False
             )
             made = made.cast("uchar").copy_memory()
-            kind = {"CMYK": "cmyk", "GRAY": "b-w"}.get(profile_space(target), "srgb")
+            kind = {"CMYK": "cmyk", "GRAY": "b-w"}.get(profiles.space(target), "srgb")
             made = made.copy(interpretation=kind)
             if kind == "b-w" and alpha is not None:
                 made, kind = as_rgb(made), "srgb"

@@ -22,12 +22,15 @@ from dservices.mediagen.picture.picture import (
     as_rgb,
     channels,
     filled,
+    first_bands,
     has_alpha,
     interpretation_of,
     mode_of,
     with_alpha,
 )
 
+SHOWN_AROUND_MAX = 24
+"""Pixels; hidden colours further away from visible ones count, though hardly, in filters that reach further."""
 _BLUR = [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
 _SHARPEN = [[0, -1, 0], [-1, 5, -1], [0, -1, 0]]
 _SHARPEN_MORE = [[-1, -1, -1], [-1, 9, -1], [-1, -1, -1]]
@@ -41,8 +44,22 @@ def _bytes(image: Image) -> Image:
     return (image + 0.5).floor().cast("uchar")
 
 
-def filtered(picture: Picture, args: Args, change: Callable[[Image], Image], *, alpha_too: bool = False) -> Picture:
-    """The change on the colour channels; with `alpha_too` on alpha as well, colours multiplied by it meanwhile."""
+def _shown_around(colours: Image, alpha: Image, reach: int) -> Image:
+    """The colours with those that alpha hides replaced by the mean of what is to be seen within `reach`: a filter that
+    looks at neighbours must not take in what nobody sees."""
+    row, column = _matrix([[1] * (2 * reach + 1)]), _matrix([[1]] * (2 * reach + 1))
+    weighted = (colours * alpha).bandjoin(alpha.cast("float"))
+    sums = weighted.conv(row, precision="float").conv(column, precision="float")
+    weight = sums[colours.bands]
+    mean = first_bands(sums, colours.bands) / (weight > 0).ifthenelse(weight, 1)
+    return (alpha > 0).ifthenelse(colours, _bytes(mean)).copy(interpretation=colours.interpretation)
+
+
+def filtered(
+    picture: Picture, args: Args, change: Callable[[Image], Image], *, alpha_too: bool = False, reach: float = 0
+) -> Picture:
+    """The change on the colour channels; with `alpha_too` on alpha as well, colours multiplied by it meanwhile. A
+    change of colours alone that looks `reach` pixels far sees visible colours only."""
 
     def restricted(image: Image) -> Image:
         if alpha_too and has_alpha(image):
@@ -50,6 +67,8 @@ def filtered(picture: Picture, args: Args, change: Callable[[Image], Image], *, 
             done = done.copy(interpretation=image.interpretation)
         else:
             colours, alpha = split(image)
+            if alpha is not None and reach:
+                colours = _shown_around(colours, alpha, min(math.ceil(reach), SHOWN_AROUND_MAX))
             done = change(colours)
             done = (done if done.format == "uchar" else _bytes(done)).copy(interpretation=image.interpretation)
             done = joined(done, alpha)
@@ -124,7 +143,10 @@ def add_noise(picture: Picture, args: Args) -> Picture:
 
 def high_pass(picture: Picture, args: Args) -> Picture:
     return filtered(
-        picture, args, lambda i: i.cast("float") - i.gaussblur(args["radius"], min_ampl=0.01, precision="float") + 128
+        picture,
+        args,
+        lambda i: i.cast("float") - i.gaussblur(args["radius"], min_ampl=0.01, precision="float") + 128,
+        reach=3 * args["radius"],
     )
 
 
@@ -132,10 +154,18 @@ def _extreme(picture: Picture, args: Args, index: int) -> Picture:
     size = 2 * args["radius"] + 1
     last = size - 1
 
-    def change(image: Image) -> Image:  # a square's extreme is that of its rows' extremes
+    def extreme(image: Image) -> Image:  # a square's extreme is that of its rows' extremes
         return image.rank(size, 1, last * index).rank(1, size, last * index)
 
-    return filtered(picture, args, change)
+    def change(image: Image) -> Image:
+        colours, alpha = split(image)
+        if alpha is None:
+            return selected(picture, image, extreme(colours))
+        # What nobody sees is no extreme: its place is taken by a value that every other one beats.
+        shown = (alpha > 0).ifthenelse(colours, 0 if index else 255).copy(interpretation=colours.interpretation)
+        return selected(picture, image, joined(extreme(shown), alpha))
+
+    return each(picture, args, change)
 
 
 def maximum(picture: Picture, args: Args) -> Picture:
@@ -167,11 +197,11 @@ def fragment(picture: Picture, args: Args) -> Picture:
 
 
 def sharpen(picture: Picture, args: Args) -> Picture:
-    return filtered(picture, args, _positive(_conv(_SHARPEN, 1)))
+    return filtered(picture, args, _positive(_conv(_SHARPEN, 1)), reach=1)
 
 
 def sharpen_more(picture: Picture, args: Args) -> Picture:
-    return filtered(picture, args, _positive(_conv(_SHARPEN_MORE, 1)))
+    return filtered(picture, args, _positive(_conv(_SHARPEN_MORE, 1)), reach=1)
 
 
 def _positive(change: Callable[[Image], Image]) -> Callable[[Image], Image]:
@@ -189,7 +219,7 @@ def unsharp_mask(picture: Picture, args: Args) -> Picture:
             detail = (detail.abs() >= args["threshold"]).ifthenelse(detail, 0)
         return image + detail * (args["amount"] / 100)
 
-    return filtered(picture, args, _positive(change))
+    return filtered(picture, args, _positive(change), reach=3 * args["radius"])
 
 
 def diffuse(picture: Picture, args: Args) -> Picture:
@@ -211,7 +241,7 @@ def diffuse(picture: Picture, args: Args) -> Picture:
             return (moved < image).ifthenelse(moved, image)
         return moved
 
-    return filtered(picture, args, change)
+    return filtered(picture, args, change, reach=1)
 
 
 def emboss(picture: Picture, args: Args) -> Picture:
@@ -230,7 +260,7 @@ def emboss(picture: Picture, args: Args) -> Picture:
         made = _positive(change)(as_gray(image) if image.bands == 3 else image)
         return made.bandjoin([made, made]) if image.bands == 3 else made
 
-    return filtered(picture, args, gray)
+    return filtered(picture, args, gray, reach=args["height"])
 
 
 def find_edges(picture: Picture, args: Args) -> Picture:
@@ -242,7 +272,7 @@ def find_edges(picture: Picture, args: Args) -> Picture:
             strength = (strength >= args["threshold"]).ifthenelse(strength, 0)
         return 255 - (strength > 255).ifthenelse(255, strength)
 
-    return filtered(picture, args, change)
+    return filtered(picture, args, change, reach=1)
 
 
 def trace_contour(picture: Picture, args: Args) -> Picture:
@@ -252,7 +282,7 @@ def trace_contour(picture: Picture, args: Args) -> Picture:
         edge = above - inner if args["edge"] == "upper" else inner - above
         return 255 - edge * 255
 
-    return filtered(picture, args, change)
+    return filtered(picture, args, change, reach=1)
 
 
 def convolve(picture: Picture, args: Args) -> Picture:
@@ -260,7 +290,9 @@ def convolve(picture: Picture, args: Args) -> Picture:
     rows = [list(args["matrix"][n * side : (n + 1) * side]) for n in range(side)]
     divisor = args["divisor"] if args["divisor"] else (sum(args["matrix"]) or 1)
     kernel = _matrix(rows, divisor, args["offset"])
-    return filtered(picture, args, _positive(lambda i: i.conv(kernel, precision="float")))
+    blurs = min(args["matrix"]) >= 0 and divisor > 0 and not args["offset"]
+    change = _conv(rows, divisor) if blurs else _positive(lambda i: i.conv(kernel, precision="float"))
+    return filtered(picture, args, change, alpha_too=blurs, reach=side // 2)
 
 
 def drop_shadow(picture: Picture, args: Args) -> Picture:

@@ -11,6 +11,7 @@ from typing import Any
 
 from cgn_sdk.dservice.problems import Problem
 
+from dservices.mediagen.formats import profiles
 from dservices.mediagen.language.values import Args
 from dservices.mediagen.operations.colours import joined, split, words
 from dservices.mediagen.operations.host_port import Host
@@ -68,7 +69,7 @@ def reduce(host: Host, picture: Picture, args: Args) -> Picture:
     """To at most `colors` colours: as they are if there are no more, else by median cut; one palette for all frames and
     layers that are named (3.4).
     """
-    picture = picture.decoded()
+    picture = profiles.in_light(picture.decoded())
     wanted = [split(as_rgb(image))[0] for image in _named(picture, args)]
     kept = _background(picture) if args["preservebackground"] else None
     palette = _palette(host, args, wanted, kept)
@@ -334,7 +335,7 @@ def popular(picture: Picture, *, precise: bool = True) -> int:
     """The most frequent colour; of equally frequent ones the smallest number. Not precise: of the most frequent cell
     of 8 x 8 x 8 neighbouring colours, so that the grain of a photograph's wall does not scatter the count.
     """
-    image = split(as_rgb(picture.decoded().images[0]))[0]
+    image = split(as_rgb(profiles.in_light(picture.decoded()).images[0]))[0]
     if image.width * image.height > UNIQUE_MAX_PIXELS:
         image = image.resize(0.25, kernel="nearest").copy(interpretation="srgb")
     counts: dict[int, int] = Counter(_packed(image))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -52,12 +53,28 @@ def resized(image: Image, width: int, height: int, alg: str) -> Image:
         # The kernel alone, as long as libvips has one that wide; beyond it, boxes first.
         options["gap"] = 0.0 if min(across, down) > 1 / KERNEL_REDUCES_MAX else 4.0
     if has_alpha(image):
-        work = image.premultiply().resize(across, **options).unpremultiply().rint().cast("uchar")
+        work = _stretched(image.premultiply(), across, down, options).unpremultiply().rint().cast("uchar")
     else:
-        work = image.resize(across, **options)
+        work = _stretched(image, across, down, options)
     if (work.width, work.height) != (width, height):  # libvips rounds on its own; a missing line is repeated
         work = work.embed(0, 0, width, height, extend="copy")
     return work.copy(interpretation=interpretation_of(mode))
+
+
+def _stretched(image: Image, across: float, down: float, options: Mapping[str, Any]) -> Image:
+    """Smaller, or larger by the nearest pixel, by libvips' resize. Else larger by its affine transform, so that the
+    middle of the picture stays the middle: resize measures from the middle of the first pixel, and what it enlarges
+    comes out half a pixel too far right and down."""
+    kernel = options["kernel"]
+    if kernel == "nearest" or max(across, down) <= 1:
+        return image.resize(across, **options)
+    if min(across, down) < 1:
+        image = image.resize(min(1, across), **{**options, "vscale": min(1, down)})
+    across, down = max(1, across), max(1, down)
+    size = [0, 0, geometry.rounded(image.width * across), geometry.rounded(image.height * down)]
+    interpolate = pyvips.Interpolate.new("bilinear" if kernel == "linear" else "bicubic")
+    middle = {"idx": 0.5, "idy": 0.5, "odx": -0.5, "ody": -0.5}
+    return image.affine([across, 0, 0, down], interpolate=interpolate, oarea=size, extend="copy", **middle)
 
 
 def scale(picture: Picture, args: Args) -> Picture:
@@ -67,20 +84,10 @@ def scale(picture: Picture, args: Args) -> Picture:
     target = geometry.scaling(picture.width, picture.height, args["xs"], args["ys"], args["constrain"])
     check_canvas(target.canvas_width, target.canvas_height)
     fills = (target.width, target.height) == (target.canvas_width, target.canvas_height)
-    undecoded = picture.undecoded
-    whole = args["frames"] is None and not args["preservebackground"]
-    if undecoded is not None and undecoded.shrunk is not None and args["alg"] in ("Fast", "Smooth") and whole:
-        swap = undecoded.turn.swaps_sides
-        width, height = (target.height, target.width) if swap else (target.width, target.height)
-        if (
-            width <= undecoded.width
-            and height <= undecoded.height
-            and (width, height) != (undecoded.width, undecoded.height)
-        ):
-            smaller = undecoded.shrunk(width, height, args["alg"] == "Fast")
-            picture = replace(picture, undecoded=replace(smaller, turn=undecoded.turn))
-            if fills and args["transparentcutoff"] < 0 and args.get("layers") is None:
-                return picture
+    decoded = _decoded_to(picture, target.width, target.height, args)
+    if decoded is not picture and fills and args["transparentcutoff"] < 0 and args.get("layers") is None:
+        return decoded
+    picture = decoded
 
     def change(image: Image) -> Image:
         if args["preservebackground"]:
@@ -99,6 +106,22 @@ def scale(picture: Picture, args: Args) -> Picture:
     left = geometry.centred(target.canvas_width, target.width)
     top = geometry.centred(target.canvas_height, target.height)
     return _on_canvas(picture, args, -left, -top, target.canvas_width, target.canvas_height)
+
+
+def _decoded_to(picture: Picture, width: int, height: int, args: Args) -> Picture:
+    """The picture decoded to that size straight away, or rendered at it, where its source allows it."""
+    undecoded = picture.undecoded
+    if undecoded is None or undecoded.shrunk is None or args["frames"] is not None or args["preservebackground"]:
+        return picture
+    if (picture.width, picture.height) == (width, height):
+        return picture
+    if not undecoded.drawing and (
+        args["alg"] not in ("Fast", "Smooth") or width > picture.width or height > picture.height
+    ):
+        return picture
+    size = (height, width) if undecoded.turn.swaps_sides else (width, height)
+    made = undecoded.shrunk(*size, args["alg"] == "Fast")
+    return replace(picture, undecoded=replace(made, turn=undecoded.turn))
 
 
 def _apart(picture: Picture, image: Image, width: int, height: int, args: Args) -> Image:

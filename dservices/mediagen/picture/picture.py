@@ -52,7 +52,8 @@ class Layer:
 class Undecoded:
     """Bytes whose header has been read. `open(once)` decodes in full, if `once` for one reading from top to bottom;
     `shrunk(w, h, coarse)` decodes to exactly that size, if `coarse` with as much of it as can be left to the
-    decoder; what it gives has no turn, and its last step may still be ahead."""
+    decoder; what it gives has no turn, and its last step may still be ahead. Of a `drawing` (SVG, a page of a PDF) any
+    size can be had that way, a larger one, too."""
 
     width: int
     height: int
@@ -60,6 +61,7 @@ class Undecoded:
     turn: Turn
     open: Callable[[bool], Image]
     shrunk: Callable[[int, int, bool], Undecoded] | None
+    drawing: bool = False
 
 
 class Frames(Sequence[Image]):

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
-from dservices.mediagen.formats import metadata
+from dservices.mediagen.formats import metadata, profiles
 from dservices.mediagen.language.catalogue import FILE, PROFILE, ZIP, check
 from dservices.mediagen.operations import colours
 from dservices.mediagen.operations import host_port as operations
@@ -87,7 +87,7 @@ def _profile(host: Host, method: str, handle: int) -> str:
     data = host.profiles[handle]
     if method == "getName":
         return colours.profile_name(data)
-    return colours.profile_space(data) if method == "getColorSpace" else data[12:16].decode("ascii", "replace").strip()
+    return profiles.space(data) if method == "getColorSpace" else data[12:16].decode("ascii", "replace").strip()
 
 
 def _file(host: Host, method: str, path: str, args: dict[str, Any]) -> Any:
