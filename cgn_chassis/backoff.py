@@ -22,9 +22,13 @@ class Backoff:
         """The wait after `failures` failures in a row (0: none needed). `random` is from [0, 1)."""
         if failures <= 0:
             return 0
-        top = min(self.most_ms, self.first_ms << min(failures - 1, 30))
         low = self.first_ms // 2
-        return low + int(random * (top - low))
+        return low + int(random * (self.longest_ms(failures) - low))
+
+    def longest_ms(self, failures: int) -> int:
+        """The longest that this wait may be: for one who asks alone, where nothing has to be spread. `failures` from
+        1."""
+        return min(self.most_ms, self.first_ms << min(failures - 1, 30))
 
 
 @dataclass(slots=True)

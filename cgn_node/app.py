@@ -253,11 +253,14 @@ async def run_node(chosen: Settings, life: Life, shares: Shares) -> int:
     life.ready(ports=node.ports)
     _log.info("node.ready", node_id=chosen.node_id, **{f"{name}_port": port for name, port in node.ports.items()})
     await life.wait_stop()
-    in_time = await node.drain(chosen.drain_s)
-    if not in_time:
-        open_connections = node.listeners[0].connection_count
-        _log.warning("node.drain_over", requests=len(node.driver.requests), connections=open_connections)
-    await node.stop()
+    in_time = False
+    try:
+        in_time = await node.drain(chosen.drain_s)
+    finally:  # also at a second signal, which cancels: what is cut then is cut in order
+        if not in_time:
+            open_connections = node.listeners[0].connection_count
+            _log.warning("node.drain_over", requests=len(node.driver.requests), connections=open_connections)
+        await node.stop()
     return process.EXIT_OK if in_time else process.EXIT_UNCLEAN
 
 
@@ -335,7 +338,7 @@ async def start_node(
     )
     tls = server_context((chosen.tls.certificate, chosen.tls.key))
     work_listener = HttpListener(
-        work, tls=tls, name="work", connections_max=shares.work, turns=turns, is_proxy=proxies.is_proxy
+        work, tls=tls, name="work", connections_max=shares.work, turns=turns, is_proxy=proxies.is_proxy, disk=work.disk
     )
     node = Node(driver, central, miners, work, recorder, spool, store, shipper, supervisor, session_file)
     facts = Facts(

@@ -135,6 +135,7 @@ class HeldFile:
 
 class _InMemory:
     __slots__ = ("_data", "_memory")
+    is_here = True
 
     def __init__(self, data: bytes, memory: HeldMemory) -> None:
         self._data: bytes | bytearray = data
@@ -164,6 +165,7 @@ class _InFile:
     """The last one of a response may end with bytes that are not worth a write yet."""
 
     __slots__ = ("_at", "_file", "_rest", "_written")
+    is_here = False
 
     def __init__(self, file: HeldFile, at: int, size: int) -> None:
         self._file = file
@@ -190,8 +192,8 @@ class _InFile:
 
 
 Piece = _InMemory | _InFile
-"""Some bytes of a response: `len`, `load` and, for the last one, `extend`. What it takes is given back with the
-object."""
+"""Some bytes of a response: `len`, `load` (from disk unless `is_here`: not in the event loop, then) and, for the last
+one, `extend`. What it takes is given back with the object."""
 
 
 class BadResponse(Exception):
@@ -220,10 +222,12 @@ class ResponseBody:
         "_held_bytes",
         "_held_max",
         "_is_bare",
+        "_left",
         "_left_digest",
         "_memory",
         "_missing",
         "_prefix_missing",
+        "_tail",
         "body_bytes",
         "headers",
         "passed",
@@ -238,8 +242,10 @@ class ResponseBody:
         self._held: list[Piece] = []
         self._file: HeldFile | None = None
         self._held_bytes = 0
-        self._hash = sha256()  # over what has left, in this attempt's own bytes
-        self._left_digest = b""
+        self._hash = sha256()  # over all that this attempt has sent: nothing is read back to be hashed
+        self._tail = self._hash.copy()  # the same, before the last piece that is held
+        self._left = self._hash.copy()  # the same, of what has left
+        self._left_digest = b""  # of what had left before this attempt
         self._prefix_missing = 0
         self._is_bare = is_bare
         self._missing: int | None = None  # of what this attempt's head declared
@@ -254,9 +260,9 @@ class ResponseBody:
         """Forgets the attempt before, except for what has left."""
         if self.passed:
             if not self._prefix_missing:  # else the attempt before had not even repeated the prefix
-                self._left_digest = self._hash.digest()
-            self._hash = sha256()
+                self._left_digest = self._left.digest()
             self._prefix_missing = self.passed
+        self._hash = sha256()
         self._held, self._held_bytes, self._file = [], 0, None
 
     def head(self, status: int, headers: Headers, body_bytes: int | None) -> None:
@@ -269,10 +275,10 @@ class ResponseBody:
 
     def left(self) -> tuple[str, int]:
         """(SHA-256, bytes) of what has left."""
-        digest = self._left_digest.hex() if self._prefix_missing else self._hash.hexdigest()
+        digest = self._left_digest.hex() if self._prefix_missing else self._left.hexdigest()
         return digest, self.passed
 
-    def data(self, data: bytes) -> list[bytes]:
+    def data(self, data: bytes) -> list[Piece]:
         """What may leave now. Raises BadResponse when there is more than was declared, the prefix is not what has left,
         or nothing more can be held."""
         if self._missing is not None:
@@ -283,15 +289,18 @@ class ResponseBody:
             data = self._compare_prefix(data)
         if not data:
             return []
+        tail = limits.RESPONSE_TAIL_BYTES
+        if not self.passed and not self._held and len(data) > max(self._held_max, tail):
+            self._hold(data[:-tail])  # a first piece that is alone longer than what is held: all but its end
+            data = data[-tail:]
         self._hold(data)
         if not self.passed and self._held_bytes <= self._held_max:
             return []
-        passing = [piece.load() for piece in self._held[:-1]] or self._cut_tail()
-        for piece in passing:
-            self._hash.update(piece)
-            self.passed += len(piece)
-        self._held = self._held[-1:]
-        self._held_bytes = len(self._held[0])
+        passing, self._held = self._held[:-1], self._held[-1:]
+        if passing:
+            self._left = self._tail
+            self.passed += sum(map(len, passing))
+            self._held_bytes = len(self._held[0])
         return passing
 
     def _hold(self, data: bytes) -> None:
@@ -301,18 +310,11 @@ class ResponseBody:
             if not (joins and self._held[-1].extend(data)):
                 piece, self._file = self._memory.keep(data, self._file)
                 self._held.append(piece)
+                self._tail = self._hash.copy()
         except OSError as error:
             raise BadResponse(f"the response cannot be held: {error}") from error
+        self._hash.update(data)
         self._held_bytes += len(data)
-
-    def _cut_tail(self) -> list[bytes]:
-        """A first piece that is alone longer than what is held: all but its end."""
-        piece = self._held[0].load()
-        if self.passed or len(piece) <= limits.RESPONSE_TAIL_BYTES:
-            return []
-        self._held = []
-        self._hold(piece[-limits.RESPONSE_TAIL_BYTES :])
-        return [piece[: -limits.RESPONSE_TAIL_BYTES]]
 
     def _compare_prefix(self, data: bytes) -> bytes:
         """Takes what repeats the bytes that have left; returns what comes behind them."""
@@ -322,6 +324,7 @@ class ResponseBody:
         if not self._prefix_missing and self._hash.digest() != self._left_digest:
             self._prefix_missing = self.passed
             raise BadResponse("the response begins with other bytes than those the DApp has")
+        self._left = self._hash.copy()
         return data[len(repeated) :]
 
     def whole(self) -> tuple[str, int]:
@@ -331,10 +334,7 @@ class ResponseBody:
             raise BadResponse(f"the response ends {self._missing} bytes before the length in its head")
         if self._prefix_missing:
             raise BadResponse(f"the response ends {self._prefix_missing} bytes before what the DApp has")
-        digest = self._hash.copy() if self.passed else sha256()
-        for piece in self._held:
-            digest.update(piece.load())
-        return digest.hexdigest(), self.passed + self._held_bytes
+        return self._hash.hexdigest(), self.passed + self._held_bytes
 
     def finish(self) -> list[Piece]:
         """The pieces still held, which may leave once the row is durable."""

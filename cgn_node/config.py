@@ -92,7 +92,12 @@ class Settings:
         False, about="a developer's network: miners without container isolation may serve tiers above 1"
     )
     drain_s: int = setting(
-        limits.DRAIN_S, unit="s", minimum=1, maximum=3_600, about="after SIGTERM, for running requests to end"
+        limits.DRAIN_S,
+        unit="s",
+        minimum=1,
+        maximum=limits.DRAIN_S,
+        about="after SIGTERM, at most, for running requests to end by their own deadlines and for their answers to be "
+        "read; a second SIGTERM cuts them",
     )
     log: str = setting("auto", choices=("auto", "text", "json"), about="form of log lines")
     log_level: str = setting("info", choices=("debug", "info", "warning", "error"), about="least level of log lines")

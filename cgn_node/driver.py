@@ -4,6 +4,10 @@ broker core").
 `post` hands an event over at once: nothing waits in a queue between a socket and the broker. What carrying out a
 command causes is queued until the command list at hand is through, so that the broker sees events in a fair order.
 
+A step that raises, be it a command's or the core's own, is the fault of the one request it is about: that request ends
+with the problem `internal`, everything it holds is given back by the events that say so, and the steps behind it are
+done.
+
 Left to others: what a command means for sockets (`work_request`, `miner_endpoint`) and for disks (`recorder`).
 """
 
@@ -18,11 +22,15 @@ from cgn_chassis import logs
 from cgn_node.core import commands, events
 from cgn_node.core.broker import Broker
 from cgn_node.core.events import Event
+from cgn_node.core.pricing import Measured, Usage
 
 LATE_MS = 50
 """A timer that fires this much later than asked for shows that the process was paused."""
 SETTLE_S = 0.02
 """After such a pause: time for what miners said meanwhile to be read before anything is called late."""
+
+CLOSE_INTERNAL = 1011
+"""RFC 6455's registry: an error of the server."""
 
 _ONLY_LATER = frozenset({events.Acknowledged, events.Progressed, events.ResponsePassedOn, events.RowStored})
 """Events that bring no deadline nearer when no command follows: the timer stays as it is."""
@@ -45,6 +53,8 @@ class Request(Protocol):
     def record(self, command: commands.RecordRow) -> None: ...
     def release(self) -> None: ...
     def refuse(self, command: commands.Refuse) -> None: ...
+    def break_off(self) -> None:
+        """A step of it has raised: says `internal` to the DApp, and to the broker that nobody waits any more."""
 
 
 class Tunnel(Protocol):
@@ -53,6 +63,7 @@ class Tunnel(Protocol):
     number: int
 
     def expel(self, code: int, reason: str) -> None: ...
+    def close(self, code: int, reason: str) -> None: ...
 
 
 class Driver:
@@ -72,6 +83,8 @@ class Driver:
         self.by_number: dict[int, Tunnel] = {}
         self.counters: Counter[type] = Counter()
         """Events and commands by kind."""
+        self.broken: Counter[type] = Counter()
+        """Of them, those that raised."""
         self.drained = asyncio.Event()
         self._report = report
         self._inbox: deque[Event] = deque()
@@ -88,6 +101,13 @@ class Driver:
             commands.ReportError: self._report,
             commands.Drained: self._drained,
         }
+        self._menders: dict[type, Callable[[Any], None]] = {
+            commands.Assign: self._mend_assign,
+            commands.CancelAttempt: self._mend_cancel,
+            commands.CloseMiner: self._mend_close,
+            commands.RecordRow: self._mend_record,
+        }
+        """What is to be done when one of those raises. The others are the last of their request, or only tell."""
 
     def post(self, event: Event) -> None:
         """Something happened. Commands that follow are carried out before this returns, unless one is being carried
@@ -116,16 +136,76 @@ class Driver:
             while inbox:
                 event = inbox.popleft()
                 counters[type(event)] += 1
-                out = handle(event, self.clock_ms())
+                try:
+                    out = handle(event, self.clock_ms())
+                except Exception:
+                    self._break_event(event)
+                    continue
                 may_be_due = may_be_due or bool(out) or type(event) not in _ONLY_LATER
                 for command in out:
                     kind = type(command)
                     counters[kind] += 1
-                    carriers[kind](command)
+                    try:
+                        carriers[kind](command)
+                    except Exception:
+                        self._break_command(command)
         finally:
             self._handling = False
         if may_be_due:
             self._set_timer()
+
+    # --- what raised ----------------------------------------------------------------------------------------------
+
+    def _break_command(self, command: commands.Command) -> None:
+        kind = type(command)
+        self.broken[kind] += 1
+        _log.exception("driver.command_failed", kind=kind.__name__, request_id=getattr(command, "request", ""))
+        mend = self._menders.get(kind)
+        if mend is not None:
+            mend(command)
+
+    def _break_event(self, event: Event) -> None:
+        """The core has raised: what it knows of this request may be wrong. The request ends here; what the core still
+        holds of it ends by its deadline."""
+        kind, request_id = type(event), getattr(event, "request", "")
+        self.broken[kind] += 1
+        _log.exception("driver.event_failed", kind=kind.__name__, request_id=request_id)
+        if request_id in self.requests:
+            self._break_off(request_id)
+            self._refuse(commands.Refuse(request_id, "internal"))
+
+    def _break_off(self, request_id: str) -> None:
+        request = self.requests.get(request_id)
+        if request is not None:
+            try:
+                request.break_off()
+            except Exception:
+                _log.exception("driver.break_failed", request_id=request_id)
+
+    def _mend_assign(self, command: commands.Assign) -> None:
+        self._break_off(command.request)
+        self._inbox.append(events.ClientGone(command.request))
+
+    def _mend_cancel(self, command: commands.CancelAttempt) -> None:
+        """A miner that was not told works on, while the broker counts on the slot: nobody may rely on that tunnel."""
+        tunnel = self.tunnels.get(command.miner)
+        if tunnel is not None:
+            tunnel.close(CLOSE_INTERNAL, "an error of the node")
+        if command.settle:  # its report is waited for; where it was sent before the error, this one changes nothing
+            nothing = Usage(), Measured(0, 0, 0)
+            self._inbox.append(events.AttemptCut(command.request, command.attempt, command.miner, *nothing))
+
+    def _mend_close(self, command: commands.CloseMiner) -> None:
+        """It is out of the broker's pool: nothing of it may be found here."""
+        self.by_number.pop(command.tunnel, None)
+        tunnel = self.tunnels.get(command.miner)
+        if tunnel is not None and tunnel.number == command.tunnel:
+            del self.tunnels[command.miner]
+
+    def _mend_record(self, command: commands.RecordRow) -> None:
+        """Nothing of the row has reached the spool, which takes a row or raises."""
+        self._break_off(command.request)
+        self._inbox.append(events.RowRefused(command.request))
 
     # --- time -----------------------------------------------------------------------------------------------------
 

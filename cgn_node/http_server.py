@@ -10,6 +10,8 @@ every endpoint:
 - what one peer has sent is worked off in portions: one request, or a bounded number of chunks, at once; the rest waits
   for its turn among all peers (`cgn_sdk.turns`);
 - nothing is read, and nothing served, for a peer that does not take what it is owed;
+- what waits on disk is read beside the event loop, and an error there ends the one answer it belongs to;
+- what an endpoint or its taker raises ends the one connection on which it did;
 - every wait has a deadline, watched by one sweep per second over all connections (slowloris, slow bodies; handshakes,
   slow readers and closing connections are the channel's);
 - every refusal is an RFC 9457 problem document.
@@ -19,6 +21,7 @@ import asyncio
 import json
 import ssl
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
@@ -27,8 +30,10 @@ from typing import Protocol, cast
 from cgn_sdk.protocol.http_fields import NO_CONTENT_STATUSES
 from cgn_sdk.turns import Turns
 
+from cgn_chassis import logs
 from cgn_node import limits
 from cgn_node.channel import Channel
+from cgn_node.disk_reads import DiskReads
 from cgn_node.gate import Gate
 from cgn_node.http1 import (
     NO_BODY_STATUSES,
@@ -46,6 +51,8 @@ PROBLEM = "application/problem+json"
 _CLOSE = ("Connection", "close")
 _KEEP_ALIVE = ("Connection", "keep-alive")
 
+_log = logs.get("http")
+
 
 class Taker(Protocol):
     """Who takes a request's body and hears of the connection. An exchange without one drops what it hears."""
@@ -61,6 +68,10 @@ class Taker(Protocol):
 
 class Loadable(Protocol):
     """Bytes that may be elsewhere than in memory."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether `load` reads no disk."""
 
     def __len__(self) -> int: ...
     def load(self) -> bytes: ...
@@ -134,8 +145,8 @@ class Exchange:
             self._start(status, headers, body_bytes)
             self._connection.flush()
 
-    def write(self, data: bytes) -> bool:
-        """Returns False when the reader lags: wait for `writable`."""
+    def write(self, data: bytes | Loadable) -> bool:
+        """Returns False when the reader or the disk lags: wait for `writable`."""
         if not self.open or self._is_bare:
             return True
         self.bytes_out += len(data)
@@ -148,7 +159,7 @@ class Exchange:
                     self.abort()  # a byte more would be taken for the next answer's
                     return True
             self._connection.send([data])
-        return self._connection.is_writable
+        return self._connection.takes_more
 
     def end(self) -> None:
         """After the last `write`. An answer shorter than its head said is cut: its reader would wait for the rest."""
@@ -228,6 +239,7 @@ class HttpListener:
         clock: Callable[[], float] = time.monotonic,
         turns: Turns | None = None,
         is_proxy: Callable[[str], bool] = lambda peer: False,
+        disk: DiskReads | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.head_deadline_s = head_deadline_s
@@ -238,6 +250,7 @@ class HttpListener:
         self.draining = False
         self.clock = clock
         self.turns = Turns() if turns is None else turns
+        self.disk = DiskReads() if disk is None else disk
         self._gate = Gate(
             name,
             tls=tls,
@@ -333,6 +346,7 @@ class HttpConnection(asyncio.Protocol):
         self._has_turn = False  # waits in the listener's `turns`
         self._out: list[bytes] = []
         self._waiting_answer: deque[bytes | Loadable] = deque()
+        self._is_loading = False  # the first of what waits is being read from disk
         self._since = 0.0  # of the accept, of a later request's first byte, of an answer's end
         self._is_first = True
         self._body_until: float | None = None
@@ -353,6 +367,12 @@ class HttpConnection(asyncio.Protocol):
             self._close()
 
     def data_received(self, data: bytes) -> None:
+        try:
+            self._receive(data)
+        except Exception as error:
+            self._broke(error)
+
+    def _receive(self, data: bytes) -> None:
         if self._state == _BODY:
             self._read_body(data)
             return
@@ -384,11 +404,27 @@ class HttpConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.is_writable = True
-        if self._exchange is not None and self._exchange.taker is not None:
-            self._exchange.taker.writable()
         if self._waiting_answer or (self._state == _HEAD and self._waiting_bytes()):
             self._take_turn()
+        else:
+            self._tell_writable()
         self._choose_reading()
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether what is written now leaves now."""
+        return self.is_writable and not self._waiting_answer and not self._is_loading
+
+    def _tell_writable(self) -> None:
+        if self.takes_more and self._exchange is not None and self._exchange.taker is not None:
+            self._exchange.taker.writable()
+
+    def _broke(self, error: Exception) -> None:
+        """Whatever was asked for on this connection raised: nobody else's turn, and nobody else's work, ends by it."""
+        self._listener.counters["connections that broke"] += 1
+        _log.error("http.broke", peer=self.peer, problem=repr(error), trace=traceback.format_exc(limit=20))
+        self.abort()
+        self._drop_exchange()
 
     # --- turns ----------
 
@@ -400,13 +436,18 @@ class HttpConnection(asyncio.Protocol):
 
     def _on_turn(self) -> None:
         self._has_turn = False
-        if self._waiting_answer:
+        try:
+            self._do_portion()
+        except Exception as error:
+            self._broke(error)
+
+    def _do_portion(self) -> None:
+        if self._waiting_answer or self._is_loading:
             if self._state != _CLOSED:
                 self._send_portion()
-        elif self._state == _HEAD:
-            if self.is_writable and self._waiting_bytes():
-                self._read_head()
-        elif self._state == _BODY and not self._body_paused:
+        elif self._state == _HEAD and self.is_writable and self._waiting_bytes():
+            self._read_head()
+        if self._state == _BODY and not self._body_paused:  # an answer may begin before its request has ended
             self._read_body(b"")
         self._choose_reading()
 
@@ -553,32 +594,53 @@ class HttpConnection(asyncio.Protocol):
             headers.append(_KEEP_ALIVE)  # HTTP/1.0 keeps what both have agreed on (RFC 9112 9.3)
         self._out.append(response_head(status, headers))
 
-    def send(self, pieces: list[bytes]) -> None:
-        self._out += pieces
-        self.flush()
+    def send(self, pieces: Pieces) -> None:
+        """More of a streamed answer: at once, or behind what waits for the disk."""
+        if self._waiting_answer or self._is_loading or not all(map(_is_here, pieces)):
+            self._waiting_answer.extend(pieces)
+            self._take_turn()
+        else:
+            self._out += map(_loaded, pieces)
+            self.flush()
 
     def send_whole(self, pieces: Pieces, length: int) -> None:
         """A whole body: a short one with its head, a long one in portions as the reader takes them."""
-        if length <= limits.JOINED_WRITE_BYTES:
-            self.send([piece if isinstance(piece, bytes) else piece.load() for piece in pieces])
+        if length <= limits.JOINED_WRITE_BYTES and all(map(_is_here, pieces)):
+            self._out += map(_loaded, pieces)
         else:
             self._waiting_answer.extend(pieces)
 
     def _send_portion(self) -> None:
         """More of the answer, when what went before has been taken; at its end, what comes after it."""
         waiting, size = self._waiting_answer, 0
-        if not self.is_writable:
-            return  # `resume_writing` brings us back
+        if not self.is_writable or self._is_loading:
+            return  # `resume_writing` or `_on_loaded` brings us back
         portion = []
-        while waiting and size < limits.WRITE_BUFFER_HIGH_BYTES:
-            piece = waiting.popleft()
-            portion.append(piece if isinstance(piece, bytes) else piece.load())
+        while waiting and size < limits.WRITE_BUFFER_HIGH_BYTES and _is_here(waiting[0]):
+            portion.append(_loaded(waiting.popleft()))
             size += len(portion[-1])
-        self.send(portion)
-        if waiting:
+        self._out += portion
+        self.flush()
+        if waiting and not _is_here(waiting[0]):
+            self._is_loading = True
+            self._listener.disk.read(cast(Loadable, waiting.popleft()).load, self._on_loaded)
+        elif waiting:
             self._take_turn()
-        else:
+        elif self._exchange is None:
             self._after_answer()
+        else:
+            self._tell_writable()
+
+    def _on_loaded(self, data: bytes, problem: Exception | None) -> None:
+        """What was asked of the disk is here, or never will be."""
+        self._is_loading = False
+        if self._state == _CLOSED:
+            return
+        if problem is not None:
+            self._broke(problem)
+            return
+        self._waiting_answer.appendleft(data)
+        self._take_turn()
 
     def flush(self) -> None:
         if self._transport is not None and self._out:
@@ -596,7 +658,7 @@ class HttpConnection(asyncio.Protocol):
         self._chunks = None
         if self._state in (_WAIT, _BODY):
             self._state = _DONE  # what still comes of the body belongs to nobody
-        if self._waiting_answer:
+        if self._waiting_answer or self._is_loading:
             self._take_turn()
         else:
             self._after_answer()
@@ -645,7 +707,9 @@ class HttpConnection(asyncio.Protocol):
         """Whether the peer waits for an answer, or for the rest of one."""
         if self._transport is None:
             return False
-        return self._exchange is not None or bool(self._waiting_answer) or not self._transport.has_taken_all()
+        if self._exchange is not None or self._waiting_answer or self._is_loading:
+            return True
+        return not self._transport.has_taken_all()
 
     def refuse_body(self, detail: str) -> None:
         """For the end of the node: a request that is not whole will not be served."""
@@ -716,6 +780,15 @@ class HttpConnection(asyncio.Protocol):
             self._window, self._moved = now, 0
         elif now - self._window > window:
             self.refuse_connection(408, f"The body arrives slower than {least} bytes a second.")
+
+
+def _is_here(piece: bytes | Loadable) -> bool:
+    return isinstance(piece, bytes) or piece.is_here
+
+
+def _loaded(piece: bytes | Loadable) -> bytes:
+    """Of one that is here."""
+    return piece if isinstance(piece, bytes) else piece.load()
 
 
 def _tell_lost(exchange: Exchange) -> None:

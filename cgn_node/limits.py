@@ -1,6 +1,8 @@
 """Every bound of the node that only the node decides, with its unit and its reason. What both ends of a tunnel or link
 must agree on is in `cgn_sdk.protocol.limits`."""
 
+from cgn_sdk.protocol.limits import DEADLINE_MAX_MS
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -174,6 +176,9 @@ HELD_WRITE_BYTES = 4 * KIB
 """Pieces of a held response are joined up to the first: an object each costs 100 bytes, and a miner may send two bytes
 at a time. In a file they are so when they are worth a write."""
 
+DISK_READ_THREADS = 4
+"""Threads that read what is held in files, a piece each, so that a slow disk holds up only those who wait for it."""
+
 PASSED_AT_ONCE_BYTES = 16 * KIB
 """Shorter pieces of an answer that is passing wait for the end of their turn of the loop, and leave as one: a TLS
 record each would cost more than what is in them."""
@@ -303,8 +308,9 @@ LATENCIES_KEPT = 512
 SWEEP_S = 0.5
 """One timer looks at every connection; a timer each would cost 3 to 5 microseconds per request."""
 
-DRAIN_S = 60
-"""After SIGTERM, for what runs to end; then connections are cut."""
+DRAIN_S = DEADLINE_MAX_MS // 1_000
+"""After SIGTERM, at most, for what runs to end; then connections are cut. Each request ends by its own deadline, and
+none is longer than this. A setting, for those whose machine has to go sooner."""
 
 FINISH_LOOK_S = 0.05
 """How often it is looked meanwhile whether answers are still on their way."""

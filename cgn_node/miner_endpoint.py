@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from cgn_sdk import signing
 from cgn_sdk.protocol import link, receipt
 from cgn_sdk.protocol import tunnel as wire
+from cgn_sdk.protocol.canonical import CanonicalText
 from cgn_sdk.protocol.errors import (
     CLOSE_DRAINING,
     CLOSE_NOT_AUTHENTICATED,
@@ -311,7 +312,15 @@ class MinerTunnel:
     # --- what the miner says ------------------------------------------------------------------------------------------
 
     def _on_event(self, event: wire.Event) -> None:
-        self._handlers[type(event)](event)
+        """What goes wrong here with one attempt ends its request; the tunnel carries those of others too."""
+        try:
+            self._handlers[type(event)](event)
+        except Exception:
+            attempt = self._streams.get(getattr(event, "stream", 0))
+            if attempt is None:
+                raise
+            _log.exception("miner.event_failed", miner=self.miner_id, request_id=attempt.request.id)
+            attempt.request.break_off()
 
     def _on_acknowledged(self, event: wire.Acknowledged) -> None:
         attempt = self._streams.get(event.stream)
@@ -336,10 +345,11 @@ class MinerTunnel:
             attempt.request.pump()
 
     def _on_finished(self, event: wire.Finished) -> None:
-        attempt = self._streams.pop(event.stream, None)
+        attempt = self._streams.get(event.stream)
         if attempt is None:
             return
         problem = attempt.request.on_done(attempt, event.message)
+        self._streams.pop(event.stream, None)
         if problem:
             self._endpoint.counters["bad statements"] += 1
             _log.warning("miner.bad_statement", miner=self.miner_id, request_id=attempt.request.id, problem=problem)
@@ -361,12 +371,22 @@ class MinerTunnel:
         for digest, seal in zip(event.digests, receipt.seal_texts(tree, signature), strict=True):
             attempt = self._unsealed.pop(digest, None)
             if attempt is not None:
-                attempt.request.on_sealed(attempt, seal)
+                self._count_sealed(attempt, seal)
+
+    @staticmethod
+    def _count_sealed(attempt: "Attempt", seal: CanonicalText) -> None:
+        """Those that the same seal is about have no part in what goes wrong with one."""
+        try:
+            attempt.request.on_sealed(attempt, seal)
+        except Exception:
+            _log.exception("miner.seal_failed", request_id=attempt.request.id)
+            attempt.request.break_off()
 
     def _on_failed(self, event: wire.Failed) -> None:
-        attempt = self._streams.pop(event.stream, None)
+        attempt = self._streams.get(event.stream)
         if attempt is not None:
             attempt.request.on_failed(attempt, event.message)
+            self._streams.pop(event.stream, None)
 
     def _on_progressed(self, event: wire.Progressed) -> None:
         """A sign of life, and what has been used so far. What the work says on its way reaches the DApp with N-16."""

@@ -102,8 +102,10 @@ class Recorder:
     def _recorded(self, request: WorkRequest, row: Row, error: Exception | None) -> None:
         if error is None:
             self.rows += 1
-            self._note(row.row_id)  # before the answer: with it the DApp may send the id again
-            self._driver.post(events.RowStored(request.id))
+            try:
+                self._note(row.row_id)  # before the answer: with it the DApp may send the id again
+            finally:
+                self._driver.post(events.RowStored(request.id))
             self._keep(row)  # somebody waits for the answer, so this comes behind it
         elif isinstance(error, SpoolFull):
             self.refused += 1

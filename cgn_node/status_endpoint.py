@@ -179,6 +179,7 @@ class Facts:
         lines.add("cgn_node_sessions_not_kept_total", "counter", self.session_file.failures)
         lines.family("cgn_node_broker_total", "what", statistics.counters)
         lines.family("cgn_node_driver_total", "kind", {k.__name__: n for k, n in self.driver.counters.items()})
+        lines.family("cgn_node_driver_failed_total", "kind", {k.__name__: n for k, n in self.driver.broken.items()})
         lines.family("cgn_node_work_total", "outcome", self.work.counters)
         lines.family("cgn_node_edge_total", "outcome", self.work_listener.counters)
         lines.family("cgn_node_tunnel_total", "outcome", self.miners.counters)

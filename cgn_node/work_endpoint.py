@@ -7,6 +7,7 @@ Order of refusals, all before the body is read: 401, 404, 400 (CGN- headers), 40
 import asyncio
 import json
 import time
+import traceback
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -21,11 +22,12 @@ from cgn_sdk.protocol.limits import DEADLINE_MAX_MS
 
 from cgn_chassis import logs
 from cgn_node import limits
-from cgn_node.bodies import HeldMemory, RequestBody
+from cgn_node.bodies import HeldMemory, Piece, RequestBody
 from cgn_node.central_endpoint import CentralUnreachable
 from cgn_node.client_address import Proxies
 from cgn_node.core import events
 from cgn_node.core.commands import Refuse
+from cgn_node.disk_reads import DiskReads
 from cgn_node.driver import Driver
 from cgn_node.http1 import Headers, end_to_end
 from cgn_node.http_server import Exchange, json_body
@@ -98,6 +100,8 @@ class WorkEndpoint:
         self._held_bytes = held_bytes
         self._held_memory = HeldMemory(bodies_folder)
         self._latencies = latencies
+        self.disk = DiskReads()
+        """Reads what is held in files: for the listener too."""
         self._by_address: Counter[str] = Counter()
         self._results = Results()
         self._forgetting: asyncio.TimerHandle | None = None
@@ -128,10 +132,25 @@ class WorkEndpoint:
                 self._serve_later(exchange, self._serve_state(exchange, session, path.removeprefix("/requests/")))
             else:
                 self._serve_work(exchange, session, path)
-        except ProblemError as error:
-            self.refuse(exchange, error.problem)
-        except TooMany as error:
-            self.refuse(exchange, Problem(error.code, error.detail), error.retry_after_s)
+        except Exception as error:
+            self._refuse_for(exchange, error)
+
+    def _refuse_for(self, exchange: Exchange, error: Exception) -> None:
+        """What serving it has raised, as an answer."""
+        match error:
+            case ProblemError():
+                self.refuse(exchange, error.problem)
+            case TooMany():
+                self.refuse(exchange, Problem(error.code, error.detail), error.retry_after_s)
+            case StoreError():
+                _log.warning("work.store_away", path=exchange.head.path, error=str(error))
+                self.refuse(exchange, Problem("ledger_full", "The ledger cannot be asked now; ask again later."), 2)
+            case CentralUnreachable():
+                self.refuse(exchange, Problem("central_unreachable", f"Accounts cannot be checked now: {error}."), 5)
+            case _:
+                trace = "".join(traceback.format_exception(error, limit=20))
+                _log.error("work.failed", path=exchange.head.path, trace=trace)
+                self.refuse(exchange, Problem("internal"))
 
     def refuse(self, exchange: Exchange, problem: Problem, retry_after_s: int = 0) -> None:
         self.counters[f"refused {problem.code}"] += 1
@@ -260,6 +279,27 @@ class WorkEndpoint:
 
     def _start(self, admitted: "_Admitted", request_id: str) -> None:
         """`_count` was called before: what is counted is given back when the request has ended."""
+        exchange, driver = admitted.exchange, self._driver
+        try:
+            request, arrived = self._made(admitted, request_id)
+        except Exception:
+            self._uncount(admitted.session, exchange.peer)
+            raise
+        if not driver.take_on(request):
+            self._give_back(request)
+            raise _duplicate(request_id)
+        try:
+            if request.body.ended:
+                driver.post(arrived)
+            elif (refused := driver.broker.refusal_of(arrived)) is not None:
+                driver.turn_away(refused)
+            if exchange.open:
+                exchange.take_body(request)
+        except Exception:
+            _log.exception("work.start_failed", request_id=request_id)
+            request.break_off()
+
+    def _made(self, admitted: "_Admitted", request_id: str) -> tuple[WorkRequest, events.RequestArrived]:
         exchange, session, view, dservice, options, tiers, until_ms = admitted
         driver, head = self._driver, exchange.head
         body = RequestBody(self._bodies_folder)
@@ -295,15 +335,7 @@ class WorkEndpoint:
             recorder=self._recorder.record,
             finished=self._finish_later,
         )
-        if not driver.take_on(request):
-            self._give_back(request)
-            raise _duplicate(request_id)
-        if body.ended:
-            driver.post(arrived)
-        elif (refused := driver.broker.refusal_of(arrived)) is not None:
-            driver.turn_away(refused)
-        if exchange.open:
-            exchange.take_body(request)
+        return request, arrived
 
     def _hand_over(self, request: WorkRequest, arrived: events.RequestArrived) -> None:
         """Gives the request to the broker. While its body was on its way, what let it in may have ended."""
@@ -360,9 +392,7 @@ class WorkEndpoint:
     def _remember(self, request: WorkRequest) -> None:
         """What `GET /requests/<id>` may be asked about it."""
         if request.result is not None:
-            self._results.put(request.id, request.session.account_id, *request.result, self._driver.clock_ms())
-            if self._forgetting is None:
-                self._forgetting = asyncio.get_running_loop().call_later(limits.RESULTS_SWEEP_S, self._forget_results)
+            self._keep_result(request, *request.result)
         elif request.record_command is None:
             state = {"request_id": request.id, "state": request.state, "attempts": request.attempts}
             if request.refusal is not None:
@@ -370,6 +400,26 @@ class WorkEndpoint:
             self._endings[request.id] = (request.session.account_id, state)
             if len(self._endings) > limits.ENDINGS_KEPT:
                 self._endings.popitem(last=False)
+
+    def _keep_result(self, request: WorkRequest, status: int, headers: Headers, pieces: list[Piece]) -> None:
+        """As bytes under a bound of their own: pieces would take the room, or the files, of answers under way."""
+
+        def keep(data: list[bytes]) -> None:
+            now_ms = self._driver.clock_ms()
+            self._results.put(request.id, request.session.account_id, status, headers, data, now_ms)
+            if self._forgetting is None:
+                self._forgetting = asyncio.get_running_loop().call_later(limits.RESULTS_SWEEP_S, self._forget_results)
+
+        def on_read(data: bytes, problem: Exception | None) -> None:
+            if problem is None:
+                keep([data])
+            else:
+                _log.error("work.result_lost", request_id=request.id, error=repr(problem))
+
+        if all(piece.is_here for piece in pieces):
+            keep([piece.load() for piece in pieces])
+        else:
+            self.disk.read(lambda: b"".join(piece.load() for piece in pieces), on_read)
 
     def _forget_results(self) -> None:
         """So that a node with nothing to do gives their memory back."""
@@ -441,18 +491,8 @@ class WorkEndpoint:
     async def _guarded(self, exchange: Exchange, coroutine: Coroutine[Any, Any, None]) -> None:
         try:
             await coroutine
-        except ProblemError as error:
-            self.refuse(exchange, error.problem)
-        except TooMany as error:
-            self.refuse(exchange, Problem(error.code, error.detail), error.retry_after_s)
-        except StoreError as error:
-            _log.warning("work.store_away", path=exchange.head.path, error=str(error))
-            self.refuse(exchange, Problem("ledger_full", "The ledger cannot be asked now; ask again later."), 2)
-        except CentralUnreachable as error:
-            self.refuse(exchange, Problem("central_unreachable", f"Accounts cannot be checked now: {error}."), 5)
-        except Exception:
-            _log.exception("work.failed", path=exchange.head.path)
-            self.refuse(exchange, Problem("internal"))
+        except Exception as error:
+            self._refuse_for(exchange, error)
 
 
 _OURS = frozenset({"authorization"})

@@ -19,7 +19,7 @@ from cgn_sdk.protocol.row import fee_nano_cpu
 
 from cgn_chassis import logs
 from cgn_node import limits
-from cgn_node.bodies import BadResponse, HeldMemory, RequestBody, ResponseBody
+from cgn_node.bodies import BadResponse, HeldMemory, Piece, RequestBody, ResponseBody
 from cgn_node.core import commands, events
 from cgn_node.core.pricing import Measured, Usage
 from cgn_node.driver import Driver
@@ -149,7 +149,7 @@ class WorkRequest:
         self.times = Times(time.monotonic_ns())
         self.record_command: commands.RecordRow | None = None
         self.is_named = is_named
-        self.result: tuple[int, Headers, list[bytes]] | None = None
+        self.result: tuple[int, Headers, list[Piece]] | None = None
         """The whole answer, once it has left, for who may ask for it again."""
         self.refusal: Problem | None = None
         self.state = "waiting"
@@ -220,6 +220,12 @@ class WorkRequest:
         if not self._over:  # the refusal may have ended it already
             self._give_up()
 
+    def break_off(self) -> None:
+        """A step of this request has raised (a disk, a mistake of ours): it ends here, and says so. Nobody pays for it,
+        but for what has left already."""
+        if not self._over and self.state not in ("gone", "refused"):
+            self._broken(Problem("internal", f"This node failed at this request; name {self.id} when you report it."))
+
     def _give_up(self) -> None:
         if self._admit is None:
             self._driver.post(events.ClientGone(self.id))
@@ -230,7 +236,14 @@ class WorkRequest:
     # --- the miner's side (miner_endpoint) --------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Sends as much of the body as the attempt's stream takes."""
+        """Sends as much of the body as the attempt's stream takes. A body that cannot be read ends its own request."""
+        try:
+            self._pump()
+        except Exception:
+            _log.exception("request.pump_failed", request_id=self.id)
+            self.break_off()
+
+    def _pump(self) -> None:
         attempt = self.attempt
         if attempt is None or attempt.end_sent:
             return
@@ -284,10 +297,17 @@ class WorkRequest:
             self._take(attempt, data)
             return
         if not waiting:
-            asyncio.get_running_loop().call_soon(self._take_waiting, attempt)
+            asyncio.get_running_loop().call_soon(self._take_due, attempt)
         waiting += data
         if len(waiting) >= limits.HELD_PIECE_BYTES:
             self._take_waiting(attempt)
+
+    def _take_due(self, attempt: Attempt) -> None:
+        try:
+            self._take_waiting(attempt)
+        except Exception:
+            _log.exception("request.take_failed", request_id=self.id)
+            self.break_off()
 
     def _take_waiting(self, attempt: Attempt) -> None:
         if attempt.waiting:
@@ -321,7 +341,7 @@ class WorkRequest:
             self.exchange.start(response.status, [*response.headers, ("CGN-Request-Id", self.id)], response.body_bytes)
             self._driver.post(events.ResponsePassedOn(self.id, attempt.number, attempt.tunnel.miner_id))
         is_writable = True
-        for piece in passing:
+        for piece in passing:  # in memory, or read from disk when it is its turn
             is_writable = self.exchange.write(piece)
         if is_writable:
             attempt.tunnel.tunnel.consumed(attempt.stream, len(data) + attempt.owed_bytes)
@@ -432,19 +452,28 @@ class WorkRequest:
         times.assigned = now
         if not times.first_assigned:
             times.first_assigned = now
-        opened = tunnel.open(self, command, now)
-        self.attempt = opened
-        self.latest = opened or Attempt(self, command.attempt, tunnel, 0, now)
+        opened: Attempt | None = None
+        try:
+            opened = tunnel.open(self, command, now)
+        finally:
+            self.attempt = opened
+            self.latest = opened or Attempt(self, command.attempt, tunnel, 0, now)
         if opened is None:
             self._driver.post(events.AttemptFailed(self.id, command.attempt, tunnel.miner_id, "no_slot"))
         elif self.body.length or not self.body.ended:
             self.pump()
 
     def cancel_attempt(self, command: commands.CancelAttempt) -> None:
-        current, latest = self.attempt, self.latest
-        if current is not None and current.number == command.attempt:
-            self.attempt = None
-            current.tunnel.cancel(current, command.code)
+        current = self.attempt
+        try:
+            if current is not None and current.number == command.attempt:
+                self.attempt = None
+                current.tunnel.cancel(current, command.code)
+        finally:  # who waits for the figures gets them, whatever becomes of the miner
+            self._settle(command)
+
+    def _settle(self, command: commands.CancelAttempt) -> None:
+        latest = self.latest
         if command.settle:
             assert latest is not None
             assert latest.number == command.attempt
@@ -465,8 +494,12 @@ class WorkRequest:
         self.state = "done"
         try:
             self._complete()
-        except OSError as error:  # what is held on disk cannot be read
-            _log.error("request.answer_lost", request_id=self.id, error=repr(error))
+        except Exception:
+            _log.exception("request.answer_lost", request_id=self.id)
+            if not self.exchange.started:
+                where = f"it was charged, GET /requests/{self.id} says what"
+                problem = Problem("internal", f"The work was done and its answer was lost in this node: {where}.")
+                self.exchange.refuse(problem.status, problem.to_json(), [("CGN-Request-Id", self.id)])
         finally:
             self._end()
 
@@ -474,7 +507,7 @@ class WorkRequest:
         response, exchange = self.response, self.exchange
         if exchange.started:
             for piece in response.finish():
-                exchange.write(piece.load())
+                exchange.write(piece)
             exchange.end()
         elif exchange.head.method == "HEAD":
             exchange.answer_head(response.status, [*response.headers, *self._cost_headers()], response.body_bytes)
@@ -482,8 +515,7 @@ class WorkRequest:
             headers, pieces = [*response.headers, *self._cost_headers()], response.finish()
             exchange.answer(response.status, headers, pieces)
             if self.is_named:
-                # As bytes under a bound of their own: pieces would take the room, or the files, of answers under way.
-                self.result = (response.status, headers, [piece.load() for piece in pieces])
+                self.result = (response.status, headers, pieces)
 
     def refuse(self, command: commands.Refuse) -> None:
         """Over without the whole answer."""
@@ -512,9 +544,11 @@ class WorkRequest:
         """Called once, whatever happened before: what the request was counted under depends on it."""
         self._over = True
         self.attempt = None
-        self.body.close()
-        self._finished(self)
-        self.exchange.abort()  # if its answer is not complete by now, it never will be
+        try:
+            self.body.close()
+        finally:
+            self._finished(self)
+            self.exchange.abort()  # if its answer is not complete by now, it never will be
 
     def _cost_headers(self) -> Headers:
         """N-25: what it cost and where the time went."""

@@ -22,6 +22,7 @@ A request without answer is unknown: it raises StoreError, and every operation h
 
 import asyncio
 import json
+import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ from elasticsearch import (
     NotFoundError,
 )
 
+from cgn_chassis.backoff import Backoff
 from ledger import limits
 from ledger.core.batch import newest_of, refuse_settlement
 from ledger.core.entries import COLLECTED, PAID, PENDING, Entry, Mark, refuse_mark, refuse_times, sound_entries
@@ -67,6 +69,7 @@ _BLOCKS_CACHED: Final = 16
 """Blocks kept in memory, about 1 MB each at the largest: they never change."""
 
 _BUSY: Final = frozenset({429, 503})
+_BUSY_RETRY: Final = Backoff(*limits.ELASTICSEARCH_RETRY_MS)
 
 
 class _Numbered(NamedTuple):
@@ -683,8 +686,7 @@ class ElasticsearchStore:
         closed: set[str] = set()
         for request in _requests(operations):
             left = request
-            wait_s = 0.05
-            for _ in range(limits.ELASTICSEARCH_RETRIES):
+            for failures in range(1, limits.ELASTICSEARCH_RETRIES + 1):
                 answer = await self.client.bulk(operations=_lines(left))
                 again = []
                 for operation, item in zip(left, answer["items"], strict=True):
@@ -701,8 +703,8 @@ class ElasticsearchStore:
                 if not again:
                     break
                 left = again
-                await asyncio.sleep(wait_s)
-                wait_s *= 2
+                wait_ms = _BUSY_RETRY.wait_ms(failures, random.random())  # noqa: S311 - spreads, hides nothing
+                await asyncio.sleep(wait_ms / 1000)
             else:
                 raise StoreError(f"the cluster stays too busy for {len(left)} operations")
         return conflicts, closed

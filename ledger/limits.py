@@ -79,7 +79,9 @@ ELASTICSEARCH_TIMEOUT_S: Final = 30.0
 """A request without answer for this long is unknown: it is looked up before anything is decided."""
 
 ELASTICSEARCH_RETRIES: Final = 8
-"""Attempts while the server says that it is too busy (429), the wait doubling from 50 ms: 12 s in all."""
+ELASTICSEARCH_RETRY_MS: Final = (100, 12_800)
+"""Attempts while the server says that it is too busy (429), and the first and longest wait between them: some 12 s in
+all."""
 
 ELASTICSEARCH_HITS: Final = 1_000
 """Documents one search answers where all that match are wanted, page by page."""

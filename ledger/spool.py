@@ -26,6 +26,7 @@ What goes wrong:
 import asyncio
 import contextlib
 import os
+import random
 import sys
 import threading
 from collections import deque
@@ -38,6 +39,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from cgn_sdk.protocol.row import Keccak, Row, decode_row
 
+from cgn_chassis.backoff import Backoff
 from ledger import disk, limits
 from ledger.core import spool_format
 from ledger.core.spool_format import SpoolDamaged
@@ -618,6 +620,12 @@ def _size_of(group: Sequence[_Waiting]) -> int:
     return sum(len(waiting.data) for waiting in group) + spool_format.RECORD_HEADER_BYTES * len(group)
 
 
+async def _pause(failures: int) -> None:
+    """Before the next try: nodes that lost one store together come back spread."""
+    wait_ms = Backoff(*limits.SHIP_RETRY_MS).wait_ms(failures, random.random())  # noqa: S311 - spreads, hides nothing
+    await asyncio.sleep(wait_ms / 1000)
+
+
 class Shipper:
     """Moves rows from spool to store, in order, for as long as the store takes them; then cuts the spool.
 
@@ -717,14 +725,14 @@ class Shipper:
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Does it as soon as the machine lets it: no descriptor or no room now is no reason to stand still for good."""
-        wait_ms, longest_ms = limits.SHIP_RETRY_MS
+        failures = 0
         while True:
             try:
                 return await work()
             except OSError as error:
                 self._observe(0, error)
-            await asyncio.sleep(wait_ms / 1000)
-            wait_ms = min(2 * wait_ms, longest_ms)
+            failures += 1
+            await _pause(failures)
 
     async def _refuse(self, record: Record, error: Exception) -> None:
         async def keep() -> None:
@@ -739,7 +747,7 @@ class Shipper:
                 rows.append((record, self._row(record)))
             except ValueError as error:  # not a row: written by something that is not this program
                 await self._refuse(record, error)
-        wait_ms, longest_ms = limits.SHIP_RETRY_MS
+        failures = 0
         while rows:
             try:
                 if self._heads is not None:
@@ -753,8 +761,8 @@ class Shipper:
                 return
             except StoreError as error:
                 self._observe(0, error)
-                await asyncio.sleep(wait_ms / 1000)
-                wait_ms = min(2 * wait_ms, longest_ms)
+                failures += 1
+                await _pause(failures)
             else:
                 self._observe(len(rows), None)
                 if self._heads is not None:

@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.check:
         return _check(settings)
     logs.configure(level=settings.log_level, hide=ids.SECRET_PATTERNS, redact=redact_text)
-    return process.run(lambda life: _run(life, settings), name="miner")
+    grace_s = settings.drain_s + limits.STOP_S
+    return process.run(lambda life: _run(life, settings), name="miner", grace_s=grace_s)
 
 
 async def _run(life: process.Life, settings: MinerSettings) -> int | None:
@@ -85,11 +86,10 @@ async def _run(life: process.Life, settings: MinerSettings) -> int | None:
                 supervisor.keep(f"dservice {name}", one.run)
             supervisor.need("client", lambda: _work_when_ready(client, dservices))
             await life.wait_stop()
-            if not life.has_given_up:
-                await client.drain(limits.DRAIN_MS / 1000)
+            in_time = life.has_given_up or await client.drain(settings.drain_s)
         finally:
             await supervisor.close()
-    return None
+    return process.EXIT_OK if in_time else process.EXIT_UNCLEAN
 
 
 async def _work_when_ready(client: "Client", dservices: "dict[str, DService]") -> None:

@@ -1,7 +1,8 @@
 """The miner's side of the tunnel: dials out, greets, works, and dials again (M-1).
 
-One tunnel at a time. When it ends, what ran in it is over (the node has given it to another miner); when the node says
-GOAWAY, what runs finishes first. `drain` is our own wish to stop.
+One tunnel at a time. When it ends, what ran in it is over (the node has given it to another miner). A node that says
+GOAWAY closes the tunnel itself, as soon as nothing that it has taken on can need this miner. `drain` is our own wish to
+stop. Nothing here cuts a request before its deadline.
 """
 
 import asyncio
@@ -119,29 +120,34 @@ class Client:
             link.flush()
             self._leaving_task = asyncio.get_running_loop().create_task(self._leave(link, work), name="greet anew")
 
-    async def drain(self, timeout_s: float) -> None:
-        """Takes no new work, finishes what runs, and closes the tunnel."""
+    async def drain(self, longest_s: float) -> bool:
+        """Takes no new work, finishes what runs, and closes the tunnel. Returns whether all of it ended in time."""
         self._is_leaving = True
         self._slots.is_open = False
         link, work = self._link, self._work
         if link is None or work is None or link.is_closed:
-            return
+            return True
         link.tunnel.send_slots(SlotsMessage(0))
         link.tunnel.send_goaway(GoAway("draining", "the miner is about to stop"))
         link.flush()
-        await self._finish(link, work, timeout_s)
-        link.close(errors.CLOSE_NORMAL, "drained")
-
-    async def _finish(self, link: TunnelLink, work: Work, timeout_s: float) -> None:
+        _log.info("drain.begun", in_flight=work.in_flight, longest_s=longest_s)
+        in_time = True
         try:
-            async with asyncio.timeout(timeout_s):
-                while not link.is_closed and (work.in_flight or link.tunnel.has_data_to_send):
-                    self._idle.clear()
-                    if work.in_flight:
-                        await self._idle.wait()
-                    await asyncio.sleep(0.01)  # what was queued last leaves
+            async with asyncio.timeout(longest_s):
+                await self._finish(link, work)
         except TimeoutError:
+            in_time = False
             _log.warning("drain.overdue", in_flight=work.in_flight)
+        link.close(errors.CLOSE_NORMAL, "drained")
+        return in_time
+
+    async def _finish(self, link: TunnelLink, work: Work) -> None:
+        """Until nothing runs and all has been sent. Every request ends by its own deadline (`Work.sweep`)."""
+        while not link.is_closed and (work.in_flight or link.tunnel.has_data_to_send):
+            self._idle.clear()
+            if work.in_flight:
+                await self._idle.wait()
+            await asyncio.sleep(0.01)  # what was queued last leaves
 
     # --- One tunnel ---
 
@@ -205,16 +211,13 @@ class Client:
             self._work.on_event(event)
 
     def _on_goaway(self, event: GoAway) -> None:
-        """The node wants no more from this tunnel: what runs finishes, then the tunnel closes and `run` dials again."""
+        """The node is about to stop. It closes the tunnel when none of the requests that it has accepted can need this
+        miner, for a first try or another one; then `run` dials again."""
         _log.info("tunnel.goaway", code=event.code, reason=event.reason, move_to=event.move_to)
-        link, work = self._link, self._work
-        if link is not None and work is not None and not self._is_leaving:
-            task = asyncio.get_running_loop().create_task(self._leave(link, work), name="leave")
-            self._leaving_task = task  # kept, or it might be collected
 
     async def _leave(self, link: TunnelLink, work: Work) -> None:
-        await self._finish(link, work, limits.DRAIN_MS / 1000)
-        link.close(errors.CLOSE_NORMAL, "went away as asked")
+        await self._finish(link, work)
+        link.close(errors.CLOSE_NORMAL, "comes again with what it offers now")
 
     async def _sweep(self, work: Work) -> None:
         while True:

@@ -1,6 +1,8 @@
 """Bounds that only the miner decides, each with its unit and its reason. What both ends agree on is
 `cgn_sdk.protocol.limits`."""
 
+from cgn_sdk.protocol.limits import DEADLINE_MAX_MS
+
 SWEEP_MS = 250
 """How often long requests are metered and overdue ones ended: one look for all of them instead of a timer each."""
 
@@ -40,10 +42,12 @@ REFUSED_WAIT_MS = 60_000
 """A node that refused the key or the miner will hardly think otherwise sooner."""
 
 DIAL_TIMEOUT_MS = 10_000
-DRAIN_MS = 15_000
-"""After SIGTERM: time for what runs to finish; service managers kill after 30 s."""
+DRAIN_S = DEADLINE_MAX_MS // 1_000
+"""After SIGTERM, at most, for what runs to end: each request ends by its own deadline, and none is longer than this. A
+setting, for those whose machine has to go sooner."""
+
+STOP_S = 10
+"""After the drain: for the tunnel to close and the DServices to end."""
 
 ANSWER_HOLD_BYTES = 256 * 1024
 """Read from a DService ahead of what the tunnel takes (equal to one stream's credit)."""
-
-assert DRAIN_MS < 20_000, "below the grace time of cgn_chassis.process"

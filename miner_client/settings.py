@@ -10,6 +10,7 @@ from cgn_sdk.protocol.limits import SLOTS_MAX
 from cgn_sdk.protocol.messages import is_name
 
 from cgn_chassis.settings import Secret, SettingsError, load, named_sections, setting
+from miner_client import limits
 from miner_client.runner import HEALTH_TARGET, DServiceSettings
 
 PREFIX = "CGN_MINER_"
@@ -91,6 +92,13 @@ class MinerSettings:
     slots: int = setting(0, about="Requests at once; 0: as many as the share allows.", minimum=0, maximum=SLOTS_MAX)
     kmips_per_thread_milli: int = setting(
         0, unit="MIPS per thread", about="CPU power; 0: measured at start.", minimum=0, maximum=10**9
+    )
+    drain_s: int = setting(
+        limits.DRAIN_S,
+        unit="s",
+        about="After SIGTERM, at most, for running requests to end by their own deadlines; a second SIGTERM cuts them.",
+        minimum=1,
+        maximum=limits.DRAIN_S,
     )
     log_level: str = setting("info", about="What is logged.", choices=("debug", "info", "warning", "error"))
     dservices: dict[str, DServiceTable] = named_sections(about="What this miner runs.")

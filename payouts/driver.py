@@ -24,10 +24,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
+from cgn_chassis.backoff import Backoff
 from payouts import limits
 from payouts.chain import Chain, ChainError, Fees, Payload, Receipt, Signer, bumped
 from payouts.journal import Journal, Tx
 
+_POLLS = Backoff(limits.POLL_FIRST_MS, limits.POLL_MOST_MS)
 ENDED = ("final", "failed", "lost")
 UNDER_WAY = ("signed", "sent", "mined")
 FILLER = "fill"
@@ -132,7 +134,7 @@ class Driver:
     def _drive(self, run_id: int, todo: dict[str, _Errand]) -> dict[str, Tx]:
         done: dict[str, Tx] = {}
         deadline_s = self.clock() + self.settle_timeout_s
-        wait_s = limits.POLL_INTERVAL_S
+        looks = 0
         trouble = ""
         while todo:
             moved = False
@@ -150,10 +152,10 @@ class Driver:
             if todo and self.clock() > deadline_s:
                 raise DriverError(self._late(todo, trouble))
             if todo and not moved:
-                self.sleep(wait_s)
-                wait_s = min(2 * wait_s, limits.POLL_INTERVAL_MAX_S)
+                looks += 1
+                self.sleep(_POLLS.longest_ms(looks) / 1000)
             else:
-                wait_s = limits.POLL_INTERVAL_S
+                looks = 0
         return done
 
     def _late(self, todo: dict[str, _Errand], trouble: str) -> str:

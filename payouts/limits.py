@@ -17,12 +17,12 @@ GAS_MARGIN_PERCENT = 25
 RPC_TIMEOUT_S = 15
 """Seconds for one call to the chain endpoint; after that the outcome is unknown and is looked up."""
 
-POLL_INTERVAL_S = 0.02
-"""Seconds between the first two looks for a receipt, for a chain that answers at once; each further wait is twice as
-long, so that a block of 12 s costs ten looks."""
+POLL_FIRST_MS = 20
+"""Milliseconds between the first two looks for a receipt, for a chain that answers at once; each further wait is twice
+as long, so that a block of 12 s costs ten looks."""
 
-POLL_INTERVAL_MAX_S = 4.0
-"""Seconds between two looks at most: a third of Ethereum's block time."""
+POLL_MOST_MS = 4_000
+"""Milliseconds between two looks at most: a third of Ethereum's block time."""
 
 SETTLE_TIMEOUT_S = 1800
 """Seconds that one transaction may take from first broadcast to final. Then the run stops and says so; the next
@@ -111,5 +111,6 @@ ROWS_PER_RUN = 500_000
 much again for the plan as the journal gives it back; so 0.6 GiB in all. More are taken by the next run."""
 
 assert 64_000 * PAYEES_PER_TRANSACTION < GAS_PER_TRANSACTION
-assert POLL_INTERVAL_S < POLL_INTERVAL_MAX_S < RPC_TIMEOUT_S < STUCK_AFTER_S < SETTLE_TIMEOUT_S
+assert POLL_FIRST_MS < POLL_MOST_MS < 1_000 * RPC_TIMEOUT_S
+assert RPC_TIMEOUT_S < STUCK_AFTER_S < SETTLE_TIMEOUT_S
 assert TOP_UP_RUN_NANO_CPU <= TOP_UP_TOTAL_NANO_CPU

@@ -10,10 +10,12 @@ import urllib.error
 import urllib.request
 from typing import Any, Final, TypeVar
 
+from cgn_chassis.backoff import Backoff
 from payouts.bindings.abi import Call, Revert, decode_error
 
 T = TypeVar("T")
 
+_POLLS: Final = Backoff(first_ms=5, most_ms=1_000)
 TIMEOUT_S: Final = 15
 """Seconds for one call."""
 MAX_ANSWER_BYTES: Final = 16 * 2**20
@@ -74,11 +76,11 @@ class Rpc:
     def wait_receipt(self, transaction: str, timeout_s: float = 120) -> dict[str, Any]:
         """Returns the receipt. Raises Unreachable after `timeout_s`: the transaction may still be mined."""
         until = time.monotonic() + timeout_s
-        pause = 0.005
+        looks = 0
         while time.monotonic() < until:
             receipt: dict[str, Any] | None = self("eth_getTransactionReceipt", transaction)
             if receipt is not None:
                 return receipt
-            time.sleep(pause)
-            pause = min(pause * 2, 1.0)
+            looks += 1
+            time.sleep(_POLLS.longest_ms(looks) / 1000)
         raise Unreachable(f"no receipt of {transaction} after {timeout_s:.0f} s")

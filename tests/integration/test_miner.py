@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cgn_sdk import signing
 from cgn_sdk.protocol import receipt
+from cgn_sdk.protocol.errors import CLOSE_DRAINING
 from cgn_sdk.protocol.messages import Cancel, GoAway, Slots
 from false_node import AttemptFailed, FalseNode, false_node
 
@@ -202,6 +203,25 @@ async def test_sigterm_drains(tmp_path: Path, free_port: Callable[[], int]) -> N
         assert GoAway("draining", "the miner is about to stop") in node.told
 
 
+@pytest.mark.parametrize("how", ["a bound", "a second signal"])
+async def test_a_drain_is_cut_by_its_bound_or_a_second_signal(
+    tmp_path: Path, free_port: Callable[[], int], how: str
+) -> None:
+    """N-18: exit code 3 says that something was cut; nothing stays behind."""
+    settings = "drain_s = 1\n" if how == "a bound" else ""
+    async with a_network(tmp_path, free_port(), settings + NOOP_TABLE) as (node, miner):
+        children = Path(f"/proc/{miner.pid}/task/{miner.pid}/children").read_text().split()
+        node.open("/hang")
+        await asyncio.sleep(0.2)
+        miner.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        assert miner.returncode is None
+        if how == "a second signal":
+            miner.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(miner.wait(), 30) == 3
+        assert not any(_runs(int(child)) for child in children)
+
+
 async def test_it_dials_again_when_the_node_was_away(tmp_path: Path, free_port: Callable[[], int]) -> None:
     port = free_port()
     async with a_network(tmp_path, port) as (node, _):
@@ -212,12 +232,15 @@ async def test_it_dials_again_when_the_node_was_away(tmp_path: Path, free_port: 
             await node.arrived.wait()
         assert len(node.hellos) == 2
         assert len(await node.call("/noop/7")) == 7
-        # GOAWAY: what runs finishes, then it comes again
+        # GOAWAY: the node may still need it for what it has accepted; when the node closes, it dials again
         call = node.open("/slow/300")
         node.arrived.clear()
         node.link.tunnel.send_goaway(GoAway("draining", "", ""))
         node.link.flush()
         assert await call.whole() == b"slow\n"
+        await asyncio.sleep(0.3)
+        assert len(await node.call("/noop/7")) == 7
+        node.link.close(CLOSE_DRAINING, "the node is about to stop")
         async with asyncio.timeout(10):
             await node.arrived.wait()
         assert len(node.hellos) == 3

@@ -437,6 +437,7 @@ async def test_nothing_more_is_served_while_answers_are_not_read() -> None:
 class Stored:
     """A piece of an answer that is not in memory."""
 
+    is_here = False
     loads = 0
 
     def __init__(self, number: int) -> None:

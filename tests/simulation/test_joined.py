@@ -90,9 +90,9 @@ class FalseExchange:
     def start(self, status: int, headers: Any, body_bytes: int | None) -> None:
         self.started, self.status = True, status
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: Any) -> bool:
         if self.open:
-            self.got += data
+            self.got += data if isinstance(data, bytes) else data.load()
         return True
 
     def end(self) -> None:

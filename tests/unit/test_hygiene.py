@@ -119,6 +119,13 @@ def test_shared_knowledge_is_written_once(pattern: str) -> None:
     assert found == [WRITTEN_ONCE[pattern]]
 
 
+def test_waits_grow_in_one_place() -> None:
+    """Whoever tries again takes `cgn_chassis.backoff`."""
+    grows = re.compile(r"\b\w*(wait|pause|delay|interval)\w* (\*= |= .*(\b2 \* |\* 2\b))")
+    found = [(str(path.relative_to(ROOT)), line) for path in sources() for line in grows.findall(path.read_text())]
+    assert found == []
+
+
 def test_every_decision_is_in_the_list() -> None:
     text = (ROOT / "docs/decisions/README.md").read_text()
     records = sorted(path.name for path in (ROOT / "docs/decisions").glob("0*.md"))
