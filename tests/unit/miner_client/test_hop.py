@@ -12,7 +12,7 @@ import pytest
 
 from miner_client import hop as hop_module
 from miner_client.hop import Hop, HopFailed
-from miner_client.runner import wait_healthy
+from miner_client.runner import DServiceSettings, wait_healthy
 
 NOOP = Path(__file__).resolve().parents[2] / "support/noop_dservice.py"
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]
@@ -24,7 +24,8 @@ async def noop(tmp_path: Path) -> AsyncIterator[Hop]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(NOOP), env={**os.environ, "CGN_SOCKET": str(path)}
     )
-    await wait_healthy(path, lambda: process.returncode is not None)  # the file is there before it listens
+    settings = DServiceSettings(name="noop", version="1", command=(sys.executable, str(NOOP)))
+    await wait_healthy(settings, path, lambda: process.returncode is not None)  # the file is there before it listens
     hop = Hop(path)
     yield hop
     await hop.close()
