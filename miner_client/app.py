@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 from cgn_sdk.protocol import ids
 from cgn_sdk.protocol.redaction import redact_text
 
-from cgn_chassis import logs, process
+from cgn_chassis import logs, process, scratch
 from cgn_chassis.settings import SettingsError, reference
 from miner_client import limits
 from miner_client.settings import PREFIX, MinerSettings, read
@@ -31,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = commands.add_parser("run", help="join the network and work until stopped")
     run.add_argument("--config", type=Path, help="settings file (miner.toml)")
     run.add_argument("--check", action="store_true", help="check settings, engine, images and keys, and stop")
+    run.add_argument("--offline", action="store_true", help="with --check: ask nobody outside this machine")
     commands.add_parser("settings", help="print every setting with its default")
     chosen = parser.parse_args(arguments)
     if chosen.command == "settings":
@@ -116,11 +116,11 @@ def _runtime_folder(settings: MinerSettings) -> Iterator[Path]:
         settings.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         yield settings.runtime
         return
-    folder = Path(tempfile.mkdtemp(prefix="cgn-"))  # mode 0700
+    folder = scratch.make("cgn-miner-")
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.remove(folder)
 
 
 def _check(settings: MinerSettings) -> int:

@@ -1,6 +1,7 @@
 """`cgn chain`: the development chain, deployment, and what a chain holds.
 
 cgn chain up       runs a development chain in the foreground, deploys to it, writes the manifest
+cgn chain fetch    brings the development chain's program, which `up` does by itself
 cgn chain deploy   deploys to any Ethereum JSON-RPC endpoint
 cgn chain status   checks a manifest against its chain and shows what the contracts hold
 cgn chain faucet   gives tokens away (development chain only)
@@ -10,15 +11,14 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import shutil
 import sys
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
-from payouts import deploy
+from cgn_chassis.failures import Refusal
+from payouts import chain_program, deploy
 from payouts.deploy import Manifest, ManifestMismatch, Plan, Sender
 from payouts.rpc import Rpc, RpcError, Unreachable
 
@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ManifestMismatch as wrong:
         print("The chain is not the manifest's:", *wrong.findings, sep="\n  ", file=sys.stderr)
         return 1
+    except Refusal as refused:
+        print(f"cgn chain {options.command}: {refused}", file=sys.stderr)
+        return refused.code
     except (RpcError, Unreachable, OSError, ValueError) as refused:
         print(f"cgn chain {options.command}: {refused}", file=sys.stderr)
         return 1
@@ -55,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument("--folder", type=Path, help="where the chain's state lives (default: beside the manifest)")
     up.set_defaults(run=_up)
+
+    fetch = commands.add_parser("fetch", help="bring the development chain's program, and say where it is")
+    fetch.set_defaults(run=lambda options: chain_program.main())
 
     create = commands.add_parser("deploy", help="deploy the contracts")
     create.add_argument("--url", required=True, help="JSON-RPC endpoint")
@@ -186,26 +192,16 @@ def _faucet(options: argparse.Namespace) -> int:
     return 0
 
 
-def anvil_program() -> str:
-    """The development chain's program: CGN_ANVIL, this checkout's, or one on PATH. Raises FileNotFoundError."""
-    locked = (
-        Path(__file__).resolve().parent.parent / ".cache/chain/node_modules/@foundry-rs/anvil-linux-amd64/bin/anvil"
-    )
-    named = os.environ.get("CGN_ANVIL")
-    found = named or (str(locked) if locked.exists() else shutil.which("anvil"))
-    if not found:
-        raise FileNotFoundError("the development chain's program anvil is missing: infra/setup brings it")
-    return found
-
-
 def _up(options: argparse.Namespace) -> int:
     from cgn_chassis import logs, process
+
+    program = chain_program.program(lambda text: print(text, file=sys.stderr, flush=True))
 
     async def run(life: process.Life) -> int:
         folder = options.folder or options.manifest.parent
         folder.mkdir(parents=True, exist_ok=True)
         chain = await asyncio.create_subprocess_exec(
-            anvil_program(), "--port", str(options.port), "--host", "127.0.0.1", "--silent", "--enable-tx-gas-limit",
+            program, "--port", str(options.port), "--host", "127.0.0.1", "--silent", "--enable-tx-gas-limit",
             "--gas-limit", str(GAS_LIMIT_PER_BLOCK),
             "--state", str(folder / "state.json"), "--state-interval", str(STATE_INTERVAL_S),
             preexec_fn=process.die_with_parent,

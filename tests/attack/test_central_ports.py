@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
+from cgn_sandbox.network import Sandbox, SandboxOptions
 from strangers import connects
 
 NOOP = Path(__file__).resolve().parents[1] / "support/noop_dservice.py"

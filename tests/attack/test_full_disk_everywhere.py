@@ -15,8 +15,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from cgn_sandbox.network import Sandbox, SandboxOptions
 from cgn_sdk.client import AsyncClient, CgnProblem
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
 
 NOOP = Path(__file__).resolve().parents[1] / "support/noop_dservice.py"
 

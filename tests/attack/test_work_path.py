@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
+from cgn_sandbox.network import Sandbox, SandboxOptions
 
 NOOP = Path(__file__).resolve().parents[1] / "support/noop_dservice.py"
 IDS = int(os.environ.get("CGN_ATTACK_IDS", "300"))

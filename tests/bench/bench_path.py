@@ -175,7 +175,7 @@ def start_peers(folder: Path, certificate: Path, key: Path) -> tuple[list[subpro
 
 
 async def run(options: argparse.Namespace) -> str:
-    from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
+    from cgn_sandbox.network import Sandbox, SandboxOptions
 
     folder = Path(tempfile.mkdtemp(prefix="cgn-bench-"))
     peers: list[subprocess.Popen[bytes]] = []

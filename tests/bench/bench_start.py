@@ -8,7 +8,7 @@ opened, then 100 bytes of the no-op or a picture of 320 x 320 come back). Second
 
 import argparse
 import asyncio
-import re
+import json
 import statistics
 import subprocess
 import sys
@@ -16,10 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from cgn_sandbox.app import serve
+from cgn_sandbox.network import SandboxOptions, cgn
 from cgn_sdk.client import Client
 from cgn_sdk.mrl import mrl
-from cgn_sdk.sandbox.app import serve
-from cgn_sdk.sandbox.network import SandboxOptions, cgn
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -34,8 +34,8 @@ NO_OP_NETWORK = [sys.executable, str(Path(__file__).resolve()), "--serve-no-op"]
 """`cgn up` runs MediaGen; with other DServices the same code is started from here."""
 NETWORKS: dict[str, tuple[list[str], bool]] = {
     "request path, no-op DService": (NO_OP_NETWORK, False),
-    "request path, MediaGen": (cgn("up", "--no-chain"), True),
-    "the same and the chain": (cgn("up"), True),
+    "request path, MediaGen": (cgn("up", "--json", "--no-chain"), True),
+    "the same and the chain": (cgn("up", "--json"), True),
 }
 """Command, and whether MediaGen is asked."""
 
@@ -43,18 +43,15 @@ NETWORKS: dict[str, tuple[list[str], bool]] = {
 def serve_no_op(directory: Path) -> int:
     no_op = [sys.executable, str(ROOT / "tests/support/noop_dservice.py")]
     options = SandboxOptions(directory=directory, chain=False, mediagen=False, extra_dservices={"noop": no_op})
-    return asyncio.run(serve(options))
+    return asyncio.run(serve(options, as_json=True))
 
 
-def greeting(process: subprocess.Popen[str]) -> str:
-    """What the network prints when it is ready, up to its last line."""
+def facts(process: subprocess.Popen[str]) -> dict[str, str]:
+    """What the network prints when it is ready."""
     assert process.stdout is not None
-    text = ""
-    while "/mgen/io?script=" not in text:
-        line = process.stdout.readline()
-        assert line, f"it ended: {text}"
-        text += line
-    return text
+    line = process.stdout.readline()
+    assert line, "it ended"
+    return dict(json.loads(line))
 
 
 def start(command: list[str], mediagen: bool) -> tuple[float, float]:
@@ -66,13 +63,12 @@ def start(command: list[str], mediagen: bool) -> tuple[float, float]:
         began = time.perf_counter()
         process = subprocess.Popen([*command, "--directory", name], stdout=subprocess.PIPE, text=True)
         try:
-            text = greeting(process)
+            said = facts(process)
             ready = time.perf_counter() - began
-            work, account, key, authority, script = re.findall(
-                r"work +(\S+).*CGN_ACCOUNT=(\S+).*CGN_KEY=(\S+).*CGN_CA=(\S+).*script=([^']+)'", text, re.DOTALL
-            )[0]
-            with Client(work, account_id=account, api_key=key, ca_file=authority) as client:
-                result = client.request("GET", mrl(script) if mediagen else "/noop/100")
+            with Client(
+                said["work"], account_id=said["account"], api_key=said["key"], ca_file=said["authority"]
+            ) as client:
+                result = client.request("GET", mrl(f"{said['sources']}/main.ms") if mediagen else "/noop/100")
                 body = result.read()
             answered = time.perf_counter() - began
             assert result.status == 200, body

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import pyvips
+from cgn_sandbox.children import run_to_end
+from cgn_sandbox.network import Sandbox, SandboxOptions, cgn
+from cgn_sandbox.story import alter_one_byte
 from cgn_sdk.client import AsyncClient, CgnProblem
 from cgn_sdk.mrl import mrl
-from cgn_sdk.sandbox.children import run_to_end
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions, cgn
-from cgn_sdk.sandbox.story import alter_one_byte
 
 NOOP = Path(__file__).resolve().parents[1] / "support/noop_dservice.py"
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.engine("anvil"), pytest.mark.timeout(180)]

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cgn_sandbox.network import Sandbox, SandboxOptions
 from cgn_sdk.client import CgnProblem
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
 
 NOOP = Path(__file__).resolve().parents[1] / "support/noop_dservice.py"
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cgn_sdk.sandbox.network import Sandbox
+from cgn_sandbox.network import Sandbox
 
 from dservices.mediagen.gallery import render, table
 

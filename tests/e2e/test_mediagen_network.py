@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import pyvips
+from cgn_sandbox.network import Sandbox, SandboxOptions
 from cgn_sdk.client import AsyncClient, CgnProblem, WorkResult
 from cgn_sdk.mrl import mrl
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
 
 from cgn_chassis.tls import Authority
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import pyvips
-from cgn_sdk.sandbox.network import cgn
+from cgn_sandbox.network import cgn
 
 SCRIPT = """function main() {
   var m = new Media();

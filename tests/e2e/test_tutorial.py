@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import pyvips
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
+from cgn_sandbox.network import Sandbox, SandboxOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = ROOT / "docs/tutorial.md"

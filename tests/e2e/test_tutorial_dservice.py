@@ -70,7 +70,7 @@ async def test_from_nothing_to_a_first_earned_amount(short_path: Path, tmp_path:
     assert network.stdout is not None
     assert network.stderr is not None
     try:
-        greeting = await read_until(network.stdout, "Settle what was earned")
+        greeting = await read_until(network.stdout, "cgn verify")
         environment |= dict(re.findall(r"export (\w+)=(\S+)", greeting))
         (tmp_path / "ask.py").write_text(programs[1])
         first = await shell("python ask.py", tmp_path, environment)

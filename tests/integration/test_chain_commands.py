@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from payouts import chain_app, deploy
+from payouts import chain_app, chain_program, deploy
 from payouts.deploy import Manifest
 from payouts.rpc import Rpc
 
@@ -187,7 +187,7 @@ def with_token(sound: dict[str, Any], token: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_everybodys_keys_are_for_the_development_chain_only(tmp_path: Path, free_port: int) -> None:
-    program = [chain_app.anvil_program(), "--port", str(free_port), "--chain-id", "1337", "--silent"]
+    program = [chain_program.find() or "", "--port", str(free_port), "--chain-id", "1337", "--silent"]
     chain = subprocess.Popen(program, stdout=subprocess.DEVNULL)
     try:
         rpc = Rpc(f"http://127.0.0.1:{free_port}")

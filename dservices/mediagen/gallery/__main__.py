@@ -27,7 +27,7 @@ DOCS = Path(__file__).parents[3] / "docs/gallery"
 
 async def build(target: Path, runner: str) -> None:
     """Writes every picture and the page; removes pictures of entries that are gone."""
-    from cgn_sdk.sandbox.network import Sandbox
+    from cgn_sandbox.network import Sandbox
 
     target.mkdir(parents=True, exist_ok=True)
     everything, total = entries(), 0

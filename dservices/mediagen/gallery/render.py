@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
+from cgn_sandbox.network import Sandbox, SandboxOptions
 
 from dservices.mediagen.gallery import sources
 from dservices.mediagen.gallery.table import SCRIPTS, Entry

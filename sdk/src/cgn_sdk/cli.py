@@ -1,7 +1,7 @@
 """The one `cgn` command. Subcommands are entry points of the group `cgn.commands`, loaded only when asked for.
 
 Each is a function `main(argv) -> exit code` in the package that owns the subject, so that `cgn miner` never imports
-what only `cgn payouts` needs, and a machine with one role installed offers just its commands.
+what only `cgn payouts` needs.
 """
 
 from __future__ import annotations
@@ -31,16 +31,29 @@ ABOUT = {
 
 
 EXTRAS = {
-    "central": "cgn[central]",
-    "node": "cgn[node]",
-    "ledger": "cgn[node]",
-    "miner": "cgn[miner]",
-    "payouts": "cgn[payouts]",
-    "verify": "cgn[payouts]",
-    "chain": "cgn[payouts]",
-    "sim": "cgn[node]",
+    "up": "all",
+    "central": "central",
+    "node": "node",
+    "ledger": "node",
+    "miner": "miner",
+    "payouts": "payouts",
+    "verify": "payouts",
+    "chain": "payouts",
+    "sim": "node",
 }
-"""What to install for a command; the rest comes with the SDK."""
+"""The extra of the main distribution that a command wants; the rest comes with the SDK."""
+
+
+def wanted(extra: str) -> str:
+    """What to install for a command. The main distribution is on no registry, where its name would be a stranger's."""
+    return f"pip install 'cgn-{_version('cgn-sdk')}-py3-none-any.whl[{extra}]' (infra/wheels in a checkout builds it)"
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "0.0.0"
 
 
 def commands() -> dict[str, EntryPoint]:
@@ -91,7 +104,7 @@ def _run(words: list[str]) -> int:
         return 0 if words else USAGE_EXIT
     name = words[0]
     if name not in known and name in EXTRAS:
-        print(f"cgn: {name!r} is not installed here: pip install {EXTRAS[name]!r}", file=sys.stderr)
+        print(f"cgn: {name!r} is not installed here: {wanted(EXTRAS[name])}", file=sys.stderr)
         return USAGE_EXIT
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
@@ -103,8 +116,7 @@ def _run(words: list[str]) -> int:
     except ModuleNotFoundError as missing:
         module = known[name].value.partition(":")[0]
         if missing.name and not module.startswith(missing.name.partition(".")[0]):
-            wanted = EXTRAS.get(name, "cgn-sdk")
-            print(f"cgn {name}: {missing.name!r} is not installed: pip install {wanted!r}", file=sys.stderr)
+            print(f"cgn {name}: {missing.name!r} is not installed: {wanted(EXTRAS.get(name, 'all'))}", file=sys.stderr)
             return 1
         raise
     return int(function(words[1:]) or 0)

@@ -19,11 +19,15 @@ import signal
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 
+from cgn_sdk.cli import wanted
 from cgn_sdk.dservice.descriptor import Descriptor, DescriptorError, read
-from cgn_sdk.sandbox.children import ChildFailed
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
-from cgn_sdk.sandbox.plan import TIER
+
+from cgn_chassis.failures import told
+from cgn_sandbox.children import ChildFailed
+from cgn_sandbox.network import Sandbox, SandboxOptions
+from cgn_sandbox.plan import MINERS_MAX, TIER
 
 ABOUT = "start the whole network on this machine (--demo: show the main job)"
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
@@ -46,13 +50,23 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="a folder with dservice.toml (cgn dservice new makes one); may be given several times",
     )
     parser.add_argument("--no-mediagen", action="store_true", help="without MediaGen")
-    parser.add_argument("--miners", type=int, default=2, help="how many miners (default 2)")
+    parser.add_argument(
+        "--miners", type=int, default=2, choices=range(1, MINERS_MAX + 1), help="how many miners (default 2)"
+    )
     parser.add_argument("--runner", choices=("process", "docker"), default="process", help="how DServices run")
     parser.add_argument("--no-chain", action="store_true", help="without the development chain")
-    parser.add_argument("--work-port", type=int, default=0, help="port of the work endpoint; 0 takes a free one")
-    parser.add_argument("--directory", type=Path, help="keep the network's files here instead of a temporary folder")
+    parser.add_argument("--work-port", type=_port, default=0, help="port of the work endpoint; 0 takes a free one")
+    parser.add_argument(
+        "--directory", type=Path, help="keep the network's files here: the next start is the same network again"
+    )
     parser.add_argument("--json", action="store_true", help="print addresses, account and files as one line of JSON")
     return parser.parse_args(argv)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535")
+    return int(text)
 
 
 def facts(network: Sandbox) -> dict[str, str | list[str]]:
@@ -64,6 +78,7 @@ def facts(network: Sandbox) -> dict[str, str | list[str]]:
         "sources": network.source_url,
         "sources_folder": str(network.options.sources or network.folder / "sources"),
         "chain": network.chain_url if network.options.chain else "",
+        "token": network.token_address if network.options.chain else "",
         "ledger": network.ledger_url,
         "logs": str(network.folder / "logs"),
         "authority": str(network.authority),
@@ -78,7 +93,7 @@ def facts(network: Sandbox) -> dict[str, str | list[str]]:
 
 def greeting(network: Sandbox, seconds: float) -> str:
     said = facts(network)
-    end = "ends it" if network.options.directory else "ends it and removes its files"
+    end = f"ends it and keeps {network.folder}" if network.options.directory else "ends it and removes its files"
     chain = f"chain       {network.chain_url}\n" if network.options.chain else ""
     text = f"""
 CGN sandbox: ready after {seconds:.1f} s with {network.options.miners} miners. Ctrl-C {end}.
@@ -96,28 +111,31 @@ A DApp's account:
   export CGN_SOURCES={network.source_url}
   export CGN_ACCOUNT={said["account"]}
   export CGN_KEY={said["key"]}
-  export CGN_CA={network.authority}
-  export CGN_PAYOUTS={network.payouts_config}
+  export CGN_CA={quote(str(network.authority))}
+  export CGN_PAYOUTS={quote(str(network.payouts_config))}
 
 Open a session:
-  KEY=$(curl -s --cacert $CGN_CA $CGN_NODE/session \\
+  KEY=$(curl -s --cacert "$CGN_CA" $CGN_NODE/session \\
     -d '{{"account_id":"'$CGN_ACCOUNT'","api_key":"'$CGN_KEY'"}}' | sed 's/.*"session_key": *"\\([^"]*\\).*/\\1/')
 """
     for one in network.plan.dservices:
         if one.is_own:
             text += f"""
 Ask {one.name}, whose developer you are ({said["developer"]} in rows and payouts):
-  curl --cacert $CGN_CA -H "Authorization: Bearer $KEY" $CGN_NODE{one.route}
+  curl --cacert "$CGN_CA" -H "Authorization: Bearer $KEY" $CGN_NODE{one.route}
 """
     if network.options.mediagen:
         text += f"""
 Ask for a picture (put main.ms into {said["sources_folder"]}):
-  curl --cacert $CGN_CA -H "Authorization: Bearer $KEY" -o picture.jpg \\
+  curl --cacert "$CGN_CA" -H "Authorization: Bearer $KEY" -o picture.jpg \\
     "$CGN_NODE/mgen/io?script=$CGN_SOURCES/main.ms"
 """
     if network.options.chain:
         text += f"""
-Settle what was earned until now with cgn payouts run --config {network.payouts_config}
+Settle what was earned until now, and check all of it:
+cgn payouts run --config {quote(str(network.payouts_config))}
+cgn verify --ledger {quote(network.ledger_url)} --rpc {network.chain_url} --token {said["token"]} \\
+    --trust {quote(str(network.trust_file))}
 """
     return text
 
@@ -144,20 +162,34 @@ async def follow(network: Sandbox) -> None:
         await asyncio.sleep(FOLLOW_S)
 
 
+def say(text: str) -> None:
+    """Beside the greeting, which alone is for scripts."""
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"cgn up: {text}", file=sys.stderr, flush=True)
+
+
 async def serve(options: SandboxOptions, *, as_json: bool = False) -> int:
     """Runs the network until SIGINT or SIGTERM, or until one of its processes ends unexpectedly."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    heard: list[signal.Signals] = []
+
+    def on_signal(number: signal.Signals) -> None:
+        if not heard:
+            say("stopping")
+        heard.append(number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, on_signal, number)
     began = time.monotonic()
-    starting = asyncio.ensure_future(Sandbox(options).__aenter__())
+    starting = asyncio.ensure_future(Sandbox(options, say).__aenter__())
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        return 130
+        return 128 + heard[0]
     network = await starting
     following = asyncio.ensure_future(follow(network))
     try:
@@ -174,7 +206,23 @@ async def serve(options: SandboxOptions, *, as_json: bool = False) -> int:
         await network.close()
 
 
-SERVICES = ("cgn_chassis", "cgn_node", "central_service", "miner_client", "ledger")
+NEEDS = {
+    "central": ("argon2",),
+    "miner": ("httptools", "psutil"),
+    "mediagen": ("pyvips", "pypdfium2", "py_mini_racer"),
+    "payouts": ("web3", "coincurve"),
+}
+"""Extra -> modules that only it brings."""
+
+
+def missing_extras(given: argparse.Namespace) -> list[str]:
+    """Extras of the distribution that this start wants and that are not installed."""
+    unwanted = {name for name, is_off in (("mediagen", given.no_mediagen), ("payouts", given.no_chain)) if is_off}
+    return [
+        extra
+        for extra, modules in NEEDS.items()
+        if extra not in unwanted and any(importlib.util.find_spec(module) is None for module in modules)
+    ]
 
 
 def _own(given: argparse.Namespace) -> tuple[Path, ...]:
@@ -204,13 +252,9 @@ def _own(given: argparse.Namespace) -> tuple[Path, ...]:
 def main(argv: list[str]) -> int:
     """Entry point of `cgn up`."""
     arguments = parse(argv)
-    if missing := [name for name in SERVICES if importlib.util.find_spec(name) is None]:
-        print(
-            f"cgn up: starts the services, of which {', '.join(missing)} are not installed here: "
-            "work from a clone of the project, or install its own wheel beside cgn-sdk",
-            file=sys.stderr,
-        )
-        return EXIT_FAILED
+    if missing := missing_extras(arguments):
+        say(f"wants {', '.join(missing)}, which are not installed here: {wanted(','.join(missing))}")
+        return EXIT_USAGE
     try:
         options = SandboxOptions(
             directory=arguments.directory.resolve() if arguments.directory else None,
@@ -222,7 +266,7 @@ def main(argv: list[str]) -> int:
             work_port=arguments.work_port,
         )
         if arguments.demo:
-            from cgn_sdk.sandbox.story import tell
+            from cgn_sandbox.story import tell
 
             return asyncio.run(tell(options, arguments.output.resolve()))
         return asyncio.run(serve(options, as_json=arguments.json))
@@ -230,7 +274,11 @@ def main(argv: list[str]) -> int:
         print(*(f"cgn up: {mistake}" for mistake in wrong.mistakes), sep="\n", file=sys.stderr)
         return EXIT_USAGE
     except ChildFailed as failed:
-        print(f"cgn up: {failed}", file=sys.stderr)
+        say(str(failed))
         return EXIT_FAILED
+    except OSError as error:
+        found = told(error)
+        say(found.sentence if found else str(error))
+        return found.code if found else EXIT_FAILED
     except KeyboardInterrupt:
         return 130

@@ -14,12 +14,10 @@ import asyncio
 import json
 import os
 import secrets
-import shutil
 import socket
 import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -27,8 +25,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cgn_sdk.dservice.descriptor import Descriptor
 from cgn_sdk.dservice.descriptor import read as read_descriptor
-from cgn_sdk.sandbox.children import Child, ChildFailed, run_to_end, start_child
-from cgn_sdk.sandbox.plan import (
+
+from cgn_chassis import scratch
+from cgn_sandbox import kept
+from cgn_sandbox.children import Child, ChildFailed, log_end, run_to_end, spawn_child
+from cgn_sandbox.plan import (
     KMIPS_PER_THREAD_MILLI,
     WALLETS,
     DServicePlan,
@@ -50,6 +51,9 @@ APPROVE_SELECTOR = "0x095ea7b3"
 SETTLE_TIME_LIMIT_S = 120
 LAUNCHER_BYTES = 64 << 20
 """What the launcher in front of an own DService may hold on top of it."""
+FOLDER_PREFIX = "cgn-up-"
+PROGRESS_S = 5.0
+"""A start that takes longer says what it waits for."""
 FOLDER_MAX_CHARS = 60
 """The name of a UNIX socket has at most 107 bytes, and DServices' folders come behind this one."""
 
@@ -97,15 +101,40 @@ def cgn(*words: str) -> list[str]:
     return [sys.executable, "-m", "cgn_sdk.cli", *words]
 
 
+async def together(*work: Coroutine[Any, Any, None]) -> None:
+    """All of them; when one fails the others are cancelled, and it is the one that is told."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+    except BaseExceptionGroup as several:
+        raise _first(several) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """A child's failure before anything else that happened beside it."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [_first(one) for one in error.exceptions]
+    return next((one for one in leaves if isinstance(one, ChildFailed)), leaves[0])
+
+
 class Sandbox:
     """A running network. Use it as an asynchronous context manager."""
 
     plan: NetworkPlan
 
-    def __init__(self, options: SandboxOptions = SandboxOptions()) -> None:
+    def __init__(
+        self, options: SandboxOptions = SandboxOptions(), tell: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """`tell` hears how far the start is. Raises ChildFailed where the folder cannot be used."""
         self.options = options
-        self.folder = options.directory or Path(tempfile.mkdtemp(prefix="cgn-"))
+        self._tell = tell
+        self._waiting: set[str] = set()
+        self.folder = options.directory or scratch.make(FOLDER_PREFIX)
         if len(str(self.folder)) > FOLDER_MAX_CHARS:
+            if options.directory is None:
+                scratch.remove(self.folder)
             raise ChildFailed(
                 f"{self.folder} is too long a name for the sockets in it: choose another --directory or TMPDIR"
             )
@@ -115,8 +144,8 @@ class Sandbox:
         self._began = time.monotonic()
         self._sources: Any = None
         work, miner, status, metrics, central, source, chain, machine, portal = free_ports(9)
-        self._ports = {
-            "work": options.work_port or work,
+        self._ports = kept.ports(self.folder) or {
+            "work": work,
             "miner": miner,
             "status": status,
             "metrics": metrics,
@@ -126,6 +155,8 @@ class Sandbox:
             "machine": machine,
             "portal": portal,
         }
+        if options.work_port:
+            self._ports["work"] = options.work_port
 
     # addresses
 
@@ -203,36 +234,43 @@ class Sandbox:
         if self._sources is not None:
             await self._sources.cleanup()
         if self.options.directory is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            scratch.remove(self.folder)
+        else:
+            scratch.release(self.folder)
 
     async def _start(self) -> None:
-        (self.folder / "logs").mkdir(parents=True, exist_ok=True)
-        chain = asyncio.create_task(self._start_chain()) if self.options.chain else None
+        (self.folder / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.options.directory is not None and not scratch.hold(self.folder):
+            raise ChildFailed(f"{self.folder} belongs to a network that is running: end that one, or take another")
+        await self._fetch_chain()
+        progress = asyncio.create_task(self._tell_progress())
         try:
-            await self._start_path()
-            if chain is not None:
-                await chain
+            await together(self._start_path(), *([self._start_chain()] if self.options.chain else []))
             await self.write_trust()
         finally:
-            if chain is not None:
-                chain.cancel()
-                await asyncio.gather(chain, return_exceptions=True)
+            progress.cancel()
+            await asyncio.gather(progress, return_exceptions=True)
+
+    async def _tell_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            if self._waiting:
+                seconds = time.monotonic() - self._began
+                self._tell(f"{seconds:.0f} s; still starting: {', '.join(sorted(self._waiting))}")
 
     async def _start_path(self) -> None:
         """The request path: certificates, accounts, node and Central side by side, then the miners."""
         fingerprints = self._make_certificates()
         await self._serve_sources()
-        self.plan = make_plan(secrets.token_bytes, self.options.miners, self._dservices())
+        known = kept.plan(self.folder, self.options.miners, self._dservices())
+        self.plan = known or make_plan(secrets.token_bytes, self.options.miners, self._dservices())
+        self._write("network.json", kept.text(self.plan, self._ports))
         self._write_settings(fingerprints)
+        if self.options.runner == "docker":
+            await self._check_engine()
         miners = [f"miner-{number + 1}" for number in range(self.options.miners)]
         # Miners dial until the node knows them, so all processes start at once.
-        await asyncio.gather(
-            self._launch(
-                "central", "central", "run", "--config", self._at("central.toml"), "--seed", self._at("seed.json")
-            ),
-            self.start_node(),
-            *(self.start_miner(name) for name in miners),
-        )
+        await together(self.start_central(), self.start_node(), *(self.start_miner(name) for name in miners))
         self.seconds["request path"] = time.monotonic() - self._began
 
     async def start_central(self) -> None:
@@ -253,8 +291,37 @@ class Sandbox:
         return str(self.folder / name)
 
     async def _launch(self, name: str, *words: str) -> None:
-        self.children[name] = await start_child(name, cgn(*words), self.folder / f"logs/{name}.log")
+        """Every child that was begun is known before it is waited for, so that `close` ends it whatever happens."""
+        self._waiting.add(name)
+        try:
+            child = self.children[name] = await spawn_child(name, cgn(*words), self.folder / f"logs/{name}.log")
+            await child.wait_ready()
+        finally:
+            self._waiting.discard(name)
         self.seconds[name] = time.monotonic() - self._began
+        self._tell(f"{name} is ready after {self.seconds[name]:.1f} s")
+
+    async def _check_engine(self) -> None:
+        """Without an engine or an image no wait will help."""
+        words = ("miner", "run", "--config", self._at("miner-1.toml"), "--check", "--offline")
+        code, _ = await self.run("check", *words)
+        if code:
+            raise ChildFailed(f"DServices cannot run in containers here:\n{log_end(self.folder / 'logs/check.log')}")
+
+    async def _fetch_chain(self) -> None:
+        """The development chain's program, where it is not here yet: it says itself what takes time."""
+        if not self.options.chain:
+            return
+        fetch = await asyncio.create_subprocess_exec(
+            *cgn("chain", "fetch"), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        )
+        assert fetch.stderr is not None
+        said = ""
+        async for line in fetch.stderr:
+            said = line.decode(errors="replace").strip()
+            self._tell(said)
+        if await fetch.wait():
+            raise ChildFailed(said)
 
     # parts
 
@@ -265,9 +332,10 @@ class Sandbox:
         authority = Authority.load_or_create(folder, "CGN sandbox authority")
         fingerprints = {}
         for name in ("node", "central"):
-            credential = authority.issue_server(name, [LOOPBACK, "localhost"])
-            credential.save(folder / f"{name}.pem", folder / f"{name}.key")
-            fingerprints[name] = fingerprint(credential.certificate_pem)
+            if not (folder / f"{name}.pem").exists():
+                credential = authority.issue_server(name, [LOOPBACK, "localhost"])
+                credential.save(folder / f"{name}.pem", folder / f"{name}.key")
+            fingerprints[name] = fingerprint((folder / f"{name}.pem").read_bytes())
         return fingerprints
 
     async def _serve_sources(self) -> None:
@@ -323,15 +391,18 @@ class Sandbox:
 
     def _write(self, name: str, text: str) -> None:
         path = self.folder / name
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
 
     # the chain
 
     async def _start_chain(self) -> None:
         """The development chain with its contracts, and money in the enterprise's wallet, approved for collection."""
+        is_new = not self.chain_manifest.exists()
         words = ["chain", "up", "--port", str(self._ports["chain"]), "--manifest", str(self.chain_manifest)]
         await self._launch("chain", *words)
+        if not is_new:  # it has its money from the first time
+            return
         enterprise = ENTERPRISE_WALLET
         words = ["--to", enterprise, "--amount", ENTERPRISE_FUNDS_CPU, "--manifest", str(self.chain_manifest)]
         code, text = await self.run("faucet", "chain", "faucet", "--url", self.chain_url, *words)

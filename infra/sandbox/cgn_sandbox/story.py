@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sqlite3
 import sys
@@ -19,8 +20,9 @@ from typing import Any
 
 from cgn_sdk.client import AsyncClient, WorkResult
 from cgn_sdk.mrl import mrl
-from cgn_sdk.sandbox.children import ChildFailed, run_to_end
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
+
+from cgn_sandbox.children import ChildFailed, run_to_end
+from cgn_sandbox.network import Sandbox, SandboxOptions
 
 BURST_REQUESTS = 60
 KILL_AFTER_ANSWERS = 15
@@ -40,10 +42,16 @@ class Teller:
 
     def chapter(self, title: str) -> None:
         self.number += 1
-        print(f"\n\033[1m{self.number}/{self.chapters}  {title}\033[0m", flush=True)
+        bold, plain = ("\033[1m", "\033[0m") if _has_colour() else ("", "")
+        print(f"\n{bold}{self.number}/{self.chapters}  {title}{plain}", flush=True)
 
     def say(self, text: str) -> None:
         print(f"      {text}", flush=True)
+
+
+def _has_colour() -> bool:
+    """At a terminal, unless its user has said no (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def euro(nano_eur: int) -> str:

@@ -33,6 +33,8 @@ KMIPS_PER_THREAD_MILLI = 20_000
 """Of every miner. Not measured, so that the network is ready sooner: the order of one thread of a current machine."""
 OWN_WALLET = "0xBcd4042DE499D14e55001CcbB24a551F3b954096"
 """The next account of that mnemonic: what the author of own DServices earns goes there."""
+MINERS_MAX = len(WALLETS) - 4
+"""Each belongs to a contributor with a wallet of its own."""
 NETWORK_ID = "cgn-sandbox"
 TIER = "2"
 
@@ -112,8 +114,8 @@ def make_plan(random_bytes: RandomBytes, miners: int, dservices: Sequence[DServi
             ids.make_api_key(random_bytes(ids.API_KEY_BYTES)) if key else "",
         )
 
-    if not 0 < miners <= len(WALLETS) - 4:
-        raise ValueError(f"a sandbox has 1 to {len(WALLETS) - 4} miners")
+    if not 0 < miners <= MINERS_MAX:
+        raise ValueError(f"a sandbox has 1 to {MINERS_MAX} miners")
     return NetworkPlan(
         enterprise=party("ent", "Example Enterprise", 1, key=True),
         developer=party("dev", "MediaGen's developer", 2),
