@@ -8,6 +8,9 @@
     cgn central create-key ID --why TEXT --config FILE        a new API key, shown once
     cgn central reset-password ID --why TEXT --config FILE    a new password, shown once
     cgn central revoke-key KEY-ID --why TEXT --config FILE
+    cgn central forget-head ID --why TEXT --config FILE       take a node's next head as it is, by whatever key
+    cgn central heads --config FILE        the newest head of each node, and what was wrong with others
+    cgn central trust --config FILE        the public trust document, for cgn verify --trust
     cgn central audit --config FILE        the log of changes
     cgn central reference                  the settings, as an example file
 
@@ -27,7 +30,9 @@ from typing import Any
 
 from cgn_sdk.protocol import ids
 from cgn_sdk.protocol.errors import ProblemError
+from cgn_sdk.protocol.head import Head
 from cgn_sdk.protocol.link import Machine
+from cgn_sdk.protocol.loss import Loss, in_words
 from cgn_sdk.protocol.redaction import redact_text
 
 from central_service import limits
@@ -104,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     add("init", "make the database and the first ops user")
     add("seed", "store the accounts and registries of a new network").add_argument("seed", type=Path, metavar="SEED")
     add("audit", "print the log of changes")
+    add("heads", "print the newest head of each node's ledger, and what was wrong with others that it told")
+    add("trust", "print the public trust document: nodes' keys, newest heads, accepted losses")
     for name, help in (
         ("suspend", "refuse an account until it is reinstated"),
         ("ban", "refuse an account for good"),
@@ -113,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         ("create-key", "make a new API key for an account; it is shown once"),
         ("reset-password", "give an account a new password; it is shown once"),
         ("revoke-key", "make an API key worthless"),
+        ("forget-head", "take a node's next head as it is, by whatever key; after its key was replaced"),
     ):
         command = add(name, help)
         command.add_argument("subject", metavar="ID")
@@ -158,6 +166,7 @@ async def serve(
         links = Links(answers, client_tls, supervisor)
         machine = await open_machine_port(answers, config.machine_host, config.machine_port, server_tls, most)
         portal = await open_portal_port(
+            answers,
             config.portal_host,
             config.portal_port,
             server_tls,
@@ -292,11 +301,39 @@ async def _audit(config: CentralSettings, _: argparse.Namespace) -> None:
         after = 0
         while changes := await store.read(lambda facts: facts.changes(after)):  # noqa: B023
             for each in changes:
-                moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(each.time_ns // 1_000_000_000))
-                print(f"{each.id}\t{moment}\t{each.actor}\t{each.action}\t{each.subject}\t{each.why}")
+                print(f"{each.id}\t{_moment(each.time_ns)}\t{each.actor}\t{each.action}\t{each.subject}\t{each.why}")
             after = changes[-1].id
     finally:
         await store.close()
+
+
+async def _heads(config: CentralSettings, _: argparse.Namespace) -> None:
+    store = await Store.open(config.database)
+    try:
+        trust = await store.read(lambda facts: facts.trust())
+        for head in map(Head.decode, trust.heads):
+            print(f"{head.node_id}\t{head.last_ingest} rows\t{_moment(head.time_ns)}\t{head.commitment.hex()}")
+        for loss in map(Loss.decode, trust.losses):
+            print(f"{loss.node_id}\tLOST, AND ACCEPTED\t{_moment(loss.time_ns)}\t{in_words(loss)}")
+        for found in await store.read(lambda facts: facts.head_findings()):
+            print(
+                f"{found.node_id}\tREFUSED [{found.code}]\t{_moment(found.first_ns)} to {_moment(found.last_ns)}, "
+                f"{found.count} times\t{found.detail}"
+            )
+    finally:
+        await store.close()
+
+
+async def _trust(config: CentralSettings, _: argparse.Namespace) -> None:
+    store = await Store.open(config.database)
+    try:
+        print((await store.read(lambda facts: facts.trust())).encode().decode())
+    finally:
+        await store.close()
+
+
+def _moment(time_ns: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ns // 1_000_000_000))
 
 
 def _change(apply: Callable[[Records, str], None]) -> Callable[[CentralSettings, argparse.Namespace], Any]:
@@ -322,6 +359,8 @@ _COMMANDS: dict[str, Callable[[CentralSettings, argparse.Namespace], Any]] = {
     "init": _init,
     "seed": _seed,
     "audit": _audit,
+    "heads": _heads,
+    "trust": _trust,
     "create-key": _create_key,
     "reset-password": _reset_password,
     "suspend": _change(lambda records, subject: records.set_account_state(subject, SUSPENDED)),
@@ -331,4 +370,5 @@ _COMMANDS: dict[str, Callable[[CentralSettings, argparse.Namespace], Any]] = {
     "flag": _change(lambda records, subject: records.set_miner_state(subject, FLAGGED)),
     "unflag": _change(lambda records, subject: records.set_miner_state(subject, ACTIVE)),
     "revoke-key": _change(lambda records, subject: records.revoke_key(subject)),
+    "forget-head": _change(lambda records, subject: records.forget_head(subject)),
 }

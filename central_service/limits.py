@@ -91,6 +91,18 @@ DESCRIPTORS_RESERVED = 256
 """Open files that no port may take: the database, logs, TLS files, the event loop, links to some 200 nodes. With fewer
 left, the ports have fewer connections."""
 
+HEAD_BURST = 5
+HEADS_PER_S = 0.1
+"""Heads that one node may tell (after the burst): a node signs one in ten seconds, and tells one in a minute. Each is a
+transaction of the database."""
+
+HEAD_DAYS_KEPT = 400
+"""Days of which the newest head of a node is kept: as long as rows are (twelve months), and some room. A head has some
+300 bytes."""
+
+TRUST_SHOWN_S = 5.0
+"""How old the public trust document may be: strangers ask for it as often as they like."""
+
 SEED_BYTES_MAX = 8 * 1024 * 1024
 NAME_CHARS_MAX = 128
 WHY_CHARS_MAX = 1_000

@@ -1,12 +1,14 @@
 """The two ports that Central listens on, and no other (C-2).
 
 6661: machine-to-machine, POST only, for services of the ecosystem that show an ecosystem key.
-6443: the portals' back end.
+6443: the portals' back end, and what anybody may know: `GET /v1/trust`, the keys and newest heads of all nodes as a
+trust file, and `GET /v1/trust/<public id>`, those of one node with the newest head of each day.
 """
 
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +22,7 @@ from central_service.store import Facts
 from cgn_chassis.http import Listener, Translation, problem_response, problems
 
 _ANSWERS = web.AppKey("answers", Answers)
+_TRUST: web.AppKey["_Trust"] = web.AppKey("trust")
 
 PORTS = 2
 
@@ -43,6 +46,7 @@ async def open_machine_port(
 
 
 async def open_portal_port(
+    answers: Answers,
     host: str,
     port: int,
     tls: ssl.SSLContext,
@@ -60,9 +64,44 @@ async def open_portal_port(
         raise ProblemError(Problem("not_found", f"There is nothing at {request.path[:200]}."))
 
     app = web.Application(middlewares=[problems(_translate)], client_max_size=limits.BODY_BYTES_MAX)
+    app[_ANSWERS], app[_TRUST] = answers, _Trust(answers)
     app.router.add_get("/health", health)
+    app.router.add_get("/v1/trust", show_trust)
+    app.router.add_get("/v1/trust/{public_id}", show_trust)
     app.router.add_route("*", "/{path:.*}", nothing)
     return await _listen(app, host, port, tls, most)
+
+
+class _Trust:
+    """The trust document of all nodes, made anew when it is older than TRUST_SHOWN_S."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        self._made = asyncio.Lock()
+        self._document = b""
+        self._made_s = -limits.TRUST_SHOWN_S
+
+    async def document(self) -> bytes:
+        async with self._made:
+            if time.monotonic() - self._made_s >= limits.TRUST_SHOWN_S:
+                trust = await self._answers.store.read(lambda facts: facts.trust())
+                self._document, self._made_s = trust.encode(), time.monotonic()
+        return self._document
+
+
+async def show_trust(request: web.Request) -> web.Response:
+    """A trust file (`cgn verify --trust`), of all nodes or of one."""
+    public_id = request.match_info.get("public_id", "")
+    if not public_id:
+        document = await request.app[_TRUST].document()
+    elif is_public_id(public_id):
+        trust = await request.app[_ANSWERS].store.read(lambda facts: facts.trust(public_id))
+        if not trust.nodes:
+            raise ProblemError(Problem("not_found", f"No head of a node {public_id} is kept."))
+        document = trust.encode()
+    else:
+        raise ProblemError(Problem("not_found", "A node's public id is p and 26 characters."))
+    return web.Response(body=document, content_type="application/json", headers={"Cache-Control": "no-cache"})
 
 
 async def look_up_accounts(request: web.Request) -> web.Response:

@@ -21,10 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from cgn_sdk.protocol.link import Machine, Policy
+from cgn_sdk.protocol.head import Head
+from cgn_sdk.protocol.link import Machine, NodeHead, Policy
+from cgn_sdk.protocol.loss import Loss
+from cgn_sdk.protocol.receipt import Trust
+from cgn_sdk.protocol.row import Finding
 
 from central_service import limits
 from central_service.core.decisions import make_policy
+from central_service.core.heads import Known
 from central_service.core.records import (
     ACCOUNT_STATES,
     MINER_STATES,
@@ -97,6 +102,23 @@ MIGRATIONS: Final = (
     ALTER TABLE miners ADD COLUMN machine_memory_bytes INTEGER;
     ALTER TABLE dservices ADD COLUMN cpus_milli INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE node_keys (
+        node_id TEXT PRIMARY KEY REFERENCES accounts (id), public_key BLOB NOT NULL, since_ns INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE node_heads (
+        node_id TEXT NOT NULL REFERENCES accounts (id), day INTEGER NOT NULL, head BLOB NOT NULL,
+        PRIMARY KEY (node_id, day)
+    ) STRICT;
+    CREATE TABLE node_losses (
+        node_id TEXT NOT NULL REFERENCES accounts (id), loss BLOB NOT NULL, PRIMARY KEY (node_id, loss)
+    ) STRICT;
+    CREATE TABLE node_findings (
+        node_id TEXT NOT NULL REFERENCES accounts (id), code TEXT NOT NULL, detail TEXT NOT NULL,
+        first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, count INTEGER NOT NULL,
+        PRIMARY KEY (node_id, code)
+    ) STRICT;
+    """,
 )
 """Each entry takes the database one version further (`PRAGMA user_version`); one that has shipped is never edited."""
 
@@ -105,6 +127,11 @@ MINER_CHANGED: Final = "miner.state"
 KEY_REVOKED: Final = "key.revoked"
 POLICY_CHANGED: Final = "policy.changed"
 NODES_CHANGED: Final = "node.changed"
+HEAD_FINDING: Final = "node.head_finding"
+HEAD_FORGOTTEN: Final = "node.head_forgotten"
+NODE_KEY_SEEN: Final = "node.key_seen"
+
+DAY_NS: Final = 86_400 * 10**9
 
 
 class Conflict(Exception):
@@ -121,6 +148,19 @@ class Change:
     action: str
     subject: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeadFinding:
+    """What was wrong with heads that a node has told."""
+
+    node_id: str
+    code: str
+    detail: str
+    """Of the last one."""
+    first_ns: int
+    last_ns: int
+    count: int
 
 
 class Facts:
@@ -214,6 +254,47 @@ class Facts:
         )
         miners = self._connection.execute("SELECT id FROM miners WHERE state <> 'active' ORDER BY id")
         return tuple(row[0] for row in accounts), tuple(row[0] for row in miners)
+
+    def kept(self, node_id: str) -> Known | None:
+        """The newest head that this node has told, and the key that signs its heads."""
+        row = self._row(
+            "SELECT public_key, head FROM node_keys JOIN node_heads USING (node_id) WHERE node_id = ?"
+            " ORDER BY day DESC LIMIT 1",
+            node_id,
+        )
+        return Known(row[0], Head.decode(row[1])) if row else None
+
+    def losses(self, node_id: str) -> list[Loss]:
+        """Those that the node has told, accepted by its operator."""
+        rows = self._connection.execute("SELECT loss FROM node_losses WHERE node_id = ? ORDER BY loss", (node_id,))
+        return [Loss.decode(row[0]) for row in rows]
+
+    def head_findings(self) -> list[HeadFinding]:
+        """What was wrong with heads that nodes have told."""
+        rows = self._connection.execute(
+            "SELECT node_id, code, detail, first_ns, last_ns, count FROM node_findings ORDER BY node_id, code"
+        )
+        return [HeadFinding(*row) for row in rows]
+
+    def trust(self, public_id: str = "") -> Trust:
+        """What anybody may know of nodes that have told a head: the keys that sign for them, their newest heads, and
+        what was accepted as lost. Of one node: the newest head of each day that is kept."""
+        of_one = "public_id = ?" if public_id else "? = ''"
+        newest = (
+            "1" if public_id else "day = (SELECT max(day) FROM node_heads AS other WHERE other.node_id = k.node_id)"
+        )
+        nodes = self._connection.execute(
+            f"SELECT public_id, public_key, k.node_id FROM node_keys k JOIN accounts a ON a.id = k.node_id"  # noqa: S608
+            f" WHERE {of_one} ORDER BY public_id",
+            (public_id,),
+        ).fetchall()
+        heads: list[bytes] = []
+        losses: list[bytes] = []
+        for _, _, node_id in nodes:
+            query = f"SELECT head FROM node_heads AS k WHERE node_id = ? AND {newest} ORDER BY day"  # noqa: S608
+            heads += [row[0] for row in self._connection.execute(query, (node_id,))]
+            losses += [loss.encode() for loss in self.losses(node_id)]
+        return Trust({row[0]: row[1] for row in nodes}, heads=tuple(heads), losses=tuple(losses))
 
     def pending_key_count(self) -> int:
         """Keys that were stored before they were hashed."""
@@ -349,6 +430,43 @@ class Records(Facts):
             geolocation=node.geolocation,
         )
         self._audit(NODES_CHANGED, node.id)
+
+    def keep_head(self, node_id: str, told: NodeHead) -> None:
+        """Keeps a head that was found right as the newest one of the node and of the day, and the losses beside it."""
+        if self.kept(node_id) is None:
+            self._connection.execute("DELETE FROM node_keys WHERE node_id = ?", (node_id,))
+            self._insert("node_keys", node_id=node_id, public_key=told.public_key, since_ns=self._time_ns)
+            self._audit(NODE_KEY_SEEN, node_id)
+        day = self._time_ns // DAY_NS
+        self._connection.execute(
+            "INSERT INTO node_heads VALUES (?, ?, ?) ON CONFLICT (node_id, day) DO UPDATE SET head = excluded.head",
+            (node_id, day, told.head.encode()),
+        )
+        oldest = day - limits.HEAD_DAYS_KEPT
+        self._connection.execute("DELETE FROM node_heads WHERE node_id = ? AND day <= ?", (node_id, oldest))
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO node_losses VALUES (?, ?)", [(node_id, loss.encode()) for loss in told.losses]
+        )
+
+    def note_head_finding(self, node_id: str, finding: Finding) -> None:
+        """Writes down what is wrong with a head; in the audit log when it is the first of its kind since the last one
+        was forgotten."""
+        changed = self._connection.execute(
+            "UPDATE node_findings SET last_ns = ?, count = count + 1, detail = ? WHERE node_id = ? AND code = ?",
+            (self._time_ns, finding.detail, node_id, finding.code),
+        )
+        if not changed.rowcount:
+            values = (node_id, finding.code, finding.detail, self._time_ns, self._time_ns, 1)
+            self._connection.execute("INSERT INTO node_findings VALUES (?, ?, ?, ?, ?, ?)", values)
+            self._audit(HEAD_FINDING, node_id)
+
+    def forget_head(self, node_id: str) -> None:
+        """The node's next head is taken whatever it says, by whatever key. What was accepted as lost stays."""
+        if self.kept(node_id) is None:
+            raise Conflict(f"no head of {node_id} is kept")
+        for table in ("node_keys", "node_heads", "node_findings"):
+            self._connection.execute(f"DELETE FROM {table} WHERE node_id = ?", (node_id,))  # noqa: S608
+        self._audit(HEAD_FORGOTTEN, node_id)
 
     def put_dservice(self, dservice: DService) -> None:
         self._connection.execute("DELETE FROM dservices WHERE name = ?", (dservice.name,))

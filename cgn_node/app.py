@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cgn_node.central_endpoint import CentralEndpoint
     from cgn_node.core.commands import ReportError
     from cgn_node.driver import Driver
+    from cgn_node.head_teller import HeadTeller
     from cgn_node.http_server import HttpListener
     from cgn_node.key_guard import KeyGuard
     from cgn_node.policy import PolicyView
@@ -275,6 +276,7 @@ async def start_node(
     from cgn_node.bodies import body_folder
     from cgn_node.core import broker
     from cgn_node.driver import Driver
+    from cgn_node.head_teller import HeadTeller
     from cgn_node.http_server import HttpListener
     from cgn_node.key_desk import KeyDesk
     from cgn_node.key_guard import KeyGuard
@@ -323,6 +325,7 @@ async def start_node(
         turns=turns,
     )
     heads = HeadKeeper(store, signer, node_id=lambda: central.node_public_id, kept=state / HEAD_NAME)
+    teller = HeadTeller(heads, central, signer.public_key)
     shipper = _shipper(spool, store, refused, shipping, heads)
     recorder = Recorder(driver=driver, identity=central, spool=spool, store=store, signer=signer)
     work = WorkEndpoint(
@@ -348,6 +351,7 @@ async def start_node(
         work_listener=work_listener,
         sessions=sessions,
         heads=heads,
+        teller=teller,
         public_key=signer.public_key,
         latencies=latencies,
         policy=policy,
@@ -356,13 +360,20 @@ async def start_node(
         rows_wait_s=chosen.rows_wait_s,
     )
     node.listeners = [work_listener, *_status_listeners(facts, tls, turns)]
+    supervisor.every("tell of strangers", limits.STRANGERS_TOLD_S, miners.tell_strangers)
+    _keep_running(supervisor, shipper, teller, shipping, refused)
+    await _listen(node, chosen)
+    return node
+
+
+def _keep_running(
+    supervisor: Supervisor, shipper: "Shipper", teller: "HeadTeller", shipping: "Shipping", refused: "Refused"
+) -> None:
     supervisor.keep("ledger shipper", shipper.run)
+    supervisor.keep("tell Central the head", teller.run)
     supervisor.every("give memory back", limits.FREED_LOOK_S, give_memory_back)
     supervisor.every("look at the spool", limits.SHIPPING_LOOK_S, shipping.look)
     supervisor.every("count refused rows", limits.SHIPPING_LOOK_S, refused.look)
-    supervisor.every("tell of strangers", limits.STRANGERS_TOLD_S, miners.tell_strangers)
-    await _listen(node, chosen)
-    return node
 
 
 class _PolicyInForce:

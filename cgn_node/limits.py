@@ -287,6 +287,13 @@ ROWS_WAIT_S = 120
 """The store may be away for this long before the node calls itself unhealthy: a restart of Elasticsearch takes a
 minute, and rows that wait longer are missed by a settlement. A setting."""
 
+HEAD_TOLD_S = 60.0
+"""How often Central is told a newer head of the ledger at most: what an operator who cuts the ledger's end and its
+heads may have that nobody else knows of. A message of some 700 bytes, a transaction at Central."""
+
+HEAD_LOOK_S = 1.0
+"""How often it is looked whether there is one: the first after a quiet time is told at once."""
+
 SHIPPING_LOOK_S = 1.0
 SHIPPING_MARKS_MAX = 1_024
 """How often it is looked at how far rows have got, and how many looks are kept while they wait."""

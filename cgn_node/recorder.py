@@ -267,14 +267,16 @@ def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
                 session.grant.redact,
             ),
             "metrics": _metrics_part(command, attempt, request),
-            "service": row_parts.service_part(attempt.done.metadata if attempt.done is not None else {}),
+            "service": row_parts.fields_part(
+                attempt.done.metadata if attempt.done is not None else {}, session.grant.redact
+            ),
             "accounts": row_parts.accounts_part(
                 (session.public_id, session.address),
                 (contributor.public_id, contributor.address),
                 (dservice.developer.public_id, dservice.developer.address),
                 (operator.public_id, operator.address),
             ),
-            "custom": request.custom,
+            "custom": row_parts.fields_part(request.custom, session.grant.redact),
         },
         salt=salt,
         keccak=keccak_256,

@@ -14,6 +14,7 @@ from cgn_chassis.supervisor import Supervisor
 from cgn_node import limits
 from cgn_node.central_endpoint import CentralEndpoint
 from cgn_node.driver import Driver
+from cgn_node.head_teller import HeadTeller
 from cgn_node.http_server import Exchange, HttpListener, json_body
 from cgn_node.miner_endpoint import MinerEndpoint
 from cgn_node.policy import PolicyView
@@ -69,6 +70,7 @@ class Facts:
         work_listener: HttpListener,
         sessions: Sessions,
         heads: HeadKeeper,
+        teller: HeadTeller,
         public_key: bytes,
         latencies: Latencies,
         policy: Callable[[], PolicyView | None],
@@ -87,6 +89,7 @@ class Facts:
         self.session_file = parts.session_file
         self.recorder = parts.recorder
         self.heads = heads
+        self.teller = teller
         self.public_key = public_key
         self.latencies = latencies
         self.policy = policy
@@ -159,6 +162,8 @@ class Facts:
             )
         if self.heads.problem:
             found.append("the ledger is not what this node has signed or put there: the log says what is missing")
+        if self.teller.problem:
+            found.append(f"the ledger is not what Central has seen of it: {self.teller.problem}")
         return found
 
     def prometheus(self) -> bytes:
@@ -204,6 +209,9 @@ class Facts:
         lines.add("cgn_node_rows_kept_refused", "gauge", self.refused.count)
         newest = self.heads.newest
         lines.add("cgn_node_ledger_head_rows", "gauge", newest.last_ingest if newest else 0)
+        lines.add("cgn_node_ledger_head_told_rows", "gauge", self.teller.told_rows)
+        lines.add("cgn_node_ledger_head_refused", "gauge", int(bool(self.teller.problem)))
+        lines.add("cgn_node_ledger_losses", "gauge", len(self.heads.losses))
         lines.add("cgn_node_ledger_differs", "gauge", int(bool(self.heads.problem)))
         for kept in self.supervisor.statistics():
             lines.add("cgn_node_task_running", "gauge", int(kept.is_running), {"task": kept.name})

@@ -3,7 +3,9 @@
     cgn ledger init URL                  make what is missing in a store, or bring an older one up to date
     cgn ledger export URL [--private]    rows, payments, settlements, batches and heads as NDJSON to stdout
     cgn ledger seal URL MONTH            close the months before for writing (Elasticsearch)
-    cgn ledger repair-spool FOLDER       go on with a spool that a node refuses as damaged
+    cgn ledger repair-spool FOLDER       make a damaged spool readable, and say what is lost (--ledger URL: what is not)
+    cgn ledger losses STATE URL          say what of a node's records is gone, and what was accepted
+    cgn ledger accept-loss STATE URL --reason TEXT --by NAME    make a signed fact of what is gone, and go on
     cgn ledger offer-again FOLDER URL    give rows that the ledger refused to it once more
 
 `init` and `seal` want an administrator of the cluster; docs/reference/ledger.md has the roles of all others.
@@ -17,14 +19,19 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from ledger import initialise, open_store
+from cgn_sdk.protocol.loss import in_words
+from cgn_sdk.signing import Signer
+
+from cgn_chassis.keys import load
+from ledger import initialise, losses, open_store
 from ledger.export import lines
 from ledger.port import StoreError
 from ledger.refused import offer_again
 from ledger.spool import Spool, SpoolDamaged
-from ledger.spool_repair import Repaired, repair_spool
+from ledger.spool_repair import Repaired, repair_spool, shipped_through
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,9 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(_seal(given.url, given.month))
         elif given.command == "offer-again":
             return asyncio.run(_offer_again(given.folder, given.url))
+        elif given.command in ("losses", "accept-loss"):
+            return _losses(given)
         else:
-            repaired = repair_spool(given.folder)
-            print(_told(repaired, _opened(given.folder)))
+            repaired = repair_spool(given.folder, partial(_shipped, given.ledger) if given.ledger else lambda rows: 0)
+            is_missed = bool(repaired.lost or repaired.unknown_from)
+            print(_told(repaired, [] if is_missed else _opened(given.folder)))
+            return 1 if is_missed else 0
     except (StoreError, SpoolDamaged, OSError, ValueError) as error:
         print(f"cgn ledger {given.command}: {error}", file=sys.stderr)
         return 1
@@ -63,6 +74,18 @@ def _parser() -> argparse.ArgumentParser:
     seal.add_argument("month", type=_month, metavar="MONTH", help="all months before this one, such as 2026-12")
     repair = commands.add_parser("repair-spool", help="keep what is damaged in a spool, and go on without it")
     repair.add_argument("folder", type=Path, help="the folder `spool` in the node's state folder; stop the node first")
+    repair.add_argument("--ledger", help="the node's ledger: rows that it has are not lost", metavar="URL")
+    for name, help in (
+        ("losses", "say what of a node's records is gone, and what was accepted"),
+        ("accept-loss", "make a signed fact of what is gone, so that the node goes on; stop it first"),
+    ):
+        losses = commands.add_parser(name, help=help)
+        losses.add_argument("state", type=Path, help="the node's state folder")
+        losses.add_argument("url", **url)
+        losses.add_argument("--node-id", default="", metavar="ID", help="the node's public id, where no head says it")
+        if name == "accept-loss":
+            losses.add_argument("--reason", required=True, metavar="TEXT", help="why it is gone, as far as you know")
+            losses.add_argument("--by", required=True, metavar="NAME", help="who accepts it")
     offer = commands.add_parser("offer-again", help="give rows that the ledger refused to it once more")
     offer.add_argument("folder", type=Path, help="the folder `refused` in the node's state folder")
     offer.add_argument("url", **url)
@@ -104,6 +127,44 @@ async def _offer_again(folder: Path, url: str) -> int:
     return 1 if found.refused else 0
 
 
+def _losses(given: argparse.Namespace) -> int:
+    """`losses` answers 1 while something is gone that nobody has accepted."""
+    _refuse_missing(given.url)
+    signer = Signer(load(given.state / losses.KEY_NAME).private_bytes_raw())
+    with losses.stopped(given.state):
+        found = losses.look(given.url, given.state, node_id=given.node_id, public_key=signer.public_key)
+        if given.command == "accept-loss" and found.is_open:
+            accepting = losses.accept(given.url, given.state, signer, found, reason=given.reason, by=given.by)
+            made = asyncio.run(accepting)
+            print("\n".join([*(f"ACCEPTED: {in_words(loss)}" for loss in made), "the node may be started"]))
+            return 0
+    print("\n".join([*(f"accepted before: {in_words(loss)}" for loss in found.accepted), *_gone(found)]))
+    return 1 if found.is_open and given.command == "losses" else 0
+
+
+def _gone(found: losses.Looked) -> list[str]:
+    said = [
+        f"GONE ({gone.kind}): {gone.first} to {gone.last or 'nobody knows where'}: {gone.said}" for gone in found.gone
+    ]
+    if found.is_open and not said:
+        said.append("what was accepted still keeps the node away: cgn ledger accept-loss ends that")
+    return said or ["nothing else is gone"]
+
+
+def _shipped(url: str, rows: Sequence[tuple[int, str]]) -> int:
+    _refuse_missing(url)
+
+    async def asked() -> int:
+        store = await open_store(url, read_only=True)
+        try:
+            return await shipped_through(store, rows)
+        finally:
+            await store.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, asked()).result()
+
+
 def _refuse_missing(url: str) -> None:
     """Opening an embedded ledger that is not there would make an empty one."""
     if not url.startswith(("http://", "https://")) and not Path(url.removeprefix("sqlite:///")).is_file():
@@ -140,8 +201,12 @@ def _told(repaired: Repaired, dropped: list[str]) -> str:
     said += [f"LOST: row {a}" if a == b else f"LOST: rows {a} to {b}" for a, b in repaired.lost]
     lost = sum(b - a + 1 for a, b in repaired.lost)
     said.append(f"{repaired.rows} rows are there, {lost} are lost; all old segments are in {repaired.kept}")
-    if repaired.damaged:
-        said.append("Rows that stood last and of which nothing can be read have no number: they are not counted.")
+    if repaired.unknown_from:
+        said.append(
+            f"LOST, PERHAPS: rows from {repaired.unknown_from} on; nothing is left that says how many there were"
+        )
+    if repaired.lost or repaired.unknown_from:
+        said.append("The node does not start until somebody answers for that: cgn ledger accept-loss STATE URL")
     return "\n".join(said)
 
 

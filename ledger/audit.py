@@ -22,12 +22,13 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import BinaryIO, NamedTuple, Protocol, TypeVar
 
 from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.loss import Loss
 from cgn_sdk.protocol.row import RowError, read_public
 
 from ledger import limits
 from ledger.core.batch import SettledEvent
 from ledger.core.row_audit import SHELVES, AuditRow, Findings, Keys, Rules, Slice
-from ledger.core.verify import Auditor, Report, Root, Seen, Stored, roots
+from ledger.core.verify import NOTHING_PUBLISHED, Auditor, Published, Report, Root, Seen, Stored, roots
 from ledger.port import StoreError
 
 S = TypeVar("S")
@@ -69,6 +70,16 @@ def open_reader(url: str) -> Reader:
     raise ValueError(f"a ledger is sqlite:///path or http(s)://host:port, not {scheme or url!r:.40}")
 
 
+def read_losses(stored: Iterable[object], find: Find) -> Iterator[Loss]:
+    """The losses among what a store keeps as such; what is none is a finding."""
+    for value in stored:
+        data = value.encode() if isinstance(value, str) else value
+        try:
+            yield Loss.decode(data if isinstance(data, bytes) else b"")
+        except ValueError as error:
+            find("loss_malformed", "loss", f"it {error}")
+
+
 def audit(
     url: str,
     events: Iterable[SettledEvent],
@@ -78,6 +89,7 @@ def audit(
     keys: Keys | None = None,
     seen: Seen | None = None,
     node: str = "",
+    published: Published = NOTHING_PUBLISHED,
     processes: int | None = None,
 ) -> Report:
     """Reads everything and lets the auditor judge. `node`: whose ledger it is; where nobody says, the first row does,
@@ -100,6 +112,7 @@ def audit(
             keys=keys,
             seen=seen,
             node=node or _node_of_first(reader, ranges),
+            published=published,
             groups=groups,
         )
         parts = marked = 0

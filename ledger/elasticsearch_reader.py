@@ -16,7 +16,7 @@ from elastic_transport import JsonSerializer, SerializationError
 from elasticsearch import AuthorizationException, Elasticsearch
 
 from ledger import limits
-from ledger.audit import Find, Range
+from ledger.audit import Find, Range, read_losses
 from ledger.core.batch import BatchRecord, SettlementRecord
 from ledger.core.entries import Entry, Mark
 from ledger.core.row_audit import NO_MARK, AuditRow, Part
@@ -90,10 +90,12 @@ class ElasticsearchReader:
         )
         batches = (hit["_source"] for hit in self._scan("batches", {"match_all": {}}, "batch_id"))
         heads = (hit["_source"] for hit in self._scan("heads", {"match_all": {}}, "place"))
+        losses = self._scan("losses", {"match_all": {}}, "loss_id")
         return Stored(
             list(_made(BatchRecord, "batch", "batch_id", batches, find)),
             list(_made(SettlementRecord, "settlement", "settlement_id", begun, find)),
             list(_made(Head, "head", "place", heads, find)),
+            list(read_losses((hit["_source"].get("loss") for hit in losses), find)),
         )
 
     def ranges(self) -> Iterator[Range]:
@@ -137,7 +139,7 @@ class ElasticsearchReader:
     # --- the cluster ---
 
     def _newest_block(self) -> int:
-        for kind in ("blocks", "payments", "batches", "settlements", "heads"):
+        for kind in ("blocks", "payments", "batches", "settlements", "heads", "losses"):
             self._ask(self._refresh, index=self._name(kind))
         return next((int(hit["_id"]) for hit in self._newest("block") if hit["_id"].isdecimal()), 0)
 

@@ -49,6 +49,7 @@ _FIELDS: Final[dict[str, dict[str, Any]]] = {
         **dict.fromkeys(SettlementRecord._fields, _KEYWORD),
         **dict.fromkeys(("first_ingest", "last_ingest", "begun_ns", "ended_ns"), _LONG),
     },
+    "losses": {"loss_id": _KEYWORD, "loss": _KEPT},
     "format": {"version": _LONG},
     "heads": {
         **dict.fromkeys(("node_id", "commitment", "signature", "place"), _KEYWORD),

@@ -1,6 +1,6 @@
 """The production store: Elasticsearch, any cluster with the features of the basic server (L-3, L-6).
 
-Seven kinds of index, all with strict mappings, under one prefix (the URL's path, `cgn` by default), made by
+Eight kinds of index, all with strict mappings, under one prefix (the URL's path, `cgn` by default), made by
 `ledger.elasticsearch_setup`:
 
     <prefix>-rows-2026-11   rows by the month of their event time; only ever `create`, the document id is the row id
@@ -10,6 +10,7 @@ Seven kinds of index, all with strict mappings, under one prefix (the URL's path
     <prefix>-batches        what each settlement settled for one entity, only ever `create`
     <prefix>-settlements    beginnings, under the place they take, and ends of settlements, only ever `create`
     <prefix>-heads          signed heads, only ever `create`
+    <prefix>-losses         what was lost and accepted, signed, only ever `create`
     <prefix>-format         which version of this it is
 
 A row counts once a block lists it. An append creates the rows, then one block; the block's id is the number after the
@@ -52,6 +53,7 @@ from ledger.port import (
     Conflict,
     EntityRow,
     Head,
+    Loss,
     PaymentState,
     RowHash,
     RowPayment,
@@ -59,11 +61,12 @@ from ledger.port import (
     StoredRow,
     StoreError,
     Total,
+    sound_losses,
 )
 
 FORMAT_ID: Final = "current"
-FORMAT_VERSION: Final = 2
-"""Of the indices. 1 had neither signatures nor heads nor settlements, and said no version."""
+FORMAT_VERSION: Final = 3
+"""Of the indices. 1 had neither signatures nor heads nor settlements, and said no version; 2 had no losses."""
 
 _BLOCKS_CACHED: Final = 16
 """Blocks kept in memory, about 1 MB each at the largest: they never change."""
@@ -216,6 +219,16 @@ class ElasticsearchStore:
             query = {"term": {"node_id": node_id}}
             found = await self._found("heads", query, {"last_ingest": "desc"}, 1)
         return _head(found[0]) if found else None
+
+    async def put_loss(self, loss: Loss) -> None:
+        loss_id = keccak_256(loss.encode()).hex()
+        with translated(self.address):
+            await self._create("losses", loss_id, {"loss_id": loss_id, "loss": loss.encode().decode()})
+
+    async def losses(self) -> list[Loss]:
+        with translated(self.address):
+            found = await self._found("losses", {"match_all": {}}, {"loss_id": "asc"}, limits.LOSSES_MAX + 1)
+        return sound_losses(source["loss"].encode() for source in found)
 
     async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
         sums: dict[tuple[str, str], list[int]] = {}

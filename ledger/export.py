@@ -15,7 +15,7 @@ _FIRST: Final = -(2**62)
 
 
 async def lines(store: Store, *, private: bool = False) -> AsyncIterator[bytes]:
-    """Yields one line per row, payment, settlement, batch and head, in this order; each ends with a line feed.
+    """Yields one line per row, payment, settlement, batch, head and loss, in this order; each ends with a line feed.
 
     `private`: with the private parts of the rows, which are nobody's but their parties'.
     """
@@ -41,6 +41,8 @@ async def lines(store: Store, *, private: bool = False) -> AsyncIterator[bytes]:
         for head in heads:
             yield _line("head", json.loads(head.encode()))
         place = heads[-1].last_ingest, heads[-1].node_id
+    for loss in await store.losses():
+        yield _line("loss", {**json.loads(loss.encode()), "loss_kind": loss.kind})
 
 
 def _row(row: StoredRow, private: bool) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def _columns(name: str, stored: bytes) -> dict[str, Any]:
 
 def _line(kind: str, members: dict[str, Any]) -> bytes:
     shown = {name: _shown(value) for name, value in members.items()}
-    return encode({"kind": kind, **shown}) + b"\n"
+    return encode({**shown, "kind": kind}) + b"\n"
 
 
 def _shown(value: Any) -> Any:

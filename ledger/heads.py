@@ -11,6 +11,8 @@ under a node that runs or that starts, is noticed while the rows behind it are s
     keeper.shipped(rows)                     when they are in the store
     await keeper.advance()                   when `due_in_s()` says so; True: what was shipped before may be let go of
 
+A loss that was accepted (`ledger.losses`) is a link in the line of heads, and explains the heads over what is gone.
+
 What goes wrong: a store that is away raises StoreError, and the next turn tries again; a ledger that differs from what
 was signed or shipped raises `LedgerDiffers`, `problem` says it from then on, nothing further is shipped or signed, and
 rows stay in the spool until a person has looked and the node starts again.
@@ -22,14 +24,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 from cgn_sdk import signing
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol.head import NO_ROWS, Head, extend, head_findings, sign_head
+from cgn_sdk.protocol.head import Head, head_findings, sign_head
+from cgn_sdk.protocol.loss import Line, Loss, loss_findings
 from cgn_sdk.protocol.row import Row
 
 from ledger import limits
 from ledger.port import Conflict, RowHash, Store
+
+_BEHIND_ALL: Final = "~"
+"""Behind every node's public id."""
 
 
 class LedgerDiffers(Exception):
@@ -60,14 +67,21 @@ class HeadKeeper:
         self._changed = True
         self._shipped: dict[str, bytes] = {}
         self._begun = False
-        self._walked = (0, NO_ROWS)
-        """Number of the last row that was seen, and the commitment up to it."""
+        self._losses: list[Loss] = []
+        """This node's, as the ledger has them."""
+        self._line = Line((), keccak_256)
+        """Up to the last row that was seen."""
         self._last_hash = b""
         """The hash of that row."""
         self._bound: list[Head] = []
         """Heads of this node that the walk has yet to pass, ascending."""
         self.newest: Head | None = None
         self.problem = ""
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What this node has signed for as lost, by place and time, once the ledger has been looked at."""
+        return tuple(self._losses)
 
     def shipped(self, rows: Iterable[Row]) -> None:
         """Says that these rows are in the store."""
@@ -130,33 +144,41 @@ class HeadKeeper:
         node_id = kept.node_id if kept is not None else self._node_id()
         if not node_id:
             return
-        stored = await self._store.newest_head(node_id)
         mine = {node_id: self._signer.public_key}
-        if stored is not None and head_findings(stored, mine, signing.verify):
-            stored = None  # by a key that this node had before, or by nobody: it binds nothing here
-        if stored is not None and stored.last_ingest > await self._store.head():
-            stored = None  # the copy alone holds a ledger to rows that it lacks: a person who moves it away decides
+        self._losses = [
+            loss
+            for loss in await self._store.losses()
+            if loss.node_id == node_id and not loss_findings(loss, mine, signing.verify)
+        ]
+        stored = await self._store.newest_head(node_id)
+        if stored is not None and (head_findings(stored, mine, signing.verify) or self._is_explained(stored)):
+            stored = None  # by an older key of this node, by nobody, or over what is lost: it binds nothing here
         if kept is not None and head_findings(kept, mine, signing.verify):
             raise LedgerDiffers(f"{self._kept} is not a head of this node: move it away if its key was replaced")
         if kept is not None and last_hash:
-            self._walked, self._last_hash = (kept.last_ingest, kept.commitment), last_hash
+            self._line = Line(self._losses, keccak_256, rows=kept.last_ingest, commitment=kept.commitment)
+            self._last_hash = last_hash
             await self._look()
         else:  # an older program's copy, or none: once from the first row on
-            self._walked, self._last_hash = (0, NO_ROWS), b""
-        beyond = [head for head in (kept, stored) if head is not None and head.last_ingest > self._walked[0]]
+            self._line, self._last_hash = Line(self._losses, keccak_256), b""
+        beyond = [head for head in (kept, stored) if head is not None and head.last_ingest > self._line.rows]
         self._bound = sorted(beyond, key=lambda head: head.last_ingest)
         while self._bound:
             if not await self._page():
                 rows = await self._store.head()
                 raise LedgerDiffers(self._message(rows, self._bound[0].last_ingest))
         if kept is not None and (stored is None or stored.last_ingest < kept.last_ingest):
-            await self._store.put_head(kept)  # a store that forgot it, or a crash before it was told
+            await self._put(kept)  # a store that forgot it, or a crash before it was told
             stored = kept
         self.newest = stored
         self._begun = True
 
+    def _is_explained(self, head: Head) -> bool:
+        """Whether it is over rows that are lost by this node's own word."""
+        return any(loss.explains(head) for loss in self._losses)
+
     async def _look(self) -> None:
-        number = self._walked[0]
+        number = self._line.rows
         if number and [row.row_hash for row in await self._store.row_hashes(number - 1, 1)] != [self._last_hash]:
             raise LedgerDiffers(self._message(await self._store.head(), number))
 
@@ -165,7 +187,7 @@ class HeadKeeper:
             f"the ledger ends with row {rows}, and this node has signed that it held {number}, with another row there: "
             "rows are gone, or this is another ledger. Nothing is shipped and nothing is lost from the spool. Put back "
             "the newest ledger there is and start the node again; cgn verify says what is missing. To go on with this "
-            f"one, stop the node and move {self._kept} away"
+            "one, stop the node: cgn ledger accept-loss makes a signed fact of what is gone"
         )
 
     async def _walk(self) -> None:
@@ -178,7 +200,7 @@ class HeadKeeper:
                         del awaited[row.row_id]
             for row_id in list(awaited):  # shipped a second time: they stand where they stood
                 stored = await self._store.get(row_id)
-                if stored is None or stored.row_hash != awaited[row_id] or not 0 < stored.ingest <= self._walked[0]:
+                if stored is None or stored.row_hash != awaited[row_id] or not 0 < stored.ingest <= self._line.rows:
                     raise LedgerDiffers(f"row {row_id} was given to the ledger and is not there as it was")
                 del awaited[row_id]
         finally:
@@ -186,50 +208,64 @@ class HeadKeeper:
 
     async def _page(self) -> list[RowHash]:
         """The next rows, taken into the commitment; none: the walk is at the end."""
-        last, commitment = self._walked
-        page = await self._store.row_hashes(last, limits.HEAD_PAGE_ROWS)
+        page = await self._store.row_hashes(self._line.rows, limits.HEAD_PAGE_ROWS)
         for row in page:
-            if row.ingest != last + 1:
-                raise LedgerDiffers(f"the ledger holds row number {row.ingest} behind {last}")
-            last, commitment = row.ingest, extend(commitment, [row.row_hash], keccak_256)
-            while self._bound and self._bound[0].last_ingest == last:
-                if self._bound.pop(0).commitment != commitment:
-                    raise LedgerDiffers(self._message(await self._store.head(), last))
-            self._walked, self._last_hash = (last, commitment), row.row_hash
+            if row.ingest != self._line.rows + 1:
+                raise LedgerDiffers(f"the ledger holds row number {row.ingest} behind {self._line.rows}")
+            self._line.extend([row.row_hash])
+            self._last_hash = row.row_hash
+            while self._bound and self._bound[0].last_ingest == self._line.rows:
+                if self._bound.pop(0).commitment != self._line.commitment:
+                    raise LedgerDiffers(self._message(await self._store.head(), self._line.rows))
         await asyncio.sleep(0)  # requests go first
         return page
 
     async def _sign(self, node_id: str) -> None:
-        (last, commitment), last_hash = self._walked, self._last_hash
+        last, last_hash = self._line.rows, self._last_hash
         if last == 0 or (self.newest is not None and self.newest.last_ingest == last):
             return
-        head = sign_head(node_id, last, commitment, self._now_ns(), self._signer.sign)
+        head = sign_head(node_id, last, self._line.commitment, self._now_ns(), self._signer.sign)
+        head = await self._put(head)
+        await asyncio.to_thread(keep, self._kept, head, last_hash)
+        self.newest = head
+
+    async def _put(self, head: Head) -> Head:
+        """Puts it into the store; returns the one that stands there, for an answer that was lost. Where one over lost
+        rows has its place, the copy alone keeps it."""
         try:
             await self._store.put_head(head)
-        except Conflict:  # there is one over so many rows, by the answer that was lost or by another key: the next one
-            stored = await self._store.newest_head(node_id)
-            if stored is None or stored[:3] != head[:3]:
+        except Conflict:
+            there = await self._store.heads(after=(head.last_ingest - 1, _BEHIND_ALL), limit=limits.HEADS_OF_A_ROW)
+            mine = [each for each in there if each.node_id == head.node_id and each.last_ingest == head.last_ingest]
+            if mine and mine[0][:3] == head[:3]:
+                return mine[0]
+            if not any(map(self._is_explained, mine)):
                 raise
-            head = stored
-        await asyncio.to_thread(self._keep, head, last_hash)
-        self.newest = head
+        return head
 
     # --- the copy ---
 
     def _load_kept(self) -> tuple[Head | None, bytes]:
-        """The head, and the hash of its last row (empty in an older program's copy)."""
         try:
-            head, _, last_hash = self._kept.read_bytes().partition(b"\n")
-            return Head.decode(head), bytes.fromhex(last_hash.decode())
-        except FileNotFoundError:
-            return None, b""
+            return load_kept(self._kept)
         except ValueError as error:
             raise LedgerDiffers(f"{self._kept} cannot be read: {error}") from error
 
-    def _keep(self, head: Head, last_hash: bytes) -> None:
-        temporary = self._kept.with_suffix(".new")
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(head.encode() + b"\n" + last_hash.hex().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._kept)
+
+def load_kept(path: Path) -> tuple[Head | None, bytes]:
+    """The head, and the hash of its last row (empty in an older program's copy). Raises ValueError."""
+    try:
+        head, _, last_hash = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None, b""
+    return Head.decode(head), bytes.fromhex(last_hash.decode())
+
+
+def keep(path: Path, head: Head, last_hash: bytes) -> None:
+    """Writes the copy: whole and on disk, or as it was."""
+    temporary = path.with_suffix(".new")
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(head.encode() + b"\n" + last_hash.hex().encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

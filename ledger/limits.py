@@ -72,8 +72,14 @@ HEAD_PAUSE_S: Final = 10.0
 """Between two signed heads: how long an end of the ledger that was cut off may go unseen; 3 million heads a year at
 most, some 300 bytes each."""
 
+HEADS_OF_A_ROW: Final = 1_000
+"""Heads over the same last row that are looked at: one per node that writes to the ledger."""
+
 HEAD_PAGE_ROWS: Final = 500
 """Row hashes taken into the commitment in one turn of the event loop: under a millisecond."""
+
+LOSSES_MAX: Final = 1_000
+"""Accepted losses of one ledger: each is a person's act after an accident."""
 
 ELASTICSEARCH_TIMEOUT_S: Final = 30.0
 """A request without answer for this long is unknown: it is looked up before anything is decided."""

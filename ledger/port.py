@@ -6,14 +6,16 @@ batches live apart. Every stored row has an ingestion number: 1, 2, 3 … withou
 """
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 from cgn_sdk.protocol.head import Head
+from cgn_sdk.protocol.loss import Loss
 from cgn_sdk.protocol.row import Finding, Keccak, Row, RowError, read_row
 
+from ledger import limits
 from ledger.core.batch import BatchRecord, SettlementRecord
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "Conflict",
     "EntityRow",
     "Head",
+    "Loss",
     "PaymentState",
     "RowHash",
     "RowPayment",
@@ -30,6 +33,7 @@ __all__ = [
     "StoreFull",
     "StoredRow",
     "Total",
+    "sound_losses",
 ]
 
 
@@ -136,6 +140,18 @@ class RowPayment(NamedTuple):
     tx_id: str
 
 
+def sound_losses(stored: Iterable[bytes]) -> list[Loss]:
+    """What a store keeps, as losses in their order. Raises StoreError for one that cannot be read, or too many: whoever
+    goes on without it contradicts what was signed."""
+    try:
+        found = [Loss.decode(data) for data in stored]
+    except ValueError as error:
+        raise StoreError(f"a loss that was accepted cannot be read: it {error}") from error
+    if len(found) > limits.LOSSES_MAX:
+        raise StoreError(f"the ledger holds more than {limits.LOSSES_MAX} losses")
+    return sorted(found, key=lambda loss: (loss.at, loss.time_ns, loss.signature))
+
+
 class Store(Protocol):
     """A ledger. All methods may raise StoreError; arguments out of bounds raise ValueError (ledger.limits)."""
 
@@ -168,6 +184,13 @@ class Store(Protocol):
 
     async def newest_head(self, node_id: str) -> Head | None:
         """Returns this node's head over the most rows."""
+
+    async def put_loss(self, loss: Loss) -> None:
+        """Stores a loss that was accepted, for good; durable when it returns. Again changes nothing."""
+
+    async def losses(self) -> list[Loss]:
+        """Returns all of them, of all nodes, ascending by place and time: a ledger has a handful at most
+        (`limits.LOSSES_MAX`; StoreError beyond)."""
 
     async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
         """Returns exact totals per role and entity over rows first to last, inclusive; sorted by role and id."""

@@ -105,14 +105,18 @@ class SegmentFile:
         self._end = (self._end + data[-_BLOCK_BYTES:])[-rest:] if rest else b""
         return took_ns
 
-    def finish(self, end: bytes) -> None:
+    def finish(self, end: bytes) -> bool:
         """Writes the segment's end, takes back what was reserved and not written, and closes. Everything appended is
-        durable without it, so an error of the disk is none of ours."""
-        with contextlib.suppress(OSError):
+        durable without it, so an error of the disk is none of ours. Returns whether the end is on disk."""
+        try:
             disk.write(self._file, end, self.size)
             disk.truncate(self._file, self.size + len(end))
             disk.sync(self._file)
-        self.close()
+        except OSError:
+            return False
+        finally:
+            self.close()
+        return True
 
     def close(self) -> None:
         for descriptor in (self._file, self._direct):

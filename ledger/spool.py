@@ -57,8 +57,9 @@ REPAIRED: Final = "repaired"
 REPAIR_COMPLETE: Final = "complete"
 """Where `ledger.spool_repair` makes new segments, and the file that says that they are all there."""
 BOUNDS: Final = "bounds"
-"""Says which segments must be there: the first numbers of the oldest and of the newest one, or 0 0 for none. The
-numbers in between follow from the segments themselves."""
+"""Says which segments must be there: `Bounds`, as three numbers. What is in between follows from the segments."""
+LOST: Final = "lost"
+"""What repairs have found lost, a line of JSON each; while it is there, somebody has yet to accept it."""
 DAMAGED_SUFFIX: Final = ".damaged"
 """Bytes that were dropped from a segment are kept under its name with this."""
 
@@ -105,6 +106,20 @@ class _Segment:
         return self.size + spool_format.END_BYTES
 
 
+class Bounds(NamedTuple):
+    """What a folder must hold at least."""
+
+    oldest: int = 0
+    """First number of the oldest segment; 0 for none."""
+    newest: int = 0
+    following: int = 0
+    """Number that the next row would have had at a clean stop; 0 while a process writes, and in an older program's."""
+
+    def promise(self, path: Path) -> bool:
+        """Whether rows that somebody was told of may be in the segment of this name."""
+        return int(path.stem) in (self.oldest, self.newest)
+
+
 Answer = Callable[[Exception | None], None]
 """Called on the loop, once: None when the row is on disk, else SpoolFull or SpoolBroken. It must not raise."""
 
@@ -116,6 +131,9 @@ class _Waiting(NamedTuple):
 
 
 _ADVICE: Final = "Nothing was changed; cgn ledger repair-spool {folder} keeps what is damaged and goes on without it"
+
+
+_ACCEPT: Final = "cgn ledger accept-loss makes a signed fact of it, and then the node starts"
 
 
 def end_process(error: BaseException) -> None:
@@ -327,13 +345,21 @@ class Spool:
         self._lock = disk.lock(self._folder / "lock")
         if disk.names(self._folder / REPAIRED, REPAIR_COMPLETE):
             raise SpoolDamaged(f"a repair of {self._folder} was not finished. {_ADVICE.format(folder=self._folder)}")
+        if disk.names(self._folder, LOST):
+            raise SpoolDamaged(f"rows of {self._folder} are lost, and nobody has answered for that: {_ACCEPT}")
         paths = disk.names(self._folder, SUFFIX)
         if findings := bounds_findings(self._folder, paths):
             raise SpoolDamaged(f"{'; '.join(findings)}. {_ADVICE.format(folder=self._folder)}")
-        is_old = not disk.names(self._folder, BOUNDS)
-        self._bounds_file = (disk.create if is_old else disk.reopen)(self._folder / BOUNDS)
+        bounds = read_bounds(self._folder)
+        self._bounds_file = (disk.create if bounds is None else disk.reopen)(self._folder / BOUNDS)
         disk.sync(self._folder_fd)
-        empty = [path for path in paths if not self._take_segment(path, last=path is paths[-1])]
+        promised = bounds or Bounds()
+        newest = None if promised.following or not paths else paths[-1]  # at a clean stop nothing is torn
+        empty = [path for path in paths if not self._take_segment(path, promised, last=path is newest)]
+        following = self._next if self._segments else max(1, promised.newest)
+        if promised.following > following:
+            gone = f"rows {following} to {promised.following - 1} are missing, which were there when it was closed"
+            raise SpoolDamaged(f"{self._folder}: {gone}. {_ADVICE.format(folder=self._folder)}")
         if empty:
             self._write_bounds(self._segments[-1].first if self._segments else 0)
             self._unlink(empty)
@@ -345,11 +371,13 @@ class Spool:
         self._durable = self._next - 1
         self._cut = self._free = self.first
 
-    def _take_segment(self, path: Path, *, last: bool) -> bool:
+    def _take_segment(self, path: Path, bounds: Bounds, *, last: bool) -> bool:
         """Returns whether anything is in it."""
         data = disk.read(path)
         try:
             found = spool_format.read_segment(data, last=last)
+            if found is None and bounds.promise(path):  # a segment has its name only when its header is on disk
+                raise SpoolDamaged(f"nothing can be read of its {len(data)} bytes, and rows may have stood there")
         except SpoolDamaged as error:
             raise SpoolDamaged(f"{path}: {error}. {_ADVICE.format(folder=self._folder)}") from None
         if found is None or not found.records:  # one that began and held nothing; rows behind it show if that is wrong
@@ -413,15 +441,15 @@ class Spool:
                 self._segments.append(_Segment(path, self._next, 0, len(header)))
                 self._bytes += self._segments[-1].file_bytes
 
-    def _write_bounds(self, newest: int) -> None:
-        """Says durably, for the next start, from which segment to which there must be some. Raises OSError.
+    def _write_bounds(self, newest: int, following: int = 0) -> None:
+        """Says durably, for the next start, what must be there (`Bounds`). Raises OSError.
 
         In place, within one sector of the disk, through a descriptor that is held: cutting gives room back and must not
         want any, and a segment can follow another in a process without descriptors.
         """
         with self._lock_state:
             oldest = self._segments[0].first if self._segments else newest
-        disk.write(self._bounds_file, f"{oldest:020d} {newest:020d}\n".encode(), 0)
+        disk.write(self._bounds_file, f"{oldest:020d} {newest:020d} {following:020d}\n".encode(), 0)
         disk.sync_data(self._bounds_file)
 
     def _open_spare(self) -> None:
@@ -432,11 +460,13 @@ class Spool:
 
     def _leave(self) -> None:
         """At a clean stop: nothing stays of what is wholly safe, else the newest segment gets its end."""
-        if self._file is not None:
-            self._file.finish(spool_format.segment_end(self._next))
+        is_whole = self._file is not None and self._file.finish(spool_format.segment_end(self._next))
         if self._free == self._durable:
             gone, self._segments = self._segments, []
             self._remove([segment.path for segment in gone])
+        elif is_whole:
+            with self._lock_bounds, contextlib.suppress(OSError):  # every row is durable without it
+                self._write_bounds(self._segments[-1].first, self._next)
 
     def _remove(self, paths: Sequence[Path]) -> None:
         """Segments that are in the list no more."""
@@ -589,23 +619,31 @@ def _write_synced(file: int, data: bytes) -> None:
         disk.close(file)
 
 
-def bounds_findings(folder: Path, paths: Sequence[Path]) -> list[str]:
-    """What of the segments that must be there is not, and what there is no segment's name: empty for a sound folder.
-
-    Without the file `bounds` (an older program's spool, a new one) nothing must be there.
-    """
-    found = [f"{path} has no segment's name" for path in paths if not is_segment_name(path)]
+def read_bounds(folder: Path) -> Bounds | None:
+    """What a folder says that it must hold; None where it says nothing (an older program's spool, a new one). Raises
+    ValueError for what cannot be read."""
     if not disk.names(folder, BOUNDS):
-        return found
+        return None
     said = disk.read(folder / BOUNDS)
     if not said.strip(b"\0"):  # made, and never written: no row came after it
-        return found
+        return Bounds()
+    numbers = [int(text) for text in said.split()]
+    if len(numbers) not in (2, 3):
+        raise ValueError(f"{folder / BOUNDS} holds {len(numbers)} numbers")
+    return Bounds(*numbers)
+
+
+def bounds_findings(folder: Path, paths: Sequence[Path]) -> list[str]:
+    """What of the segments that must be there is not, and what there is no segment's name: empty for a sound folder."""
+    found = [f"{path} has no segment's name" for path in paths if not is_segment_name(path)]
     try:
-        oldest, newest = map(int, said.split())
+        bounds = read_bounds(folder)
     except ValueError:
         return [*found, f"{folder / BOUNDS} cannot be read"]
+    if bounds is None:
+        return found
     there = {path.name for path in paths}
-    for what, first in (("oldest", oldest), ("newest", newest)):
+    for what, first in (("oldest", bounds.oldest), ("newest", bounds.newest)):
         name = f"{first:020d}{SUFFIX}"
         if first and name not in there:
             found.append(f"{folder / name} is missing: the {what} segment, which begins with row {first}")

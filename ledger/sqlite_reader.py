@@ -9,7 +9,7 @@ from cgn_sdk.protocol.head import Head
 from cgn_sdk.protocol.row import Finding
 
 from ledger import limits
-from ledger.audit import Find, Range
+from ledger.audit import Find, Range, read_losses
 from ledger.core.batch import BatchRecord, SettlementRecord
 from ledger.core.entries import Mark
 from ledger.core.row_audit import NO_MARK, AuditRow, Part
@@ -80,6 +80,7 @@ class SqliteReader:
             batches,
             list(_made(SettlementRecord, "settlement", settlements, find)),
             list(_made(Head, "head", heads, find)),
+            list(read_losses((data for (data,) in self._all("SELECT loss FROM losses")), find)),
         )
 
     def ranges(self) -> Iterator[Range]:

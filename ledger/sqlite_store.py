@@ -30,6 +30,7 @@ from ledger.port import (
     Conflict,
     EntityRow,
     Head,
+    Loss,
     PaymentState,
     RowHash,
     RowPayment,
@@ -38,17 +39,19 @@ from ledger.port import (
     StoreError,
     StoreFull,
     Total,
+    sound_losses,
 )
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 2
-"""1 had neither signatures nor heads nor settlements; it is brought up to date when it is opened."""
+SCHEMA_VERSION: Final = 3
+"""1 had neither signatures nor heads nor settlements, 2 no losses; they are brought up to date when they are opened."""
 APPLICATION_ID: Final = 0x43474E4C
 """CGNL, so that no other SQLite file is taken for a ledger."""
 
 _WRITE_ONCE_1: Final = ("rows", "entities", "entries", "batches")
 _WRITE_ONCE_2: Final = ("heads", "settlements", "settlement_ends")
+_WRITE_ONCE_3: Final = ("losses",)
 
 _SCHEMA: Final = """
 CREATE TABLE rows (
@@ -131,6 +134,12 @@ CREATE TRIGGER settlements_insert BEFORE INSERT ON settlements
 CREATE TRIGGER settlement_ends_insert BEFORE INSERT ON settlement_ends
   WHEN EXISTS (SELECT 1 FROM settlement_ends WHERE settlement_id = NEW.settlement_id)
   BEGIN SELECT raise(ABORT, 'settlement_ends are written once'); END;
+"""
+_SCHEMA_3: Final = """
+CREATE TABLE losses (loss_id BLOB PRIMARY KEY, loss BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TRIGGER losses_insert BEFORE INSERT ON losses
+  WHEN EXISTS (SELECT 1 FROM losses WHERE loss_id = NEW.loss_id)
+  BEGIN SELECT raise(ABORT, 'losses are written once'); END;
 """
 
 
@@ -242,6 +251,13 @@ class SqliteStore:
     async def newest_head(self, node_id: str) -> Head | None:
         found = await self._query("SELECT * FROM heads WHERE node_id = ? ORDER BY last_ingest DESC LIMIT 1", node_id)
         return _head(found[0]) if found else None
+
+    async def put_loss(self, loss: Loss) -> None:
+        await self._submit(lambda connection: connection.put_loss(loss))
+
+    async def losses(self) -> list[Loss]:
+        found = await self._query("SELECT loss FROM losses LIMIT ?", limits.LOSSES_MAX + 1)
+        return sound_losses(loss for (loss,) in found)
 
     async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
         # SQLite's sum() raises past 2^63; halves of 32 bits cannot reach it with fewer than 2^31 rows (L-7).
@@ -600,6 +616,11 @@ class _Connection:
         elif _head(found) != head:
             raise Conflict(f"another head of {head.node_id} over {head.last_ingest} rows is stored")
 
+    def put_loss(self, loss: Loss) -> None:
+        values = (keccak_256(loss.encode()), loss.encode())
+        if self._sql.execute("SELECT 1 FROM losses WHERE loss_id = ?", values[:1]).fetchone() is None:
+            self._sql.execute("INSERT INTO losses VALUES (?, ?)", values)
+
     def begin_settlement(self, wanted: SettlementRecord) -> SettlementRecord:
         holder = self._holder(wanted)
         found = self._sql.execute(f"{_SETTLEMENTS} WHERE settlement_id = ?", (wanted.previous,)).fetchone()
@@ -713,9 +734,12 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
             raise StoreError(f"{path} is a database of something else")
         for statement in _statements(_SCHEMA + _triggers(_WRITE_ONCE_1)):
             connection.execute(statement)
-    for statement in _statements(_SCHEMA_2 + _triggers(_WRITE_ONCE_2)):
+    if application != APPLICATION_ID or version < 2:
+        for statement in _statements(_SCHEMA_2 + _triggers(_WRITE_ONCE_2)):
+            connection.execute(statement)
+        _record_old_settlements(connection)
+    for statement in _statements(_SCHEMA_3 + _triggers(_WRITE_ONCE_3)):
         connection.execute(statement)
-    _record_old_settlements(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 

@@ -30,6 +30,7 @@ from ledger.port import (
     Conflict,
     EntityRow,
     Head,
+    Loss,
     PaymentState,
     RowHash,
     RowPayment,
@@ -93,6 +94,12 @@ class ProcessStore:
 
     async def newest_head(self, node_id: str) -> Head | None:
         return await self._ask("newest_head", node_id)
+
+    async def put_loss(self, loss: Loss) -> None:
+        await self._ask("put_loss", loss)
+
+    async def losses(self) -> list[Loss]:
+        return await self._ask("losses")
 
     async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
         return await self._ask("totals", first_ingest, last_ingest)

@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.loss import ROWS
 from cgn_sdk.protocol.row import Finding, PublicFacts, RowError, read_accounts, read_public
 from cgn_sdk.protocol.settlement import batch_id_of
 
@@ -74,17 +75,24 @@ async def load(
     """Returns the facts of the new rows first..last and of rows that earlier runs left open. `node_id`: whose rows they
     are; empty where nobody has said.
 
-    Raises FactError for a row that does not verify, or that the ledger says is settled otherwise than by this
+    A row that does not verify, and of which its node has signed that it is lost, is left out; `cgn verify` names it.
+    Raises FactError for any other that does not verify, or that the ledger says is settled otherwise than by this
     settlement; StoreError when the store fails.
     """
     end_ns = end_of(period)
+    lost = [(loss.first, loss.last) for loss in await store.losses() if loss.kind == ROWS]
     facts: list[Fact] = []
     later: list[Fact] = []
     foreign: list[ForeignRow] = []
     reading = _Reading()
 
     def take(stored: StoredRow, parties: frozenset[Party] | None) -> None:
-        row = reading.checked(stored)
+        try:
+            row = reading.checked(stored)
+        except FactError:
+            if any(first <= stored.ingest <= last for first, last in lost):
+                return
+            raise
         if node_id and row.node_id != node_id:
             foreign.append(ForeignRow(row.row_id, stored.ingest, row.node_id))
             return
@@ -140,9 +148,17 @@ async def last_ingest_of(store: Store, first_ingest: int, day: date | None, unti
         rows = await store.read(after, min(limits.ROWS_PER_READ, bound - after))
         if not rows:
             break
-        last = max([last, *(row.ingest for row in rows if int(row.public["event_time_ns"]) < end_ns)])
+        last = max([last, *(row.ingest for row in rows if _ended_ns(row) < end_ns)])
         after = rows[-1].ingest
     return last
+
+
+def _ended_ns(row: StoredRow) -> int:
+    """When its work ended; never, for a row that cannot be read: it is not what a run ends with."""
+    try:
+        return read_public(row.public_json).event_time_ns
+    except RowError:
+        return 2**63
 
 
 def _spans(open_rows: Sequence[OpenRow]) -> Iterator[list[OpenRow]]:

@@ -3,6 +3,7 @@
     cgn verify --ledger sqlite:///ledger.sqlite --rpc http://127.0.0.1:8545 --token 0x…
     cgn verify … --account 0x…                            whose ledger it is, where several nodes settle on one contract
     cgn verify … --trust trust.json --state seen.json     also what no batch holds yet; and that nothing was rolled back
+    cgn verify … --trust central.json                     against the newest heads that Central keeps of each node
     cgn verify … --anchor BATCH_ID --out anchor.json     what a DApp needs to check a receipt offline
 
 Exit code 0: everything fits. 1: something does not; each line names a row or a batch. 2: it could not be checked.
@@ -10,7 +11,9 @@ Exit code 0: everything fits. 1: something does not; each line names a row or a 
 The chain is the anchor: events are read from the endpoint given, at least `--confirmations` blocks deep, and what the
 ledger says of itself is believed nowhere (`ledger.core.verify` judges). Rows that are not settled yet are bound by
 their node's signature and its signed heads: `--trust` (the file receipts are checked with) or `--node-key` brings its
-key. What could not be checked for want of a key is said, beside the verdict. A malformed row is named and the check
+key. Heads in a trust file (Central's has them) find a ledger that ends earlier than its node once signed, or differs.
+What was lost and accepted by its node's signature is named each time, and is no finding.
+What could not be checked for want of a key is said, beside the verdict. A malformed row is named and the check
 goes on; the ledger is opened for reading only.
 """
 
@@ -23,6 +26,8 @@ from typing import Any, Final
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import canonical
+from cgn_sdk.protocol.head import Head
+from cgn_sdk.protocol.loss import Loss, in_words
 from cgn_sdk.protocol.receipt import Anchor, ReceiptError
 from cgn_sdk.protocol.receipt import Trust as TrustFile
 from cgn_sdk.signing import KEY_BYTES
@@ -31,7 +36,7 @@ from cgn_sdk.signing import verify as verify_signature
 from ledger.audit import audit
 from ledger.core.batch import SettledEvent
 from ledger.core.row_audit import Keys
-from ledger.core.verify import Report, Seen
+from ledger.core.verify import Published, Report, Seen
 from ledger.port import StoreError
 from payouts.chain import Chain, ChainError, Web3Chain
 from payouts.token import SettledLog, Token
@@ -72,7 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--first-block", type=int, default=0, help="no event is older (default 0)")
     parser.add_argument("--confirmations", type=int, default=1, help="how deep an event must be to count (default 1)")
     parser.add_argument(
-        "--trust", type=Path, metavar="FILE", help="nodes' keys: a trust file, as receipts are checked with"
+        "--trust",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="nodes' keys: a trust file, as receipts are checked with, or Central's with the heads that it has kept",
     )
     parser.add_argument(
         "--node-key", type=_node_key, action="append", default=[], metavar="ID=KEY", help="one node's public id and key"
@@ -172,6 +182,7 @@ def _verify(chain: Chain, options: argparse.Namespace) -> int:
         keys=_keys(options),
         seen=_seen(options.state) if options.state else None,
         node=node,
+        published=_published(options),
     )
     gaps = not_checked(report)
     if not node:
@@ -185,14 +196,29 @@ def _verify(chain: Chain, options: argparse.Namespace) -> int:
     return EXIT_SOUND if report.sound else EXIT_UNSOUND
 
 
-def _keys(options: argparse.Namespace) -> Keys | None:
-    nodes = dict(options.node_key)
-    if options.trust:
+def _trusted(options: argparse.Namespace) -> list[TrustFile]:
+    found = []
+    for path in options.trust:
         try:
-            nodes |= TrustFile.decode(options.trust.read_bytes()).nodes
+            found.append(TrustFile.decode(path.read_bytes()))
         except ReceiptError as error:
-            raise ValueError(f"{options.trust}: {error}") from error
+            raise ValueError(f"{path}: {error}") from error
+    return found
+
+
+def _keys(options: argparse.Namespace) -> Keys | None:
+    nodes: dict[str, bytes] = {}
+    for name, key in [*options.node_key, *(pair for file in _trusted(options) for pair in file.nodes.items())]:
+        if nodes.setdefault(name, key) != key:
+            raise ValueError(f"two keys are given for node {name}: find out which is right")
     return Keys(nodes, verify_signature) if nodes else None
+
+
+def _published(options: argparse.Namespace) -> Published:
+    """What the trust files hold of what nodes signed."""
+    files = _trusted(options)
+    heads = tuple(Head.decode(data) for file in files for data in file.heads)
+    return Published(heads, tuple(Loss.decode(data) for file in files for data in file.losses))
 
 
 def _seen(path: Path) -> Seen | None:
@@ -223,6 +249,8 @@ def not_checked(report: Report) -> list[str]:
             f"{report.unbound_rows} rows that are not settled yet: who wrote them, and whether they were exchanged "
             "(--trust or --node-key brings their node's key)"
         )
+    if report.losses and not report.keys:
+        gaps.append(f"{len(report.losses)} losses: whether their node signed them (--trust or --node-key)")
     if report.heads and not report.keys:
         gaps.append(f"{report.heads} heads: whether their node signed them (--trust or --node-key)")
     elif report.covered < report.rows:
@@ -243,6 +271,7 @@ def as_json(report: Report, gaps: list[str]) -> dict[str, Any]:
         "collected_nano_cpu": str(report.collected_nano_cpu),
         "paid_nano_cpu": str(report.paid_nano_cpu),
         "open_entries": report.open_entries,
+        "accepted_losses": [json.loads(loss.encode()) for loss in report.losses],
         "not_checked": gaps,
         "findings": [finding._asdict() for finding in report.findings],
         "more_findings": report.more_findings,
@@ -259,9 +288,11 @@ def as_text(report: Report, gaps: list[str], seconds: float) -> str:
     ]
     if report.newest_head is not None:
         lines.append(f"rows 1 to {report.covered} are those that node {report.newest_head.node_id} signed a head over")
+    lines += [f"LOST, AND ACCEPTED BY {loss.node_id}: {in_words(loss)}" for loss in report.losses]
     lines += [f"NOT CHECKED: {gap}" for gap in gaps]
     if report.sound:
-        verdict = "SOUND, but for what was not checked" if gaps else "SOUND: everything fits"
+        but = [*(["what was lost"] if report.losses else []), *(["what was not checked"] if gaps else [])]
+        verdict = f"SOUND, but for {' and '.join(but)}" if but else "SOUND: everything fits"
         return "\n".join([*lines, f"{verdict} ({seconds:.2f} s)"])
     lines.append(f"NOT SOUND: {len(report.findings) + report.more_findings} findings ({seconds:.2f} s)")
     lines += [f"  {finding.where}: {finding.detail} [{finding.code}]" for finding in report.findings[:SHOWN_FINDINGS]]

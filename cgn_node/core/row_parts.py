@@ -66,9 +66,13 @@ def _fitting(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return kept
 
 
-def service_part(metadata: Mapping[str, str]) -> Mapping[str, str]:
-    """What the DService says about its work, secrets taken out: it may quote the request."""
-    return {name: redact_text(value) for name, value in metadata.items()}
+def fields_part(fields: Mapping[str, str], listed: Collection[str] = frozenset()) -> Mapping[str, str]:
+    """What a `CGN-Meta-` field says, of the request (`custom`) or of the DService (`service`, which may quote the
+    request), secrets taken out as from any other header field. The account may list one with or without `cgn-meta-`."""
+    if not fields:
+        return {}
+    names = {*listed, *[name.removeprefix("cgn-meta-") for name in listed]} if listed else listed
+    return dict(redact_headers(fields.items(), names))
 
 
 def metrics_part(

@@ -28,6 +28,11 @@ ID_BYTES: Final = 24
 """Bytes of an id on its shelf: row id, ingestion number."""
 NO_MARK: Final = Mark(PENDING)
 
+NEVER_LOST: Final = frozenset(
+    {"ingest", "row_late", "row_node", "paid_uncollected", "payment_state", "node_signature", "node_unknown"}
+)
+"""What is found also of rows that are accepted as lost: none of it comes from bytes that cannot be read."""
+
 
 class Part(NamedTuple):
     """What the store keeps of one party's part of a row: for its sums, and its payment state."""
@@ -154,12 +159,17 @@ class Rules:
     """Number of the last row that a trusted head is over."""
     node: str
     """Public id of the node whose ledger it is; empty where that is not looked at."""
+    lost: tuple[tuple[int, int], ...] = ()
+    """First and last of rows whose bytes are lost by their node's own word."""
 
     def audit(self, rows: Iterable[AuditRow]) -> Slice:
         """Judges a run of rows, in the order in which the store has them."""
         judging = _Judging(self)
         for row in rows:
-            judging.add(row)
+            if any(first <= row.ingest <= last for first, last in self.lost):
+                judging.add_lost(row)
+            else:
+                judging.add(row)
         return judging.slice
 
 
@@ -171,6 +181,15 @@ class _Judging:
         self._keccak = rules.keccak
         self.slice = Slice(leaves=[bytearray() for _ in range(SHELVES * rules.groups)])
         self._held: dict[tuple[str, str, Mark], _Held] = {}
+
+    def add_lost(self, row: AuditRow) -> None:
+        """A row of which it is accepted that it cannot be read. One that can is judged like any other."""
+        found, self.slice.findings = self.slice.findings, Findings()
+        self.add(row)
+        of_row, self.slice.findings = self.slice.findings, found
+        for finding in of_row.kept:
+            if finding.code in NEVER_LOST:
+                found.add(*finding)
 
     def add(self, row: AuditRow) -> None:
         out = self.slice

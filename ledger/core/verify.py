@@ -23,7 +23,11 @@ What it finds:
 - runs that do not follow each other, that counted rows which are not there, or that have ended and the chain does not
   know;
 - a row that no batch on the chain holds and that its node has not signed; rows exchanged, moved, left out or cut off
-  since a head was signed.
+  since a head was signed, by the heads in the ledger and by those that others have kept (`Published`);
+- a loss that a node has signed for and the ledger does not tell of.
+
+What a node itself has signed for as lost, with reason and name (`cgn_sdk.protocol.loss`), is no finding: the report
+names it each time.
 
 A row altered with its hash left alone is named itself. One altered with its hash made anew is named by its batches,
 since XOR, root and (if amounts changed) amount no longer fit.
@@ -36,10 +40,11 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cgn_sdk.protocol import merkle
-from cgn_sdk.protocol.head import NO_ROWS, Head, extend, head_findings
+from cgn_sdk.protocol.head import Head, head_findings
+from cgn_sdk.protocol.loss import END, ROWS, Line, Loss, loss_findings
 from cgn_sdk.protocol.row import Finding, Keccak
 from cgn_sdk.protocol.settlement import NO_SETTLEMENT, Scope, batch_id_of, entity_on_chain, settlement_id
 
@@ -62,6 +67,26 @@ class Stored(NamedTuple):
     batches: list[BatchRecord]
     settlements: list[SettlementRecord]
     heads: list[Head]
+    losses: list[Loss] = []  # noqa: RUF012 - never changed
+
+
+class Published(NamedTuple):
+    """What others have kept of what nodes signed (Central's trust document)."""
+
+    heads: tuple[Head, ...] = ()
+    losses: tuple[Loss, ...] = ()
+
+
+NOTHING_PUBLISHED: Final = Published()
+
+
+class _Post(NamedTuple):
+    """A commitment that the rows must come to at a number."""
+
+    number: int
+    commitment: bytes
+    where: str
+    node_id: str
 
 
 class Root(NamedTuple):
@@ -123,6 +148,8 @@ class Report:
     """The trusted head over the most rows."""
     keys: int
     """Of nodes, that were trusted."""
+    losses: tuple[Loss, ...]
+    """What was lost and is accepted, by the word of trusted nodes (of any, without keys)."""
     seen: Seen
     """All rows, for the next audit."""
 
@@ -145,6 +172,7 @@ class Auditor:
         keys: Keys | None = None,
         seen: Seen | None = None,
         node: str = "",
+        published: Published = NOTHING_PUBLISHED,
         groups: int = 1,
     ) -> None:
         """`keys`: None when no node's key is at hand. `seen`: what an audit before came to. `node`: whose ledger it is.
@@ -158,16 +186,24 @@ class Auditor:
         self._events: dict[bytes, SettledEvent] = {}
         self._batches: dict[bytes, BatchRecord] = {}
         self._settlements = stored.settlements
-        self._heads = sorted(stored.heads, key=lambda head: head.last_ingest)
-        self._posts = [(head.last_ingest, head.commitment, _of_head(head)) for head in self._heads]
-        if seen is not None:
-            self._posts.append((seen.rows, seen.commitment, f"head {seen.rows}, seen by an earlier audit,"))
+        self._losses = self._accepted(stored.losses, published.losses)
+        self._plain = Line((), keccak)
+        self._lines = {
+            node: Line((loss for loss in self._losses if loss.node_id == node), keccak)
+            for node in {loss.node_id for loss in self._losses}
+        }
+        kept = [head for head in published.heads if head not in stored.heads]
+        standing = [head for head in [*stored.heads, *kept] if not any(loss.explains(head) for loss in self._losses)]
+        self._heads = sorted(standing, key=lambda head: head.last_ingest)
+        self._posts = [_post(head, is_kept=head in kept) for head in self._heads]
+        ends = [loss for loss in self._losses if loss.kind == END]
+        if seen is not None and not any(loss.at < seen.rows <= loss.last for loss in ends):
+            self._posts.append(_Post(seen.rows, seen.commitment, f"head {seen.rows}, seen by an earlier audit,", ""))
         self._posts.sort()
         self._sums: dict[int, Sum] = {}
         self._roots: dict[int, Root] = {}
         self._last = 0
         self._rows = self._open = self._unbound = 0
-        self._walked, self._commitment = 0, NO_ROWS
         for event in events:
             self._add_event(event)
         for batch in stored.batches:
@@ -177,7 +213,8 @@ class Auditor:
             for number, (batch_id, batch) in enumerate(self._batches.items())
         }
         self._covered = self._check_heads()
-        self.rules = Rules(keccak, self._known, groups, keys, self._covered, node)
+        lost = tuple((loss.first, loss.last) for loss in self._losses if loss.kind == ROWS)
+        self.rules = Rules(keccak, self._known, groups, keys, self._covered, node, lost)
 
     def _know(self, number: int, batch: BatchRecord, groups: int) -> KnownBatch:
         event = self._events.get(batch.batch_id)
@@ -253,11 +290,28 @@ class Auditor:
             heads=len(self._heads),
             covered=self._covered,
             newest_head=self._newest,
-            seen=Seen(self._walked, self._commitment),
+            seen=Seen(self._plain.rows, self._plain.commitment),
+            losses=tuple(self._losses),
             keys=0 if self._keys is None else len(self._keys.nodes),
         )
 
-    # --- heads ---
+    # --- heads and losses ---
+
+    def _accepted(self, stored: Iterable[Loss], published: Iterable[Loss]) -> list[Loss]:
+        """The losses that count: those of trusted nodes, or of any when no key is at hand."""
+        here = {loss: None for loss in stored}
+        found: list[Loss] = []
+        for loss in sorted({*here, *published}, key=lambda loss: (loss.at, loss.time_ns, loss.signature)):
+            problems = [] if self._keys is None else loss_findings(loss, self._keys.nodes, self._keys.verify_signature)
+            for code, where, detail in problems:
+                if code != "loss_unknown":  # anybody may add one; it counts for nothing
+                    self.find(code, where, detail)
+            if not problems:
+                found.append(loss)
+                if loss not in here:
+                    where = f"loss at {loss.at} of {loss.node_id}"
+                    self.find("loss_missing", where, "was accepted by its node, and the ledger does not tell of it")
+        return found
 
     def _check_heads(self) -> int:
         """Looks at the heads' signatures. Returns the last row that a trusted one is over."""
@@ -277,25 +331,27 @@ class Auditor:
         """Goes on over these rows' hashes, and compares with every head on the way."""
         at = 0
         while at < len(hashes):
-            place = bisect_right(self._posts, self._walked, key=lambda post: post[0])
-            stop = self._posts[place][0] if place < len(self._posts) else self._walked + len(hashes)
-            until = min(len(hashes), at + 32 * (stop - self._walked))
+            walked = self._plain.rows
+            place = bisect_right(self._posts, walked, key=lambda post: post.number)
+            stop = self._posts[place].number if place < len(self._posts) else walked + len(hashes)
+            until = min(len(hashes), at + 32 * (stop - walked))
             piece = bytes(hashes[at:until])
-            each = (piece[i : i + 32] for i in range(0, len(piece), 32))
-            self._commitment = extend(self._commitment, each, self._keccak)
-            self._walked += len(piece) // 32
+            for line in (self._plain, *self._lines.values()):
+                line.extend(piece[i : i + 32] for i in range(0, len(piece), 32))
             at = until
-            for number, commitment, where in self._posts[place:]:
-                if number != self._walked:
+            for post in self._posts[place:]:
+                if post.number != self._plain.rows:
                     break
-                if commitment != self._commitment:
-                    detail = f"is over {commitment.hex()}; the rows give {self._commitment.hex()}"
-                    self.find("head_rows", where, detail)
+                given = self._lines.get(post.node_id, self._plain).commitment
+                if post.commitment != given:
+                    detail = f"is over {post.commitment.hex()}; the rows give {given.hex()}"
+                    self.find("head_rows", post.where, detail)
 
     def _check_ends(self) -> None:
-        for number, _, where in self._posts:
-            if number > self._walked:
-                self.find("head_rows", where, f"is over {number} rows; the ledger holds {self._walked}")
+        for post in self._posts:
+            if post.number > self._plain.rows:
+                detail = f"is over {post.number} rows; the ledger holds {self._plain.rows}"
+                self.find("head_rows", post.where, detail)
 
     # --- batches and events ---
 
@@ -409,8 +465,9 @@ class Auditor:
             self.find("run_order", where, f"begins with row {record.first_ingest}; {wanted} is next")
 
 
-def _of_head(head: Head) -> str:
-    return f"head {head.last_ingest} of {head.node_id}"
+def _post(head: Head, *, is_kept: bool) -> _Post:
+    where = f"head {head.last_ingest} of {head.node_id}" + (", kept outside the ledger," if is_kept else "")
+    return _Post(head.last_ingest, head.commitment, where, head.node_id)
 
 
 def _entity(public_id: str) -> bytes:

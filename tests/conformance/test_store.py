@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.head import Head
+from cgn_sdk.protocol.loss import SPOOL, Loss
 from cgn_sdk.protocol.row import MAX_AMOUNT, PayIn, Payout, Row, RowError, public_preimage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -385,6 +386,24 @@ async def test_heads_are_written_once_and_come_in_order(store: Store, opening: O
     other = await opening()
     try:
         assert await other.heads() == ordered
+    finally:
+        await other.close()
+
+
+async def test_losses_are_written_once_and_stay(store: Store, opening: Opening) -> None:
+    """L-3: they come in the order in which they stand in the line of heads."""
+    made = [
+        Loss("p" + "a" * 26, at, SPOOL, first, 0, b"", "said \u00e9", "why", "who", time_ns, bytes([time_ns]) * 64)
+        for at, first, time_ns in ((5, 1, 7), (0, 9, 8), (5, 2, 6))
+    ]
+    assert await store.losses() == []
+    for loss in [*made, *made]:
+        await store.put_loss(loss)
+    ordered = [made[1], made[2], made[0]]
+    assert await store.losses() == ordered
+    other = await opening()
+    try:
+        assert await other.losses() == ordered
     finally:
         await other.close()
 

@@ -1,9 +1,10 @@
-"""L-17: what a request carries that is secret is in no store, spool, log, receipt, session file or metric of a real node
-that did the work."""
+"""L-17: what a request carries that is secret is in no store, spool, log (of access, too), export, receipt, problem
+document, session file or metric of a real node that did the work."""
 
 import asyncio
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,6 +29,11 @@ PLANTED = {
             "json",
             "listed",
             "refused",
+            "meta-name",
+            "meta-value",
+            "meta-listed",
+            "meta-refused",
+            "said",
         ]
     )
 }
@@ -52,6 +58,10 @@ def request() -> tuple[str, list[str]]:
         f"X-Api-Key: {PLANTED['api-key']}",
         f"Referer: https://h.example/?access_token={PLANTED['nested']}",
         "X-Kept: kept",
+        f"CGN-Meta-Api-Key: {PLANTED['meta-name']}",
+        f"CGN-Meta-Source: https://h.example/?sig={PLANTED['meta-value']}",
+        f"CGN-Meta-Patient: {PLANTED['meta-listed']}",
+        "CGN-Meta-Flow: flow-7",
     ]
 
 
@@ -61,7 +71,8 @@ async def quoting(miner: support.ScriptedMiner, opened: tunnel.Opened) -> None:
     assert headers["Cookie"] == f"session={PLANTED['cookie']}; a=b"
     assert opened.message.target == request()[0]
     miner.acknowledge(opened.stream)
-    await miner.answer(opened, [b"done"], metadata={"source": f"https://u:{PLANTED['user']}@h/x", "pixels": "4"})
+    said = {"source": f"https://u:{PLANTED['user']}@h/x", "auth-token": PLANTED["said"], "pixels": "4"}
+    await miner.answer(opened, [b"done"], metadata=said)
 
 
 def files_with(folder: Path, planted: bytes) -> list[str]:
@@ -80,8 +91,17 @@ async def test_planted_secrets_are_found_nowhere(tmp_path: Path) -> None:
         id = reply.headers["cgn-request-id"]
         refused = await world.call("GET", f"/nowhere?token={PLANTED['refused']}", key=session_key)
         assert refused.status == 404
+        bad_option = await world.call(
+            "GET", target, f"CGN-Meta-Token: {PLANTED['meta-refused']}", "CGN-Tier: 9", key=session_key
+        )
+        assert bad_option.status == 400
         receipt = await world.call("GET", f"/receipts/{id}", key=session_key)
-        shown = [receipt.body, (await world.call("GET", f"/requests/{id}", key=session_key)).body]
+        shown = [
+            receipt.body,
+            refused.body,
+            bad_option.body,
+            (await world.call("GET", f"/requests/{id}", key=session_key)).body,
+        ]
         url = f"http://127.0.0.1:{world.ports['metrics']}/metrics"
         async with aiohttp.ClientSession() as session, session.get(url) as response:
             shown.append(await response.read())
@@ -95,6 +115,13 @@ async def test_planted_secrets_are_found_nowhere(tmp_path: Path) -> None:
             while (receipt := await world.call("GET", f"/receipts/{id}")).status != 200:
                 await asyncio.sleep(0.05)
         shown.append(receipt.body)
+        url = f"sqlite:///{tmp_path}/ledger.sqlite"
+        for words in ((), ("--private",)):
+            export = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "ledger.app", "export", url, *words, stdout=asyncio.subprocess.PIPE
+            )
+            shown.append((await export.communicate())[0])
+        assert b'"flow":"flow-7"' in shown[-1], "the export shows what is no secret"
         assert not [name for name, value in secrets.items() for text in shown if value.encode() in text]
     key_file = str(tmp_path / "api.key")  # the operator's own
     found = {name: files_with(tmp_path, value.encode()) for name, value in secrets.items()}

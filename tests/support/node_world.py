@@ -78,6 +78,9 @@ class ScriptedCentral:
         """What is registered of miners, where it is not what all are said to be."""
         self.enterprise: str | None = None
         self.asked: list[str] = []
+        self.heads: list[link.NodeHead] = []
+        """What the node has told of its ledger; no question of `asked`."""
+        self.against_heads: Problem | None = None
         self.silent = False
         self.connection: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -108,7 +111,10 @@ class ScriptedCentral:
         async for text in connection:
             message = correlator.receive(text, 0)
             assert isinstance(message, link_envelope.Ask)
-            self.asked.append(message.method)
+            if message.method == link.METHOD_NODE_HEAD:
+                self.heads.append(link.NodeHead.from_params(message.params))
+            else:
+                self.asked.append(message.method)
             if self.silent:
                 continue
             answer = self._answer(message)
@@ -124,6 +130,8 @@ class ScriptedCentral:
             assert (hello.node_id, hello.api_key) == (NODE, KEY)
             operator = link.Party(public_id("f"), address("3"), "opr_" + "f" * 20)
             return link.NodeWelcome(public_id("n"), operator, self.policy).to_params()
+        if ask.method == link.METHOD_NODE_HEAD:
+            return self.against_heads or link.HeadKept(self.heads[-1].head.last_ingest).to_params()
         wrong = Problem("not_authenticated", "The account id or the key is wrong.")
         if ask.params["api_key"] != KEY:
             return wrong

@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 from central_kit import CON, DEV, ENT, KEYS, MIN, NOD, OPR, USR, address, public_id
+from cgn_sdk import signing
+from cgn_sdk.protocol import link
+from cgn_sdk.protocol.head import sign_head
 from cgn_sdk.protocol.link import Machine
+from cgn_sdk.protocol.loss import SPOOL, Loss, sign_loss
+from cgn_sdk.protocol.row import Finding
 
 from central_service import store as store_module
 from central_service.answers import Answers
+from central_service.core.heads import Known
 from central_service.core.records import FLAGGED, SUSPENDED, Account, DService, KeyRecord, Miner, Node, Pricing
 from central_service.core.seed import read_seed
 from central_service.credentials import Credentials, Hashing
@@ -263,4 +269,85 @@ async def test_who_is_refused_since_a_moment(tmp_path: Path) -> None:
     found = await store.read(lambda facts: facts.key("aaaaaaaaaaaa"))
     assert found is not None
     assert found.is_revoked
+    await store.close()
+
+
+SIGNER = signing.Signer(bytes(32))
+PUBLIC = public_id(8)
+"""Of NOD."""
+
+
+def head_of(rows: int, node: str = "") -> link.NodeHead:
+    head = sign_head(node or PUBLIC, rows, bytes([rows]) * 32, rows, SIGNER.sign)
+    return link.NodeHead(SIGNER.public_key, head)
+
+
+async def test_the_newest_head_of_a_node_is_kept_and_one_of_each_day(
+    answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L-12: with the key that signed first, for as many days as are kept; and forgotten only on purpose."""
+    monkeypatch.setattr("central_service.limits.HEAD_DAYS_KEPT", 3)
+    days = [10, 10, 11, 14, 15]
+    moments = iter([day * store_module.DAY_NS + 5 for day in days] + [10**18] * 20)
+    store = await Store.open(tmp_path / "central.sqlite", now_ns=lambda: next(moments))
+    assert await store.read(lambda facts: facts.kept(NOD)) is None
+    for rows in range(1, 6):
+        told = head_of(rows)
+        await store.write(NOD, "told", lambda records, told=told: records.keep_head(NOD, told))
+        assert await store.read(lambda facts: facts.kept(NOD)) == Known(SIGNER.public_key, told.head)
+    of_all = await store.read(lambda facts: facts.trust())
+    assert of_all.nodes == {PUBLIC: SIGNER.public_key}
+    assert of_all.heads == (head_of(5).head.encode(),)
+    of_one = await store.read(lambda facts: facts.trust(PUBLIC))
+    assert of_one.heads == (head_of(4).head.encode(), head_of(5).head.encode()), "days 14 and 15; 11 is too long ago"
+    assert (await store.read(lambda facts: facts.trust(public_id(0)))).nodes == {}
+    actions = [change.action for change in await store.read(lambda facts: facts.changes(0))]
+    assert actions.count(store_module.NODE_KEY_SEEN) == 1
+    await store.write("ops", "its key was replaced", lambda records: records.forget_head(NOD))
+    assert await store.read(lambda facts: facts.kept(NOD)) is None
+    with pytest.raises(Conflict, match="no head"):
+        await store.write("ops", "again", lambda records: records.forget_head(NOD))
+    await store.close()
+
+
+async def test_what_is_wrong_with_heads_is_counted_and_told_once(answers: Answers) -> None:
+    store = answers.store
+    await store.write(NOD, "told", lambda records: records.keep_head(NOD, head_of(1)))
+    for code in ("head_lower", "head_lower", "head_forked"):
+        found = Finding(code, "", f"{code} it is")
+        await store.write(NOD, "told", lambda records, found=found: records.note_head_finding(NOD, found))
+    noted = await store.read(lambda facts: facts.head_findings())
+    assert [(each.node_id, each.code, each.count, each.detail) for each in noted] == [
+        (NOD, "head_forked", 1, "head_forked it is"),
+        (NOD, "head_lower", 2, "head_lower it is"),
+    ]
+    assert noted[1].first_ns < noted[1].last_ns
+    actions = [change.action for change in await store.read(lambda facts: facts.changes(0))]
+    assert actions.count(store_module.HEAD_FINDING) == 2
+    await store.write("ops", "looked at", lambda records: records.forget_head(NOD))
+    assert await store.read(lambda facts: facts.head_findings()) == []
+
+
+async def test_losses_of_a_node_are_kept_once_and_outlive_its_heads(answers: Answers) -> None:
+    store = answers.store
+    loss = sign_loss(Loss(PUBLIC, 1, SPOOL, 1, 0, b"", "", "why", "who", 5, b""), SIGNER.sign)
+    for _ in range(2):
+        told = head_of(2)
+        told = link.NodeHead(told.public_key, told.head, (loss,))
+        await store.write(NOD, "told", lambda records, told=told: records.keep_head(NOD, told))
+    assert await store.read(lambda facts: facts.losses(NOD)) == [loss]
+    assert (await store.read(lambda facts: facts.trust())).losses == (loss.encode(),)
+    await store.write("ops", "key", lambda records: records.forget_head(NOD))
+    assert await store.read(lambda facts: facts.losses(NOD)) == [loss]
+
+
+async def test_a_database_without_heads_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(store_module, "MIGRATIONS", MIGRATIONS[:2])
+        old = await Store.open(tmp_path / "db")
+        await old.write("x", "y", lambda records: records.add_account(Account(NOD, PUBLIC)))
+        await old.close()
+    store = await Store.open(tmp_path / "db")
+    await store.write(NOD, "told", lambda records: records.keep_head(NOD, head_of(1)))
+    assert (await store.read(lambda facts: facts.trust())).nodes == {PUBLIC: SIGNER.public_key}
     await store.close()

@@ -10,6 +10,7 @@ import pytest
 from cgn_sdk import signing
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.head import NO_ROWS, Head, extend, head_findings, sign_head
+from cgn_sdk.protocol.loss import END, Line, Loss, sign_loss
 from cgn_sdk.protocol.row import Row
 
 from ledger import open_store
@@ -103,7 +104,7 @@ async def test_a_store_that_has_lost_rows_is_signed_for_no_more(tmp_path: Path, 
         await ship(store, keeper, [make_row(4)])
         with pytest.raises(LedgerDiffers, match=r"ends with row 2.*signed that it held 3"):
             await keeper.advance()
-        assert "move" in keeper.problem
+        assert "accept-loss" in keeper.problem
         assert keeper.due_in_s() is None
         with pytest.raises(LedgerDiffers):
             await keeper.compare()
@@ -112,7 +113,7 @@ async def test_a_store_that_has_lost_rows_is_signed_for_no_more(tmp_path: Path, 
         kept.rename(tmp_path / "moved.json")
         keeper = keeper_of(store, kept)
         await keeper.advance()
-        assert [head.last_ingest for head in await store.heads()] == [1, 2]
+        assert [head.last_ingest for head in await store.heads()] == [1, 2], "nothing in the ledger says more"
         assert (await store.heads())[-1].commitment == await commitment(store, 2)
     finally:
         await store.close()
@@ -367,17 +368,45 @@ async def test_an_older_copy_of_the_head_is_compared_from_the_first_row_on(
         await keeper_of(store, kept).compare()
 
 
-async def test_whoever_moves_the_copy_away_goes_on_with_a_ledger_whose_end_was_cut(
+async def test_moving_the_copy_away_is_no_way_round_the_heads_in_the_ledger(
     store: Store, kept: Path, make_row: MakeRow
 ) -> None:
-    """Also over restarts, although the heads over the rows that are gone still stand in the ledger."""
+    """A ledger whose end was cut: the loss has to be accepted, by the node's signature."""
     await store.append([make_row(n) for n in (1, 2)])
     await store.put_head(beyond := sign_head(NODE, 9, b"x" * 32, 5, SIGNER.sign))
     kept.write_bytes(beyond.encode())
-    with pytest.raises(LedgerDiffers, match=r"ends with row 2.*held 9"):
+    for _ in range(2):
+        with pytest.raises(LedgerDiffers, match=r"ends with row 2.*held 9"):
+            await keeper_of(store, kept).compare()
+        kept.unlink(missing_ok=True)
+    unsigned = Loss(NODE, 2, END, 3, 9, b"x" * 32, "cut", "a disk", "the operator", NOW_NS - 1, b"")
+    await store.put_loss(sign_loss(unsigned, signing.Signer(bytes(32)).sign))
+    with pytest.raises(LedgerDiffers):  # anybody can say so
         await keeper_of(store, kept).compare()
-    kept.unlink()
+    await store.put_loss(loss := sign_loss(unsigned, SIGNER.sign))
     await keeper_of(store, kept).advance()
-    await store.append([make_row(3)])
-    await keeper_of(store, kept).advance()
-    assert [head.last_ingest for head in await store.heads()] == [2, 3, 9]
+    await ship(store, keeper := keeper_of(store, kept), [make_row(n) for n in (3, 4)])
+    await keeper.advance()
+    newest = (await store.heads())[-2]
+    line = Line([loss], keccak_256)
+    line.extend([row.row_hash for row in await store.row_hashes(0, 9)])
+    assert (newest.last_ingest, newest.commitment) == (4, line.commitment)
+    assert newest.commitment != await commitment(store, 4)
+    assert keeper.losses == (loss,)
+
+
+async def test_a_head_over_lost_rows_holds_up_no_new_one(store: Store, kept: Path, make_row: MakeRow) -> None:
+    """The place of the new head over as many rows is taken; the node's own copy keeps it."""
+    await store.append([make_row(1)])
+    await store.put_head(sign_head(NODE, 2, b"x" * 32, 5, SIGNER.sign))
+    await store.put_loss(sign_loss(Loss(NODE, 1, END, 2, 2, b"x" * 32, "", "a disk", "me", 6, b""), SIGNER.sign))
+    keeper = keeper_of(store, kept)
+    await ship(store, keeper, [make_row(2)])
+    assert await keeper.advance()
+    assert keeper.newest is not None
+    assert (keeper.newest.last_ingest, keeper.due_in_s()) == (2, None)
+    assert keeper.newest == Head.decode(kept.read_bytes().splitlines()[0])
+    again = keeper_of(store, kept)
+    await ship(store, again, [make_row(3)])
+    await again.advance()
+    assert [head.last_ingest for head in await store.heads()] == [2, 3]

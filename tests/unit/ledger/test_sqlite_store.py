@@ -150,7 +150,7 @@ async def test_another_version_is_refused(store: SqliteStore, path: Path) -> Non
 def as_version_1(path: Path) -> None:
     """Takes from a ledger what version 1 did not have: what is left is byte for byte such a file's content."""
     with sqlite3.connect(path) as other:
-        for table in ("heads", "settlements", "settlement_ends"):
+        for table in ("heads", "settlements", "settlement_ends", "losses"):
             other.execute(f"DROP TABLE {table}")
         other.execute("DROP TRIGGER rows_update")
         other.execute("ALTER TABLE rows DROP COLUMN node_signature")
@@ -181,6 +181,19 @@ async def test_a_ledger_of_version_1_is_brought_up_to_date(store: SqliteStore, p
         assert await again.newest_settlement(5, "0x") == second.settlement(keccak_256)
         await again.append([make_row(4).signed(b"s" * 64), rows[0].signed(b"s" * 64)])
         assert [row.node_signature for row in await again.read(0, 9)] == [b"", b"", b"", b"s" * 64]
+        await again.close()
+
+
+async def test_a_ledger_of_version_2_is_brought_up_to_date(store: SqliteStore, path: Path, make_row: MakeRow) -> None:
+    await store.append([make_row(1)])
+    await store.put_head(head := Head("p" + "a" * 26, 1, bytes(32), 5, bytes(64)))
+    await store.close()
+    with sqlite3.connect(path) as other:
+        other.execute("DROP TABLE losses")
+        other.execute("PRAGMA user_version = 2")
+    for _ in range(2):
+        again = await SqliteStore.open(path)
+        assert (await again.head(), await again.heads(), await again.losses()) == (1, [head], [])
         await again.close()
 
 

@@ -9,14 +9,18 @@ Rules of this file:
 - money is a string of digits, as everywhere; shares are parts per million, counts and milliseconds are JSON integers.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from cgn_sdk.protocol.canonical import encode
 from cgn_sdk.protocol.errors import Problem, ProblemError
+from cgn_sdk.protocol.head import Head
 from cgn_sdk.protocol.ids import is_account_id, is_address, is_public_id
 from cgn_sdk.protocol.link_envelope import INTEGER_MAX, TEXT_MAX_CHARS
+from cgn_sdk.protocol.loss import Loss
 
 DSERVICES_MAX: Final = 64
 EGRESS_HOSTS_MAX: Final = 100
@@ -30,10 +34,13 @@ MACHINE_KMIPS_PER_THREAD_MILLI_MAX: Final = 100_000
 MACHINE_MEMORY_BYTES_MAX: Final = 2**46
 """What one machine can have: 10^11 instructions/s a thread is three times the fastest there is; 64 TiB."""
 CPUS_MILLI_MAX: Final = 1_000 * MACHINE_THREADS_MAX
+LOSSES_MAX: Final = 20
+"""Accepted losses told with a head, the newest ones: a message has room for them, and older ones were told before."""
 
 METHOD_NODE_HELLO: Final = "node.hello"
 METHOD_SESSION_OPEN: Final = "session.open"
 METHOD_MINER_VERIFY: Final = "miner.verify"
+METHOD_NODE_HEAD: Final = "node.head"
 TOPIC_POLICY: Final = "policy"
 TOPIC_REVOKE: Final = "revoke"
 
@@ -42,6 +49,7 @@ PARTS_PER_MILLION: Final = 1_000_000
 
 _DIGITS = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}").fullmatch
+_PUBLIC_KEY = re.compile(r"[0-9a-f]{64}").fullmatch
 _ROUTE = re.compile(r"/[A-Za-z0-9._~-]{1,63}(?:/[A-Za-z0-9._~-]{1,63}){0,3}").fullmatch
 
 
@@ -448,6 +456,51 @@ class MinerGrant:
             enterprise_id=reader.account_id("enterprise_id", "ent") if params.get("enterprise_id") else None,
             machine=Machine.read(reader.inner("machine")) if params.get("machine") is not None else None,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class NodeHead:
+    """`node.head`: what a node's ledger holds now, by its own signature; Central keeps the newest. `losses` are those
+    that its operator has accepted, the newest of them."""
+
+    public_key: bytes
+    head: Head
+    losses: tuple[Loss, ...] = ()
+
+    def to_params(self) -> dict[str, Any]:
+        return {
+            "public_key": self.public_key.hex(),
+            "head": json.loads(self.head.encode()),
+            "losses": [json.loads(loss.encode()) for loss in self.losses],
+        }
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "NodeHead":
+        reader = _Reader(params, METHOD_NODE_HEAD)
+        public_key = bytes.fromhex(reader.matching("public_key", _PUBLIC_KEY, "64 hexadecimal digits"))
+        try:
+            head = Head.decode(encode(dict(reader.inner("head").members)))
+        except ValueError as error:  # also what has no canonical form
+            raise reader.wrong("head", "a signed head of a ledger") from error
+        try:
+            losses = tuple(Loss.decode(encode(each)) for each in reader.items("losses", LOSSES_MAX))
+        except ValueError as error:
+            raise reader.wrong("losses", "a list of signed losses") from error
+        return cls(public_key, head, losses)
+
+
+@dataclass(frozen=True, slots=True)
+class HeadKept:
+    """The answer to `node.head`: the last row of the head that Central keeps now."""
+
+    last_ingest: int
+
+    def to_params(self) -> dict[str, Any]:
+        return {"last_ingest": str(self.last_ingest)}
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> "HeadKept":
+        return cls(_Reader(params, "kept").amount("last_ingest"))
 
 
 @dataclass(frozen=True, slots=True)

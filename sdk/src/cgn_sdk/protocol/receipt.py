@@ -12,6 +12,7 @@ message rather than per request (docs/decisions/0003-seals.md).
 `verify_receipt` collects all findings before any verdict. Keccak and the signature check come in from outside.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 from cgn_sdk.protocol import merkle
-from cgn_sdk.protocol.canonical import CanonicalError, CanonicalText, encode, parse
+from cgn_sdk.protocol.canonical import CanonicalError, CanonicalText, JsonValue, encode, parse
 from cgn_sdk.protocol.row import ROLES, Finding, Keccak, part_hash, row_hash, verify_row
 from cgn_sdk.protocol.settlement import batch_id, entity_on_chain
 
@@ -36,6 +37,8 @@ CUT: Final = ("price_cap", "cancelled", "deadline")
 
 MAX_RECEIPT_BYTES: Final = 256 * 1024
 """A row and an opened part are at most 80 KiB; hexadecimal and paths make the rest."""
+MAX_TRUST_BYTES: Final = 8 * 1024 * 1024
+"""A trust file: some 600 bytes per node with its newest head, so more than ten thousand nodes."""
 MAX_PATH: Final = 64
 """Steps of an inclusion proof: a tree of 2^64 leaves has no more."""
 
@@ -190,11 +193,22 @@ class Trust:
     chain_id: int | None = None
     contract: str = ""
     """Empty: any contract's event is taken as given."""
+    heads: tuple[bytes, ...] = ()
+    """Heads that somebody has kept of these nodes' ledgers, each as `head.Head.encode` writes it; for `cgn verify`."""
+    losses: tuple[bytes, ...] = ()
+    """Losses that these nodes have signed for, each as `loss.Loss.encode` writes it."""
 
     def encode(self) -> bytes:
-        """Returns canonical JSON: {nodes: {id: key}, miners: {id: {key, contributor_id}}, chain_id, contract}."""
+        """Returns canonical JSON: {nodes: {id: key}, miners: {id: {key, contributor_id}}, chain_id, contract}, and
+        heads and losses where there are any."""
+        kept: dict[str, JsonValue] = {
+            name: [json.loads(each) for each in found]
+            for name, found in (("heads", self.heads), ("losses", self.losses))
+            if found
+        }
         return encode(
             {
+                **kept,
                 "nodes": {name: key.hex() for name, key in self.nodes.items()},
                 "miners": {
                     name: {"key": miner.key.hex(), "contributor_id": miner.contributor_id}
@@ -208,8 +222,11 @@ class Trust:
     @classmethod
     def decode(cls, data: bytes) -> "Trust":
         """Reads what `encode` wrote. Raises ReceiptError."""
-        members = _object(data, "the trust file")
-        _exactly(members, {"nodes", "miners", "chain_id", "contract"}, "the trust file")
+        members = _object(data, "the trust file", MAX_TRUST_BYTES)
+        kept = {"heads", "losses"} & members.keys()
+        _exactly(members, {"nodes", "miners", "chain_id", "contract"} | kept, "the trust file")
+        if not all(type(members[name]) is list for name in kept):
+            raise ReceiptError("heads and losses are lists")
         nodes, miners = members["nodes"], members["miners"]
         if type(nodes) is not dict or type(miners) is not dict:
             raise ReceiptError("nodes and miners are objects")
@@ -223,6 +240,8 @@ class Trust:
             },
             chain_id=None if members["chain_id"] is None else _count(members, "chain_id", bits=256),
             contract=_address(members, "contract") if members["contract"] else "",
+            heads=tuple(encode(each) for each in members.get("heads", ())),
+            losses=tuple(encode(each) for each in members.get("losses", ())),
         )
 
 
@@ -422,9 +441,9 @@ MAX_TEXT: Final = 256
 """Characters of a member that is only shown: an id, a transaction hash."""
 
 
-def _object(data: bytes, what: str) -> dict[str, Any]:
-    if len(data) > MAX_RECEIPT_BYTES:
-        raise ReceiptError(f"{what} is longer than {MAX_RECEIPT_BYTES} bytes")
+def _object(data: bytes, what: str, most: int = MAX_RECEIPT_BYTES) -> dict[str, Any]:
+    if len(data) > most:
+        raise ReceiptError(f"{what} is longer than {most} bytes")
     try:
         members = parse(data)
     except CanonicalError as error:

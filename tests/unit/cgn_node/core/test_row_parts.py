@@ -32,8 +32,19 @@ def test_secrets_are_taken_out_of_url_and_headers_and_of_what_the_account_calls_
     assert (open_ones["url"], open_ones["headers"]) == ("/a?ticket=shown", [["X-Ticket", "shown"]])
 
 
-def test_secrets_are_taken_out_of_what_a_dservice_says() -> None:
-    assert row_parts.service_part({"asked": "/a?token=s3cret", "n": "1"}) == {"asked": f"/a?token={REDACTED}", "n": "1"}
+def test_secrets_are_taken_out_of_meta_fields_of_the_request_and_of_the_dservice() -> None:
+    """By name, by what is in the value, and by what the account lists, with or without the prefix of the field."""
+    said = {"asked": "/a?token=s3cret", "n": "1", "api-key": "s3cret", "ticket": "s3cret", "patient": "s3cret"}
+    kept = row_parts.fields_part(said, ("ticket", "cgn-meta-patient"))
+    assert kept == {
+        "asked": f"/a?token={REDACTED}",
+        "n": "1",
+        "api-key": REDACTED,
+        "ticket": REDACTED,
+        "patient": REDACTED,
+    }
+    assert row_parts.fields_part({"ticket": "open"}) == {"ticket": "open"}
+    assert row_parts.fields_part({}, ("ticket",)) == {}
 
 
 @pytest.mark.parametrize("above", [0, 1])
