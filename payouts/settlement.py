@@ -489,15 +489,27 @@ class Settlement:
         """Gives back what is held of payers that the plan does not collect from, flagged ones too: in this run or left
         by one that never came to its end."""
         collected = {batch.party for batch in decided.collections}
+        unused = [
+            (item.party, item.account)
+            for item in reservations(facts.facts, facts.accounts, self.blocked())
+            if item.party not in collected and item.account
+        ]
+        self._release(run, [place for place in unused if self.token.reservation(*place).is_open])
+
+    def release_dropped(self, run: Run) -> None:
+        """Gives back what a run has set aside whose place another one has: it will collect nothing."""
+        self.driver.renew(run.run_id)
+        reserving = [tx for tx in self.journal.txs(run.run_id) if tx.step.startswith("reserve:")]
+        places = dict.fromkeys(self.token.reserved_of(tx.data) for tx in reserving)
+        self._release(run, [place for place in places if self.token.reservation(*place).is_of(run.settlement_id)])
+
+    def _release(self, run: Run, places: Iterable[tuple[Party, str]]) -> None:
         steps = []
-        for item in reservations(facts.facts, facts.accounts, self.blocked()):
-            if item.party in collected or not item.account:
-                continue
-            if self.token.reservation(item.party, item.account).is_open:
-                place = self.token.reservation_id(item.party, item.account)
-                payload = self._checked_payload(self.collector, self.token.release(item.party, item.account))
-                name = f"release:{run.settlement_id.hex()}:{run.run_id}:{item.party.role}:{item.party.id}"
-                steps.append(Step(name, self.collector, payload, partial(self._lacks_release, place)))
+        for party, account in places:
+            place = self.token.reservation_id(party, account)
+            payload = self._checked_payload(self.collector, self.token.release(party, account))
+            name = f"release:{run.settlement_id.hex()}:{run.run_id}:{party.role}:{party.id}"
+            steps.append(Step(name, self.collector, payload, partial(self._lacks_release, place)))
         for name, tx in self.driver.carry_out(run.run_id, steps).items():
             if tx.state != "final":
                 raise DriverError(f"{name} is {tx.state}")

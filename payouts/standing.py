@@ -124,6 +124,7 @@ class Standing:
                 f"the unfinished run over rows {run.first_ingest} to {run.last_ingest} is dropped: another one has "
                 "settled in its place"
             )
+            await asyncio.to_thread(self.settlement.release_dropped, run)
             journal.drop(run.run_id)
 
     def _known(self, line: list[SettlementRecord]) -> set[bytes]:

@@ -244,6 +244,11 @@ class Token:
         """Returns the treasury's call that adds to a payer's open reservation. The contract takes it once."""
         return self.calls.top_up(*self._place(party, owner), amount, settlement_id)
 
+    def reserved_of(self, data: bytes) -> tuple[Party, str]:
+        """Returns from whom the data of a `reserve` call takes, and from which address."""
+        _, owner, entity, role = abi.decode(("address", "address", "bytes32", "uint8"), data[4:])
+        return Party(tuple(ROLE_NUMBERS)[role], public_id_of(entity)), owner
+
     def release(self, party: Party, owner: str) -> Call[None]:
         """Returns the call that gives a reservation back to the payer, and the top-up in it to the treasury."""
         return self.calls.release(*self._place(party, owner))

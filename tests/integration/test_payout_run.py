@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -303,6 +304,32 @@ def test_a_payee_without_an_account_holds_nobody_up(world: Any) -> None:
     report = world.settle()
     assert [(item["role"], item["reason"]) for item in report["held_back"]] == [("developer", "address")]
     assert report["closing"] == report["carried"] == FEE * 20 // 100
+
+
+def test_what_an_overtaken_run_had_set_aside_goes_back(world: Any) -> None:
+    """P-11: another host settles the same rows between a run's reservation and its next step. What this one holds of the
+    payer is given back by the next run, not by its expiry days later."""
+    from payouts import app
+    from payouts.settlement import SettlementError
+
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    world.add_rows([row(n) for n in range(3)])
+    other: list[threading.Thread] = []
+
+    def at(point: str) -> None:
+        if point == "tx.final.after" and not other:
+            changes = {"journal": world.folder / "other.sqlite"}
+            other.append(threading.Thread(target=lambda: (world.add_rows([row(3)]), world.settle(**changes))))
+            other[0].start()
+            other[0].join()
+
+    with pytest.raises(SettlementError, match="another process settles"):
+        asyncio.run(app.settle(world.settings(), at=at))
+    token = world.manifest.token
+    assert world.rpc.ask(token.balance_of(token.address)) == 3 * FEE
+    assert world.settle()["balances"]
+    assert world.rpc.ask(token.balance_of(token.address)) == 0
+    assert world.balance("enterprise 0") == 10**12 - 4 * FEE
 
 
 def test_many_payees_are_split_over_transactions(world: Any) -> None:

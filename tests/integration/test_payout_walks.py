@@ -178,6 +178,8 @@ class Walk:
         assert not stopped
         check_chain(self.world, self.rows)
         check_books(self.world)
+        token = self.world.manifest.token
+        assert self.world.rpc.ask(token.balance_of(token.address)) == 0, "something is still set aside"
 
 
 def walk(folder: Path, seed: int) -> None:
