@@ -74,7 +74,7 @@ async def test_nothing_leaks_between_bad_ends(tmp_path: Path) -> None:
         tasks, files = len(asyncio.all_tasks()), open_files()
         for _ in range(5):
             for target in ("/half/1000", "/garbage"):
-                with pytest.raises(AttemptFailed):
+                with pytest.raises(AttemptFailed, match="dservice_protocol"):
                     await node.call(target)
             with pytest.raises(AttemptFailed, match="dservice_timeout"):
                 await node.call("/hang", deadline_ms=1)

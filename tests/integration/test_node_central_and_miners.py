@@ -311,9 +311,10 @@ async def test_strangers_who_break_the_rules_are_closed(tmp_path: Path, said: by
             if said:
                 await asyncio.wait_for(raw.wait_closed(), 3)
                 assert raw.close_code == 4400
-        for path, protocols in (("/elsewhere", [messages.PROTOCOL]), ("/tunnel", None)):
-            with pytest.raises(InvalidStatus):
+        for path, protocols, status in (("/elsewhere", [messages.PROTOCOL], 404), ("/tunnel", None, 400)):
+            with pytest.raises(InvalidStatus) as caught:
                 await connect(url.replace("/tunnel", path), ssl=world.client_tls, subprotocols=protocols)
+            assert caught.value.response.status_code == status
         assert world.node.driver.by_number == {}
 
 

@@ -140,6 +140,35 @@ def test_waits_grow_in_one_place() -> None:
     assert found == []
 
 
+OUR_REFUSALS = {
+    "AttemptFailed", "BadAnswer", "BadMessage", "BadResponse", "Conflict", "EgressRefused", "HopFailed", "InvalidStatus",
+    "ProblemError", "ProtocolError", "RunnerFailed", "SettingsError", "StoreError", "TooMany",
+}  # fmt: skip
+"""Classes that stand for many rules each."""
+REFUSALS_OF = (
+    "unit/cgn_node",
+    "unit/miner_client",
+    "unit/central_service",
+    "integration/test_node",
+    "integration/test_miner",
+)
+
+
+def test_a_refusal_is_asserted_with_its_rule() -> None:
+    """Any other rule that refuses first would make a test without one pass: `match`, or a name to look at it by."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        if str(path.relative_to(ROOT / "tests")).startswith(REFUSALS_OF):
+            for node in ast.walk(ast.parse(path.read_text())):
+                for item in node.items if isinstance(node, ast.With | ast.AsyncWith) else ():
+                    call = item.context_expr
+                    if isinstance(call, ast.Call) and ast.unparse(call.func) == "pytest.raises":
+                        kinds = {name.id for name in ast.walk(call.args[0]) if isinstance(name, ast.Name)}
+                        if kinds & OUR_REFUSALS and not call.keywords and item.optional_vars is None:
+                            found.append(f"{path.relative_to(ROOT)}:{call.lineno}")
+    assert found == []
+
+
 def test_every_decision_is_in_the_list() -> None:
     text = (ROOT / "docs/decisions/README.md").read_text()
     records = sorted(path.name for path in (ROOT / "docs/decisions").glob("0*.md"))

@@ -159,7 +159,7 @@ async def test_the_ports_speak_tls_to_those_who_may(
     async with aiohttp.ClientSession() as web:
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             await web.get(portal + "/health")
-        with pytest.raises(aiohttp.ClientError):
+        with pytest.raises(aiohttp.ClientConnectionError):
             await web.get(portal.replace("https", "http") + "/health")
 
 

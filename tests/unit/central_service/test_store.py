@@ -54,7 +54,7 @@ async def test_a_seed_is_stored_whole_or_not_at_all(
 
 async def test_credentials_are_stored_as_argon2id_only(store: Store) -> None:
     """C-4, held by the database itself: nothing else can get in."""
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="CHECK constraint failed: hash"):
         await store.write("x", "y", lambda records: records.add_key(KeyRecord("aaaaaaaaaaaa", ENT, "work", KEYS[ENT])))
     await store.write("x", "y", lambda records: records.add_account(Account(ENT, public_id(1))))
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"):
@@ -104,7 +104,7 @@ async def test_the_policy_s_version_grows_with_every_change(answers: Answers) ->
 
 async def test_a_node_of_nobody_is_refused(answers: Answers) -> None:
     """Foreign keys hold."""
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match="FOREIGN KEY"):
         await answers.store.write("x", "y", lambda records: records.put_node(Node(NOD, "opr_x", "wss://x", "0" * 64)))
     assert [each.operator_id for each in await answers.store.read(lambda facts: facts.nodes())] == [OPR]
 

@@ -35,7 +35,7 @@ def test_small_bodies_touch_no_disk(tmp_path: Path) -> None:
     body = RequestBody(tmp_path / "missing", memory_bytes=64)
     body.append(b"x" * 64)
     assert body.read(0, 64) == b"x" * 64
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError):
         body.append(b"x")
 
 
@@ -105,10 +105,10 @@ def test_what_leaves_over_all_attempts_is_the_response_once(
     assert seen + b"".join(loaded(response.finish())) == whole
 
 
-def passing(memory: int) -> ResponseBody:
+def passing(memory: int, declared: int | None = 12) -> ResponseBody:
     response = response_body(memory, 4)
     response.attempt_begins()
-    response.head(200, [], 12)
+    response.head(200, [], declared)
     assert response.data(b"abcd") == []
     assert loaded(response.data(b"efgh")) == [b"abcd"]
     response.attempt_begins()
@@ -117,22 +117,24 @@ def passing(memory: int) -> ResponseBody:
 
 @MEMORY
 def test_another_status_length_or_prefix_is_not_mixed_in(memory: int) -> None:
-    with pytest.raises(BadResponse):
+    with pytest.raises(BadResponse, match="status 500, length 12 instead of 200, 12"):
         passing(memory).head(500, [], 12)
-    with pytest.raises(BadResponse):
+    with pytest.raises(BadResponse, match="status 200, length 11 instead of 200, 12"):
         passing(memory).head(200, [], 11)
-    with pytest.raises(BadResponse):
+    with pytest.raises(BadResponse, match="begins with other bytes"):
         passing(memory).data(b"abcX")
-    short = passing(memory)
+    short = passing(memory, declared=None)
+    short.head(200, [], None)
     assert short.data(b"abc") == []
-    with pytest.raises(BadResponse):
+    with pytest.raises(BadResponse, match="ends 1 bytes before what the DApp has"):
         short.whole()
 
 
 @MEMORY
 def test_a_wrong_prefix_does_not_spoil_the_next_try(memory: int) -> None:
     response = passing(memory)
-    with pytest.raises(BadResponse):
+    response.head(200, [], 12)
+    with pytest.raises(BadResponse, match="begins with other bytes"):
         response.data(b"XXXXXX")
     response.attempt_begins()
     response.head(200, [], 12)
@@ -245,7 +247,7 @@ def test_what_has_no_content_takes_none_whatever_its_head_says(is_bare: bool, st
     response.attempt_begins()
     response.head(status, [], 5)
     assert response.whole() == (sha256(b"").hexdigest(), 0)
-    with pytest.raises(BadResponse):
+    with pytest.raises(BadResponse, match="1 bytes more than the head declared, or HTTP allows"):
         response.data(b"x")
 
 

@@ -157,8 +157,9 @@ async def test_a_refusal_that_only_who_has_the_key_hears_shows_that_it_is_right(
             raise ProblemError(Problem(code, "no"))
 
     desk = KeyDesk(Refusing(), KeyGuard())
-    with pytest.raises(ProblemError):
+    with pytest.raises(ProblemError) as caught:
         await ask(desk, "k")
+    assert caught.value.problem.code == code
     known = desk.guard.known(pair_of("ent_a", "k"), monotonic_ms())
     assert known is (Known.RIGHT if is_right else Known.NOTHING)
 

@@ -67,7 +67,7 @@ async def test_the_oldest_counts_and_longer_work_does_not(monkeypatch: pytest.Mo
     second.set_result("b")
     assert await asyncio.gather(*asking) == ["a", "b"]
     work = lookups.begin(answered(long))
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match="has not answered within"):
         await lookups.wait(work)
     clock.now_s += 60
     assert not lookups.is_overdue

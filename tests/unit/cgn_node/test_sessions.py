@@ -63,7 +63,7 @@ def test_sessions_of_one_account_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
     sessions = Sessions()
     for _ in range(3):
         opened(sessions)
-    with pytest.raises(TooMany):
+    with pytest.raises(TooMany, match="An account may have 3 sessions"):
         opened(sessions)
     opened(sessions, account="ent_b")
     with pytest.raises(TooMany) as caught:
@@ -80,7 +80,7 @@ def test_a_revoked_account_that_is_back_has_what_still_runs_of_it(monkeypatch: p
     assert (sessions.revocations, sessions.revoke({"ent_a"}), sessions.revocations) == (0, 1, 1)
     second = sessions.find(opened(sessions, concurrency=1), 0)
     assert second is not None
-    with pytest.raises(TooMany):
+    with pytest.raises(TooMany, match="may have 1 requests at once"):
         sessions.begin_request(second)
     sessions.end_request(first)
     sessions.begin_request(second)
@@ -93,7 +93,7 @@ def test_the_latest_word_of_central_on_concurrency_counts() -> None:
     opened(sessions, concurrency=2)
     sessions.begin_request(first)
     sessions.begin_request(first)
-    with pytest.raises(TooMany):
+    with pytest.raises(TooMany, match="may have 2 requests at once"):
         sessions.begin_request(first)
 
 
