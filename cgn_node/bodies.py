@@ -55,6 +55,11 @@ class RequestBody:
     def end(self) -> None:
         self.ended = True
 
+    @property
+    def is_here(self) -> bool:
+        """Whether `read` needs no disk: else it is not for the event loop."""
+        return self._file is None
+
     def read(self, offset: int, max_bytes: int) -> bytes:
         """What has arrived from `offset` on, at most `max_bytes`."""
         if self._file is not None:

@@ -331,6 +331,7 @@ class WorkEndpoint:
             held_bytes=self._held_bytes,
             held_memory=self._held_memory,
             driver=driver,
+            disk=self.disk,
             admit=None if body.ended else partial(self._hand_over, arrived=arrived),
             recorder=self._recorder.record,
             finished=self._finish_later,

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cgn_sdk.protocol.canonical import CanonicalText
@@ -22,6 +23,7 @@ from cgn_node import limits
 from cgn_node.bodies import BadResponse, HeldMemory, Piece, RequestBody, ResponseBody
 from cgn_node.core import commands, events
 from cgn_node.core.pricing import Measured, Usage
+from cgn_node.disk_reads import DiskReads
 from cgn_node.driver import Driver
 from cgn_node.http1 import Headers, is_header
 from cgn_node.http_server import Exchange
@@ -79,8 +81,10 @@ class WorkRequest:
 
     __slots__ = (
         "_admit",
+        "_disk",
         "_driver",
         "_finished",
+        "_is_reading",
         "_over",
         "_recorder",
         "attempt",
@@ -124,6 +128,7 @@ class WorkRequest:
         held_bytes: int,
         held_memory: HeldMemory,
         driver: Driver,
+        disk: DiskReads,
         admit: Callable[["WorkRequest"], None] | None,
         recorder: Callable[["WorkRequest"], None],
         finished: Callable[["WorkRequest"], None],
@@ -159,6 +164,8 @@ class WorkRequest:
         self._admit = admit
         """Hands the request to the broker; None once it has been called, or where nothing is waited for."""
         self._driver = driver
+        self._disk = disk
+        self._is_reading = False
         self._recorder = recorder
         self._finished = finished
         self._over = False
@@ -245,16 +252,40 @@ class WorkRequest:
 
     def _pump(self) -> None:
         attempt = self.attempt
-        if attempt is None or attempt.end_sent:
+        if attempt is None or attempt.end_sent or self._is_reading:
             return
         body, tunnel, stream = self.body, attempt.tunnel.tunnel, attempt.stream
-        room = tunnel.writable(stream)
-        while room and attempt.sent_bytes < body.length:
-            data = body.read(attempt.sent_bytes, min(room, limits.PUMP_BYTES))
-            attempt.sent_bytes += len(data)
-            room -= len(data)
-            attempt.end_sent = body.ended and attempt.sent_bytes == body.length
-            tunnel.data(stream, data, end=attempt.end_sent)
+        while (room := tunnel.writable(stream)) and attempt.sent_bytes < body.length:
+            size = min(room, limits.PUMP_BYTES)
+            if not body.is_here:
+                self._is_reading = True
+                self._disk.read(partial(body.read, attempt.sent_bytes, size), partial(self._on_read, attempt))
+                return
+            self._send(attempt, body.read(attempt.sent_bytes, size))
+        self._pumped(attempt)
+
+    def _on_read(self, attempt: Attempt, data: bytes, problem: Exception | None) -> None:
+        """More of the body is here, for the attempt that it was read for; or the disk has failed."""
+        self._is_reading = False
+        if self._over:
+            return
+        if problem is not None:
+            _log.error("request.body_lost", request_id=self.id, problem=repr(problem))
+            self.break_off()
+            return
+        if self.attempt is attempt and attempt.tunnel.tunnel.is_open(attempt.stream):
+            self._send(attempt, data)
+            attempt.tunnel.link.flush()
+        self.pump()
+
+    def _send(self, attempt: Attempt, data: bytes) -> None:
+        attempt.sent_bytes += len(data)
+        attempt.end_sent = self.body.ended and attempt.sent_bytes == self.body.length
+        attempt.tunnel.tunnel.data(attempt.stream, data, end=attempt.end_sent)
+
+    def _pumped(self, attempt: Attempt) -> None:
+        """All that the stream takes now is in it."""
+        body, tunnel, stream = self.body, attempt.tunnel.tunnel, attempt.stream
         if body.ended and attempt.sent_bytes == body.length and not attempt.end_sent and tunnel.is_open(stream):
             attempt.end_sent = True
             tunnel.data(stream, b"", end=True)

@@ -449,6 +449,29 @@ async def test_a_disk_that_hangs_holds_up_its_own_answer_alone(tmp_path: Path, m
         writer.close()
 
 
+async def test_a_disk_that_hangs_holds_up_its_own_upload_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with a_world(tmp_path) as world:
+        await world.miner(serve=support.echo).join()
+        hangs, released = threading.Event(), threading.Event()
+        before = bodies.RequestBody.read
+
+        def hanging(self: bodies.RequestBody, offset: int, max_bytes: int) -> bytes:
+            if not self.is_here and not hangs.is_set():
+                hangs.set()
+                released.wait(30)
+            return before(self, offset, max_bytes)
+
+        monkeypatch.setattr(bodies.RequestBody, "read", hanging)
+        long = bytes(range(256)) * 1_000
+        slow = asyncio.create_task(world.call("POST", "/noop", "CGN-Deadline-Ms: 30000", body=long))
+        await asyncio.to_thread(hangs.wait, 15)
+        assert (await world.call("POST", "/noop", body=b"short")).body == b"short"
+        assert (await world.call("POST", "/noop", body=long)).body == long
+        assert not slow.done()
+        released.set()
+        assert (await slow).body == long
+
+
 @pytest.mark.parametrize("held_bytes", [MIB, 20_000])
 async def test_a_disk_that_fails_ends_that_answer_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_bytes: int

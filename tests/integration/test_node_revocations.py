@@ -9,6 +9,9 @@ import node_world as support
 import pytest
 from cgn_sdk.protocol import link, messages, tunnel
 
+from cgn_node.driver import monotonic_ms
+from cgn_node.key_guard import Known, pair_of
+
 
 async def revoke(world: support.World, accounts: tuple[str, ...] = (), miners: tuple[str, ...] = ()) -> None:
     await world.central.tell(link.TOPIC_REVOKE, link.Revoke(accounts, miners).to_params())
@@ -37,11 +40,14 @@ async def test_every_session_of_an_account_ends_and_no_other_one(tmp_path: Path)
         keys += [json.loads((await world.open_session()).body)["session_key"] for _ in range(2)]
         stays = json.loads((await world.open_session(other)).body)["session_key"]
         await world.miner().join()
+        guard, pair = world.node.work.keys.guard, pair_of(support.ACCOUNT, support.KEY)
+        assert guard.known(pair, monotonic_ms()) is Known.RIGHT
         await revoke(world, accounts=(support.ACCOUNT,))
         for key in keys:
             await ended(world, key)
             assert (await world.call("GET", "/noop", key=key)).status == 401
         assert (await world.call("GET", "/noop", key=stays)).status == 200
+        assert guard.known(pair, monotonic_ms()) is Known.NOTHING
 
 
 def _values(grant: link.SessionGrant) -> list[object]:
@@ -104,6 +110,8 @@ async def test_what_was_known_of_a_miner_is_forgotten(tmp_path: Path, by: str) -
     async with support.world(tmp_path) as world:
         miner = await world.miner(0).join()
         await miner.leave()
+        guard, pair = world.node.miners.keys.guard, pair_of(support.CONTRIBUTOR, support.KEY)
+        assert guard.known(pair, monotonic_ms()) is Known.RIGHT
         if by == "miner":
             await revoke(world, miners=(miner.miner_id,))
         else:
@@ -111,6 +119,8 @@ async def test_what_was_known_of_a_miner_is_forgotten(tmp_path: Path, by: str) -
         async with asyncio.timeout(20):
             while world.node.miners._kept:
                 await asyncio.sleep(0.01)
+        # a revoked account's key is a key like any other, and takes one of its address's tries
+        assert guard.known(pair, monotonic_ms()) is (Known.RIGHT if by == "miner" else Known.NOTHING)
         await world.central.hang_up()
         again = await world.miner(0).join()
         assert not again.welcomed.is_set()

@@ -249,6 +249,7 @@ class World:
         self.random = Random(seed)
         self.folder = folder
         self.held_memory = HeldMemory(folder, self.random.choice((10**6, 0)))  # in memory, or in files
+        self.disk: Any = SimpleNamespace(read=lambda load, then: then(load(), None))
         self.now_ms = 1_000
         self.numbers = iter(range(1, 10_000))
         self.differs = self.random.random() < 0.2
@@ -304,7 +305,7 @@ class World:
         request = WorkRequest(
             request_id, exchange, self.session, self.view, self.view.by_name["noop"],  # type: ignore[arg-type]
             headers=[], custom={}, deadline_ms=self.now_ms + deadline_ms, max_fee_nano_eur=cap, is_named=True,
-            body=body, held_bytes=HELD_BYTES, held_memory=self.held_memory, driver=self.driver, admit=None, recorder=self.pending.append,
+            body=body, held_bytes=HELD_BYTES, held_memory=self.held_memory, driver=self.driver, disk=self.disk, admit=None, recorder=self.pending.append,
             finished=lambda request: self.finished.update([request.id]),
         )  # fmt: skip
         self.asked[request_id], self.requests[request_id] = exchange, request
