@@ -344,8 +344,6 @@ class WorkEndpoint:
         key = _bearer(request.exchange)
         if key is None or self._sessions.find(key, self._driver.clock_ms()) is not request.session:
             code = "not_authenticated"
-        elif self.draining:
-            code = "draining"
         elif self._recorder.is_full:
             code = "ledger_full"
         elif left_ms <= 0:

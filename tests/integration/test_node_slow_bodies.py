@@ -9,6 +9,7 @@ import pytest
 from cgn_sdk.protocol import link
 
 from cgn_node import limits
+from cgn_node.core import events
 
 
 async def begin_upload(
@@ -98,6 +99,30 @@ async def test_a_session_that_ends_meanwhile_lets_nothing_in(tmp_path: Path) -> 
         assert (reply.status, reply.problem["code"]) == (401, "not_authenticated")
         assert miner.opened == []
         assert len(world.node.driver.requests) == 0
+        writer.close()
+
+
+@pytest.mark.parametrize("code", ["ledger_full", "deadline", "draining"])
+async def test_what_has_changed_meanwhile_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """N-6, N-18, N-24: room in the spool, the deadline, the node's own life."""
+    async with support.world(tmp_path) as world:
+        miner = await world.miner().join()
+        lines = ("CGN-Deadline-Ms: 300",) if code == "deadline" else ()
+        reader, writer = await begin_upload(world, 2, b"1", *lines)
+        await until_under_way(world, 1)
+        match code:
+            case "ledger_full":
+                monkeypatch.setattr(world.node.recorder, "_full_until_s", float("inf"))
+            case "deadline":
+                await asyncio.sleep(0.4)
+            case "draining":
+                world.node.work.draining = True
+                world.node.driver.post(events.Drain())
+        writer.write(b"2")
+        reply = await support.read_reply(reader)
+        assert (reply.status, reply.problem["code"]) == (504 if code == "deadline" else 503, code)
+        assert miner.opened == []
+        assert world.node.driver.requests == {}
         writer.close()
 
 

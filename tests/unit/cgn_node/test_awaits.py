@@ -74,6 +74,8 @@ TABLE: dict[str, tuple[int, str]] = {
     "central_endpoint CentralEndpoint._save_on": (2, READS),
     "central_endpoint CentralEndpoint._save_newest": (1, READS),
     "miner_endpoint MinerEndpoint._serve": (1, READS),
+    "head_teller HeadTeller.run": (3, READS),
+    "head_teller HeadTeller.tell": (1, READS),
     "websocket_server start.opened": (1, READS),
     "app Node.drain": (3, LIFE),
     "app Node.stop": (7, LIFE),
