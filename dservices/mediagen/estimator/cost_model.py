@@ -37,6 +37,7 @@ from dservices.mediagen.estimator import dry_run, fit, machine_speed
 from dservices.mediagen.estimator.dry_run import Sketch, Term
 from dservices.mediagen.estimator.headers import Facts, facts_of
 from dservices.mediagen.language.catalogue import MEDIA, check
+from dservices.mediagen.language.values import Size
 from dservices.mediagen.picture.picture import GRAY, RGBA, Picture
 from dservices.mediagen.worker.host import Host
 
@@ -257,7 +258,7 @@ class SketchHost(Host):
             return
         if not name.lower().startswith(("http:", "https:")):
             packed = sketch.content.rough if kind in ("png", "gif", "tiff") else sketch.content.busy
-            bytes_guess = max(200, round(sketch.values * 1e6 * (1.0 if kind == "bmp" else packed)))
+            bytes_guess = max(200, round(sketch.values * 1e6 * (1.0 if kind in ("bmp", "tga") else packed)))
             facts = Facts(kind, bytes_guess, sketch.width, sketch.height, sketch.bands, sketch.frames)
             self._facts["mem:/" + name.partition(":")[2].lstrip("/") if ":" in name else "mem:/" + name] = facts
 
@@ -322,6 +323,35 @@ class SketchHost(Host):
         sketch = dry_run.decoded(sketch, number)
         self.settle(sketch.then(("histogram", sketch.values)).pending)
         return 0
+
+    def _looked_at(self, sketch: Sketch, number: int) -> None:
+        """Of what describes a picture: a small copy of it."""
+        side = max(sketch.width, sketch.height, 1)
+        small = {"xs": Size(max(1, sketch.width * 128 // side)), "ys": Size(max(1, sketch.height * 128 // side))}
+        plain = check(MEDIA["scale"], {"named": []})
+        self.settle(dry_run.step("scale", sketch, {**plain, **small}, number).pending)
+
+    def _query_getPalette(self, sketch: Sketch, number: int, args: Any) -> list[Any]:
+        self._looked_at(sketch, number)
+        return []
+
+    def _query_getThumbHash(self, sketch: Sketch, number: int, args: Any) -> str:
+        self._looked_at(sketch, number)
+        return ""
+
+    def _query_getPerceptualHash(self, sketch: Sketch, number: int, args: Any) -> str:
+        self._looked_at(sketch, number)
+        return "0" * 16
+
+    def _query_getInfo(self, sketch: Sketch, number: int, args: Any) -> dict[str, Any]:
+        self._looked_at(sketch, number)
+        return {
+            "width": sketch.width,
+            "height": sketch.height,
+            "format": sketch.file_type,
+            "palette": [],
+            "metadata": {},
+        }
 
     def _query_sizeText(self, sketch: Sketch, number: int, args: Any) -> dict[str, int]:
         width, height, count = dry_run.text_size(args, sketch.dpi[1])

@@ -13,10 +13,21 @@ from dataclasses import dataclass, replace
 from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
-from dservices.mediagen.formats import psd
-from dservices.mediagen.formats.decoding import sniff
+from dservices.mediagen.formats import psd, wbmp
+from dservices.mediagen.formats.recognised import sniff
 
-_GUESS = {"jpeg": 0.3, "webp": 0.15, "avif": 0.1, "png": 1.5, "gif": 0.6, "tiff": 3.0, "bmp": 3.0, "psd": 3.0}
+_GUESS = {
+    "jpeg": 0.3,
+    "webp": 0.15,
+    "avif": 0.1,
+    "png": 1.5,
+    "gif": 0.6,
+    "tiff": 3.0,
+    "bmp": 3.0,
+    "psd": 3.0,
+    "tga": 3.0,
+    "wbmp": 0.125,
+}
 """Bytes a pixel of usual files, for those whose size the head does not tell."""
 
 
@@ -71,7 +82,7 @@ class Facts:
 
 def facts_of(head: bytes, total_bytes: int) -> Facts:
     """Facts out of the first bytes of a file of `total_bytes`. Never raises."""
-    kind = sniff(head) or "jpeg"
+    kind = sniff(head, total_bytes) or "jpeg"
     guess = _guessed(kind, max(total_bytes, 1))
     reader = _READERS.get(kind)
     if reader is None:
@@ -287,6 +298,16 @@ def _unseen(head: bytes, guess: Facts) -> Facts:
     return replace(_guessed("tiff", round(packed)), bytes=guess.bytes, codec=codec, lossless=codec != "jpeg")
 
 
+def _tga(head: bytes, guess: Facts) -> Facts:
+    width, height, bits = struct.unpack_from("<HHB", head, 12)
+    return Facts("tga", guess.bytes, width, height, bands={8: 1, 32: 4}.get(bits, 3), lossless=True)
+
+
+def _wbmp(head: bytes, guess: Facts) -> Facts:
+    width, height, _ = wbmp.layout(head)
+    return Facts("wbmp", guess.bytes, width, height, bands=1, lossless=True)
+
+
 def _bmp(head: bytes, guess: Facts) -> Facts:
     width, height, _, bits = struct.unpack_from("<iiHH", head, 18)
     return Facts("bmp", guess.bytes, width, abs(height), bands=4 if bits == 32 else 3, lossless=True)
@@ -346,6 +367,8 @@ _READERS = {
     "avif": _avif,
     "tiff": _tiff,
     "bmp": _bmp,
+    "tga": _tga,
+    "wbmp": _wbmp,
     "psd": _psd,
     "pdf": _pdf,
     "svg": _svg,

@@ -1,8 +1,8 @@
 """From bytes to a picture: the type from the content, the header before the pixels, the limits before both.
 
 Only formats that libvips' maintainers fuzz, PDFium for PDF, libjpeg-turbo (`jpeg`) and small readers of ours
-(`bmp`, `apng`) are used; the type is never taken from the name. Everything runs in a worker that may die of
-it (G-6).
+(`bmp`, `tga`, `wbmp`, `apng`) are used; the type is never taken from the name. Everything runs in a worker that may
+die of it (G-6).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
 from dservices.mediagen.channel import Data
-from dservices.mediagen.formats import apng, avif, bmp, jpeg, metadata, pdf, psd, tiff
+from dservices.mediagen.formats import apng, avif, bmp, jpeg, metadata, pdf, psd, tga, tiff, wbmp
 from dservices.mediagen.formats.problems import mangled
+from dservices.mediagen.formats.recognised import refusal, sniff
 from dservices.mediagen.language.values import frame_numbers
 from dservices.mediagen.picture.geometry import EXIF_TURNS, Turn
 from dservices.mediagen.picture.picture import (
@@ -44,45 +45,11 @@ SVG_MAX_BYTES = 8 << 20
 """SVG is a program for a renderer: large ones are bombs more often than drawings."""
 
 
-def sniff(data: Data) -> str | None:
-    """The format by its first bytes, or None. The names are those of `getFileType`."""
-    head = bytes(data[:1024])
-    for magic, name in (
-        (b"\xff\xd8\xff", "jpeg"),
-        (b"\x89PNG\r\n\x1a\n", "png"),
-        (b"GIF87a", "gif"),
-        (b"GIF89a", "gif"),
-        (b"II*\0", "tiff"),
-        (b"MM\0*", "tiff"),
-        (b"II+\0", "tiff"),
-        (b"MM\0+", "tiff"),
-        (b"BM", "bmp"),
-        (b"8BPS", "psd"),
-    ):
-        if head.startswith(magic):
-            return name
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp"
-    if head[4:8] == b"ftyp" and any(brand in head[8:64] for brand in (b"avif", b"avis")):
-        return "avif"
-    if b"%PDF-" in head:
-        return "pdf"
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith((b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in bytes(data[:65536]):
-        return "svg"
-    return None
-
-
 def load(data: Data, shown_name: str, options: Mapping[str, Any]) -> Picture:
     """The picture in `data`. Problem 415 for a format we do not read, 422 for a mangled or too large one."""
     kind = sniff(data)
     if kind is None:
-        raise Problem(
-            415,
-            "source_unsupported",
-            f"{shown_name} is in no format this service reads",
-            expected="JPEG, PNG, GIF, WebP, AVIF, TIFF, BMP, SVG, PSD or PDF",
-        )
+        raise refusal(data, shown_name)
     wanted = options.get("type")
     if wanted is not None and not options["detect"] and _family(wanted) != _family(kind):
         raise Problem(
@@ -91,8 +58,8 @@ def load(data: Data, shown_name: str, options: Mapping[str, Any]) -> Picture:
     try:
         if kind == "pdf":
             return _load_pdf(data[:], options, shown_name)
-        if kind == "bmp":
-            return bmp.load(data[:])
+        if kind in _OWN:
+            return _OWN[kind](data[:])
         if kind == "psd":
             return psd.load(data[:], options)
         if kind == "png" and _is_animated_png(data):
@@ -102,6 +69,10 @@ def load(data: Data, shown_name: str, options: Mapping[str, Any]) -> Picture:
         raise mangled(shown_name, kind, error) from None
     except (ValueError, EOFError, struct.error) as error:
         raise mangled(shown_name, kind, error) from None
+
+
+_OWN: Mapping[str, Callable[[bytes], Picture]] = {"bmp": bmp.load, "tga": tga.load, "wbmp": wbmp.load}
+"""Small strict readers of ours, of formats that libvips' wheel does not decode."""
 
 
 def _is_animated_png(data: Data) -> bool:

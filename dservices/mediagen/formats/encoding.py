@@ -13,7 +13,7 @@ import pyvips
 from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
-from dservices.mediagen.formats import apng, bmp, metadata, pdf, profiles, tiff, webp
+from dservices.mediagen.formats import apng, bmp, metadata, pdf, profiles, tga, tiff, wbmp, webp
 from dservices.mediagen.formats.problems import mangled
 from dservices.mediagen.formats.quality import QUALITY, flattened
 from dservices.mediagen.language.values import frame_numbers
@@ -39,6 +39,8 @@ CONTENT_TYPES: Mapping[str, str] = {
     "tiff": "image/tiff",
     "pdf": "application/pdf",
     "bmp": "image/bmp",
+    "tga": "image/x-tga",
+    "wbmp": "image/vnd.wap.wbmp",
 }
 SIDE_LIMITS = {"jpeg": 65_500, "webp": 16_383, "gif": 65_535, "avif": 16_384}
 ANIMATED = ("gif", "webp", "png")
@@ -53,7 +55,7 @@ def default_type(picture: Picture) -> str:
 
 def type_of_name(name: str) -> str | None:
     suffix = name.partition("?")[0].rpartition(".")[2].lower()
-    known = {"jpg": "jpeg", "jpe": "jpeg", "tif": "tiff", "apng": "png"}
+    known = {"jpg": "jpeg", "jpe": "jpeg", "tif": "tiff", "apng": "png", "targa": "tga"}
     suffix = known.get(suffix, suffix)
     return suffix if suffix in CONTENT_TYPES else None
 
@@ -344,6 +346,14 @@ def _bmp(picture: Picture, options: Mapping[str, Any]) -> bytes:
     return bmp.save(_for_screen(_still(picture)))
 
 
+def _tga(picture: Picture, options: Mapping[str, Any]) -> bytes:
+    return tga.save(_for_screen(_still(picture)))
+
+
+def _wbmp(picture: Picture, options: Mapping[str, Any]) -> bytes:
+    return wbmp.save(flattened(_for_screen(_still(picture)), picture.background))
+
+
 _ENCODERS: dict[str, Callable[[Picture, Mapping[str, Any]], bytes]] = {
     "jpeg": _jpeg,
     "png": _png,
@@ -353,5 +363,7 @@ _ENCODERS: dict[str, Callable[[Picture, Mapping[str, Any]], bytes]] = {
     "tiff": _tiff,
     "pdf": _pdf,
     "bmp": _bmp,
+    "tga": _tga,
+    "wbmp": _wbmp,
 }
 assert set(_ENCODERS) == set(CONTENT_TYPES)

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable
 
 from dservices.mediagen import limits
+from dservices.mediagen.formats import wbmp
 
 
 class Broken(ValueError):
@@ -173,6 +174,28 @@ def _pdf(data: bytes) -> None:
         raise Broken(TOO_LATE)
 
 
+def _tga(data: bytes) -> None:
+    if data[2] not in (10, 11):
+        raise Broken("it is no TGA of this service")
+    if not data.endswith(bytes(8) + b"TRUEVISION-XFILE.\0"):
+        raise Broken("it does not end where it says")
+    width, height, step = *struct.unpack_from("<HH", data, 12), data[16] // 8
+    at, left = 18, width * height
+    while left > 0:
+        count = (data[at] & 127) + 1
+        at += 1 + step * (1 if data[at] & 128 else count)
+        left -= count
+    if left:
+        raise Broken("a run leads beyond the picture")
+    if at + 26 != len(data):
+        raise Broken(TOO_EARLY if at + 26 > len(data) else TOO_LATE)
+
+
+def _wbmp(data: bytes) -> None:
+    if not wbmp.is_wbmp(data, len(data)):
+        raise Broken("it is no WBMP, or its length is not what it says")
+
+
 _LOOKS: dict[str, Callable[[bytes], None]] = {
     "jpeg": _jpeg,
     "png": _png,
@@ -180,6 +203,8 @@ _LOOKS: dict[str, Callable[[bytes], None]] = {
     "gif": _gif,
     "tiff": _tiff,
     "bmp": _bmp,
+    "tga": _tga,
+    "wbmp": _wbmp,
     "avif": _avif,
     "pdf": _pdf,
 }

@@ -73,6 +73,16 @@ def document(kind: str, block: bytes | None) -> str | None:
     return to_xml(kind, fields)
 
 
+def listed(kind: str, block: bytes) -> dict[str, str | list[str]] | str:
+    """A raw block's fields by name, a list where one comes more than once; XMP as its text."""
+    if kind == "XMP":
+        return document(kind, block) or ""
+    found: dict[str, list[str]] = {}
+    for name, value in read_exif(block) if kind == "Exif" else read_iptc(block):
+        found.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
 def block_of(kind: str, text: str) -> bytes:
     """What `setMetadata` attaches: the raw block of an XML document."""
     if kind == "XMP":

@@ -7,6 +7,7 @@ import gc
 import hashlib
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from cgn_sdk.dservice.fetch import Fetcher, FetchLimits
@@ -17,6 +18,7 @@ from dservices.mediagen import limits
 from dservices.mediagen.channel import Shared
 from dservices.mediagen.front import provenance, uploads
 from dservices.mediagen.front.heads import Heads
+from dservices.mediagen.front.in_flight import InFlight
 from dservices.mediagen.front.pool import Bounds, FetchForWorker, Pool
 from dservices.mediagen.front.provenance import Reading
 from dservices.mediagen.front.settings import Settings
@@ -26,9 +28,23 @@ from dservices.mediagen.language import mrl
 MAX_AGE_S = 3600
 """How long a `Cached` answer may be reused without asking: scripts and sources behind it may change."""
 SCRIPT_HEADERS = frozenset(
-    {"accept", "accept-language", "user-agent", "referer", "content-type", "if-none-match", "cgn-request-id", "host"}
+    {
+        *(
+            "accept",
+            "accept-language",
+            "user-agent",
+            "referer",
+            "content-type",
+            "if-none-match",
+            "cgn-request-id",
+            "host",
+        ),
+        *("dpr", "width", "viewport-width", "save-data", "sec-ch-dpr", "sec-ch-width", "sec-ch-viewport-width"),
+        *("sec-ch-viewport-height", "sec-ch-prefers-color-scheme", "sec-ch-prefers-reduced-motion", "sec-ch-ua-mobile"),
+    }
 )
-"""Request headers a script may see; anything else is between DApp and node."""
+"""Request headers a script may see, and those that say what a screen shows (HTTP client hints, RFC 8942); anything else
+is between DApp and node."""
 
 
 class MediaGen:
@@ -40,6 +56,7 @@ class MediaGen:
         self.fetcher = Fetcher(settings.policy, fetch_limits, egress=settings.egress, user_agent="cgn-mediagen")
         self.sources = Sources(self.fetcher, settings.cache_bytes)
         self.heads = Heads(self.fetcher)
+        self.in_flight = InFlight()
         self._inside = 0
         self.pool = Pool(
             settings.workers,
@@ -110,11 +127,12 @@ class MediaGen:
             raise Problem(503, "busy", "too many requests are waiting; repeat later")
         self._inside += 1
         try:
-            upload = b""
             if request.method == "POST":
                 body = await request.read(limits.SOURCE_MAX_BYTES)
                 order, upload = self.with_body(order, request.headers, body)
-            outcome, body = await self.made(order, upload, wall_s)
+                outcome, body = await self.made(order, upload, wall_s)
+            else:
+                outcome, body = await self.in_flight.run(order, partial(self.made, order, b""), wall_s)
         finally:
             self._inside -= 1
         return self.response(request.method, request.headers, outcome, body)

@@ -49,7 +49,8 @@ def _anchor(title: str) -> str:
 def _entry(entry: Entry) -> str:
     path = entry.mrl(f"http://127.0.0.1:{SOURCE_PORT}")
     shown = f"[the document]({entry.file})" if entry.type == "pdf" else f"![{entry.title}]({entry.file})"
-    header = f", with the header `Accept: {entry.accept}`" if entry.accept else ""
+    lines = [f"`{name}: {value}`" for name, value in entry.headers.items()]
+    header = f", with the header{'s' * (len(lines) > 1)} {', '.join(lines)}" if lines else ""
     return (
         f"### {entry.title}\n\n{entry.says}\n\n{shown}\n\n"
         f"[MRL](http://127.0.0.1:{SERVICE_PORT}{path}){header}, [script]({_TO_SCRIPTS}/{entry.script})\n\n"

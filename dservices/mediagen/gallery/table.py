@@ -29,6 +29,8 @@ class Entry:
     query: Mapping[str, str] = field(default_factory=dict)
     accept: str = ""
     """The request's Accept header, where the script asks for it."""
+    hints: Mapping[str, str] = field(default_factory=dict)
+    """Further request headers."""
     made: str = ""
     """An earlier entry whose file this one reads."""
 
@@ -46,7 +48,7 @@ class Entry:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Accept": self.accept} if self.accept else {}
+        return {**({"Accept": self.accept} if self.accept else {}), **self.hints}
 
 
 def entries() -> list[Entry]:

@@ -61,8 +61,8 @@ CHANNELS = Word(
     ("Red", "Green", "Blue", "Alpha", "Cyan", "Magenta", "Yellow", "Black", "Hue", "Saturation", "Brightness", "Hue2", "Saturation2", "Brightness2")
 )  # fmt: skip
 FORMATS = Word(
-    ("jpeg", "png", "gif", "webp", "avif", "tiff", "pdf", "bmp"),
-    (("jpg", "jpeg"), ("jpe", "jpeg"), ("tif", "tiff"), ("apng", "png")),
+    ("jpeg", "png", "gif", "webp", "avif", "tiff", "pdf", "bmp", "tga", "wbmp"),
+    (("targa", "tga"), ("jpg", "jpeg"), ("jpe", "jpeg"), ("tif", "tiff"), ("apng", "png")),
 )
 INTENTS = Word(("Perceptual", "RelativeColorimetric", "AbsoluteColorimetric", "Saturation"))
 
@@ -308,6 +308,10 @@ MEDIA: dict[str, Method] = _methods(
     _m("getFileType", "The format it was loaded from, or null.", "3.9"),
     _m("getResolution", "Dots per inch.", "3.10"),
     _m("setResolution", "Dots per inch.", "3.10", dpi=(Number(1, 2400), None), dpix=(Number(1, 2400), None), dpiy=(Number(1, 2400), None)),
+    _m("getPalette", "The colours that stand for most of the picture: [{color, text, share}].", "3.10", colors=(Whole(1, 32), 5)),
+    _m("getThumbHash", "A placeholder of about 25 bytes (ThumbHash, base64).", "3.10"),
+    _m("getPerceptualHash", "A hash of 64 bits that is about the same for versions of one picture.", "3.10"),
+    _m("getInfo", "All that is known of the picture, for JSON.", "3.10", colors=(Whole(1, 32), 5)),
     _m("getPopularColor", "The most frequent colour.", "3.9"),
 )  # fmt: skip
 

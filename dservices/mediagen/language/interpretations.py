@@ -37,6 +37,10 @@ GENERAL: tuple[str, ...] = (
     "SVG and single pages of PDF have no pixels until some are wanted: `scale` straight after `load` (turns and mirrors"
     " may lie between) renders them at that size, whatever `alg` says. Several pages at once are rendered at `dpi`.",
     "What alpha hides takes no part in filters that look at neighbours.",
+    "Read are JPEG, PNG, GIF, WebP, AVIF, TIFF, BMP, TGA, WBMP, SVG, PSD and PDF. HEIC, JPEG XL, JPEG 2000, PostScript,"
+    " PICT and ICO are refused by name (415). Sound and video are 422 `media_second_step`: poster frames, probe, trim,"
+    " scale and transcode, waveform and loudness come with a second step.",
+    "Identical requests that are in flight at the same moment are one execution, unless the answer is `Streamed`.",
     "Monochrome AVIF in video's range (its nclx box says so) is expanded to black and white as colours are.",
     f"A request may take {limits.WORK_CPU_S:g} s of processor time and {limits.WORK_MEMORY_BYTES >> 20} MiB of memory; the"
     " operator may set other bounds. Beyond them the answer is 422 `work_cpu`, `work_memory` or `work_failed`.",
@@ -161,6 +165,13 @@ METHODS: Mapping[str, str] = {
     "getResolution": "Across; 72 where the file says nothing.",
     "setResolution": "Pixels stay as they are.",
     "getPopularColor": "Of equally frequent ones the smallest number.",
+    "getPalette": "Of the first frame in sRGB, at 128 pixels a side; the commonest first, transparent pixels left out.",
+    "getThumbHash": "Of the first frame in sRGB.",
+    "getPerceptualHash": "16 hexadecimal digits, by the lowest 64 cosines of 32 x 32 grays: two pictures that differ in at"
+    " most 5 bits are versions of one.",
+    "getInfo": "{width, height, format, pixelFormat, alpha, gray, frames, duration, loop, layers, dpi, profile, palette,"
+    " thumbHash, perceptualHash, metadata}; the last one is what `load(loadMetadata @ true)` has found, by block and field."
+    " `resp.setObject(new TextResponse(JSON.stringify(media.getInfo()), 'application/json'))` answers with it.",
     "getMetadata": "`<Exif>` and `<IPTC>` with one element a field, repeated for lists; XMP as it is.",
     "setMetadata": "As getMetadata gives it.",
 }

@@ -13,6 +13,7 @@ from dservices.mediagen.language.values import Args
 from dservices.mediagen.operations import (
     colours,
     compositing,
+    describing,
     filters,
     layering,
     lettering,
@@ -237,6 +238,10 @@ QUERIES: dict[str, Query] = {
     "getLayerName": lambda host, picture, args: layer_at(picture, args["index"]).name,
     "getFrame": lambda host, picture, args: host.made(layering.frame_at(picture, args["index"])),
     "getFrameDelay": lambda host, picture, args: layering.get_delay(picture, args),
+    "getPalette": lambda host, picture, args: describing.palette(describing.looked_at(picture), args["colors"]),
+    "getThumbHash": lambda host, picture, args: describing.thumb_hash_of(describing.looked_at(picture)),
+    "getPerceptualHash": lambda host, picture, args: describing.perceptual_hash(describing.looked_at(picture)),
+    "getInfo": describing.info,
     "getMetadata": lambda host, picture, args: _metadata_of(picture, args["name"]),
     "getPopularColor": lambda host, picture, args: palettes.popular(picture),
 }

@@ -32,6 +32,8 @@ class Origin:
         self.hits: list[str] = []
         self.confirmed: list[str] = []
         """Of `hits`, those answered 304."""
+        self.gate = threading.Event()
+        """What is below /held/ waits for it."""
         self.uploads: dict[str, tuple[bytes, dict[str, str]]] = {}
         origin = self
 
@@ -103,6 +105,13 @@ class Origin:
             request.end_headers()
             request.wfile.write(b"half")
             request.close_connection = True
+        elif path.startswith("/held/"):
+            self.gate.wait(60)
+            data = self.files["/" + path.removeprefix("/held/")]
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(data)))
+            request.end_headers()
+            request.wfile.write(data)
         elif path in self.files:
             tag = self.headers[path].get("ETag")
             if tag is not None and request.headers.get("If-None-Match") == tag:

@@ -315,8 +315,8 @@ def test_too_little_memory_is_said_to_be_that(what: str) -> None:
     assert said.returncode == 0, said.stderr
     first, *more, last, kept = said.stdout.split()
     assert (first, last) == ("pixels", "done")
-    assert "memory" in more
-    assert int(kept) < 12_000_000, "what failed has left its pixels (16 MB): a thread's stack is 8"
+    assert more.count("memory") >= 2
+    assert int(kept) < 28_000_000, "each failure has left its pixels (16 MB); a few threads' stacks are 8 each"
 
 
 QUIET = """
