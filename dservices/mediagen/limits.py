@@ -35,6 +35,8 @@ CALLS_MAX = 20_000
 """Calls from a script into the host; a loop over pixels by getPixel fits for small pictures only, on purpose."""
 CALL_MAX_CHARS = 1 << 20
 """One call's arguments, or its answer, in UTF-16 units: the longest metadata document."""
+STORES_MAX = 16
+"""Named stores of one request."""
 PRINT_MAX_CHARS = 8 * 1024
 """What `print` keeps of one request."""
 FORM_PARTS_MAX = 64

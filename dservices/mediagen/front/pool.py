@@ -266,10 +266,11 @@ class Pool:
         wall_s: float | None = None,
         spent_s: float = 0.0,
         fetch: FetchForWorker | None = None,
+        put: PutForWorker | None = None,
     ) -> tuple[dict[str, Any], bytes]:
         """Sends one request with its script to a worker: (outcome, body). Problem for everything else. `spent_s` of its
-        time is over already; `fetch` fetches for this request alone."""
-        fetch = fetch or self._fetch
+        time is over already; `fetch` and `put` are this request's alone."""
+        reach = fetch or self._fetch, put or self._put
         bound = min(self._bounds.wall_s, wall_s) if wall_s is not None else self._bounds.wall_s
         shared = Shared.of(upload) if upload else None
         started_s = time.monotonic() - spent_s
@@ -280,7 +281,7 @@ class Pool:
             worker = worker or await self._free()
             past_s = time.monotonic() - started_s
             try:
-                outcome, body = await self._run_once(worker, order, script, shared, bound, past_s, fetch)
+                outcome, body = await self._run_once(worker, order, script, shared, bound, past_s, reach)
                 break
             except TryAfresh:
                 worker = await self._instead_of(worker)
@@ -312,7 +313,7 @@ class Pool:
         upload: Shared | None,
         bound: float,
         spent_s: float,
-        fetch: FetchForWorker,
+        reach: tuple[FetchForWorker, PutForWorker],
     ) -> tuple[dict[str, Any], bytes]:
         """One worker, one try. WorkerDied only if the worker ended before it began with the request, TryAfresh if it
         lacked memory or died and had served others before."""
@@ -324,7 +325,7 @@ class Pool:
             worker.bound_memory(self._bounds.memory_bytes, self._bounds.worker_memory_bytes)
             watch.start()
             async with asyncio.timeout(max(0.0, bound - spent_s)):
-                outcome, body = await self._serve(worker, order, script, upload, fetch)
+                outcome, body = await self._serve(worker, order, script, upload, *reach)
             if outcome.get("problem", [0, ""])[1] == "work_memory" and worker.served and not worker.has_put:
                 again = True
                 raise TryAfresh
@@ -355,7 +356,13 @@ class Pool:
         return outcome, body
 
     async def _serve(
-        self, worker: Worker, order: Mapping[str, Any], script: bytes, upload: Shared | None, fetch: FetchForWorker
+        self,
+        worker: Worker,
+        order: Mapping[str, Any],
+        script: bytes,
+        upload: Shared | None,
+        fetch: FetchForWorker,
+        put: PutForWorker,
     ) -> tuple[dict[str, Any], bytes]:
         await worker.send({"run": order}, script, upload)
         while True:
@@ -366,7 +373,7 @@ class Pool:
             try:
                 if "put" in message:
                     worker.has_put = True
-                    await self._put(str(message["put"]), data, str(message["content_type"]))
+                    await put(str(message["put"]), data, str(message["content_type"]))
                     await worker.send({"ok": True})
                 else:
                     source = await fetch(str(message["fetch"]), str(message["purpose"]))

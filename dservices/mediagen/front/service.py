@@ -16,7 +16,7 @@ from cgn_sdk.dservice.problems import CONTENT_TYPE, Problem
 
 from dservices.mediagen import limits
 from dservices.mediagen.channel import Shared
-from dservices.mediagen.front import provenance, uploads
+from dservices.mediagen.front import provenance, stores, uploads
 from dservices.mediagen.front.heads import Heads
 from dservices.mediagen.front.in_flight import InFlight
 from dservices.mediagen.front.pool import Bounds, FetchForWorker, Pool
@@ -57,10 +57,11 @@ class MediaGen:
         self.sources = Sources(self.fetcher, settings.cache_bytes)
         self.heads = Heads(self.fetcher)
         self.in_flight = InFlight()
+        self._stores = settings.stores
         self._inside = 0
         self.pool = Pool(
             settings.workers,
-            self._fetch,
+            self.fetch,
             self._put,
             Bounds(settings.wall_s, settings.cpu_s, settings.memory_bytes, settings.worker_memory_bytes),
             fonts=settings.fonts,
@@ -76,7 +77,7 @@ class MediaGen:
         self.sources.clear()
         await self.fetcher.close()
 
-    async def _fetch(self, address: str, purpose: str) -> Source:
+    async def fetch(self, address: str, purpose: str) -> Source:
         if purpose == "head":
             return await self.heads.get(address)
         bound = limits.SCRIPT_MAX_BYTES if purpose == "script" else self.settings.source_max_bytes
@@ -139,18 +140,34 @@ class MediaGen:
 
     async def made(self, order: Mapping[str, Any], upload: bytes, wall_s: float) -> tuple[dict[str, Any], bytes]:
         """What a worker makes of an order and the sources of the moment: (outcome, body)."""
-        reading = Reading(self._fetch, self.sources)
         started_s = time.monotonic()
+        named = await self.stores_of(order, wall_s)
+        reading = Reading(named.fetch(self.fetch), self.sources)
         script = await self.script(str(order["script"]), wall_s, reading.fetch)
         spent_s = time.monotonic() - started_s
-        outcome, body = await self.pool.run(order, script, upload, wall_s=wall_s, spent_s=spent_s, fetch=reading.fetch)
+        outcome, body = await self.pool.run(
+            {**order, "stores": named.names},
+            script,
+            upload,
+            wall_s=wall_s,
+            spent_s=spent_s,
+            fetch=reading.fetch,
+            put=named.put(self._put),
+        )
         return {**outcome, "sources_digest": await reading.digest()}, body
+
+    async def stores_of(self, order: Mapping[str, Any], wall_s: float) -> stores.Stores:
+        """The stores that the request may name: the operator's, and those of the document that its MRL names."""
+        address = order["parameters"].get(stores.PARAMETER)
+        if not address:
+            return self._stores
+        return self._stores.with_(stores.read(await self.script(address, wall_s)))
 
     async def script(self, address: str, wall_s: float, fetch: FetchForWorker | None = None) -> bytes:
         """Fetched before a worker is taken: a slow origin of a script keeps nobody else waiting."""
         try:
             async with asyncio.timeout(wall_s):
-                script = await (fetch or self._fetch)(address, "script")
+                script = await (fetch or self.fetch)(address, "script")
         except TimeoutError:
             raise Problem(422, "work_timeout", f"the request took longer than {wall_s:g} s", limit_s=wall_s) from None
         return script.read() if isinstance(script, Shared) else script

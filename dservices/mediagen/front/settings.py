@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from cgn_sdk.dservice.addresses import AddressPolicy, parse_rules
+from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
+from dservices.mediagen.front import stores
+from dservices.mediagen.front.stores import Stores
 
 PREFIX = "CGN_MEDIAGEN_"
 
@@ -42,6 +46,8 @@ class Settings:
     """Sources and scripts kept in memory between requests as far as HTTP allows (G-9); 0 keeps none."""
     fonts: str | None
     """A folder with further fonts."""
+    stores: Stores
+    """STORES: a file that defines named stores for every request, on machines of the account's own."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
@@ -58,6 +64,7 @@ class Settings:
             "FETCH_TOTAL_S",
             "CACHE_BYTES",
             "FONTS",
+            "STORES",
         }
         for name in environment:
             if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in known:
@@ -91,4 +98,16 @@ class Settings:
             fetch_total_s=number("FETCH_TOTAL_S", 30, 0.1, 3600),
             cache_bytes=int(number("CACHE_BYTES", 64 << 20, 0, 1 << 36)),
             fonts=environment.get(PREFIX + "FONTS") or None,
+            stores=_stores(environment.get(PREFIX + "STORES", "")),
         )
+
+
+def _stores(path: str) -> Stores:
+    if not path:
+        return Stores({})
+    try:
+        return stores.read(Path(path).read_bytes())
+    except OSError as error:
+        raise SettingRefused(f"{PREFIX}STORES: {path}: {error.strerror}") from None
+    except Problem as problem:
+        raise SettingRefused(f"{PREFIX}STORES: {problem.detail}") from None

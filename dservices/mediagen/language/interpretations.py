@@ -40,6 +40,11 @@ GENERAL: tuple[str, ...] = (
     "Read are JPEG, PNG, GIF, WebP, AVIF, TIFF, BMP, TGA, WBMP, SVG, PSD and PDF. HEIC, JPEG XL, JPEG 2000, PostScript,"
     " PICT and ICO are refused by name (415). Sound and video are 422 `media_second_step`: poster frames, probe, trim,"
     " scale and transcode, waveform and loudness come with a second step.",
+    "Names: `https://…`, a path beside the script, `mem:/x` (this request's own), and `store:path` where `stores` in the"
+    ' MRL names a document `{"stores": {"photos": {"type": "s3", "endpoint": …, "bucket": …, "region": …,'
+    ' "prefix": …, "access_key": …, "secret_key": …, "session_token": …}}}`, or `{"type": "azure" | "datalake",'
+    ' "container": …, "sas": …, "prefix": …}`, or `{"type": "http", "base": …, "query": …}`. Whoever knows the MRL can'
+    " read that document: let it hold keys for one folder and a short time.",
     "Identical requests that are in flight at the same moment are one execution, unless the answer is `Streamed`.",
     "Monochrome AVIF in video's range (its nclx box says so) is expanded to black and white as colours are.",
     f"A request may take {limits.WORK_CPU_S:g} s of processor time and {limits.WORK_MEMORY_BYTES >> 20} MiB of memory; the"

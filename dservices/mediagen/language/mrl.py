@@ -5,6 +5,8 @@ Rules (the reference leaves them open, so they are ours; docs/reference/mediagen
 - Pairs are separated by `&` (a `;` is an ordinary character). A name given twice is refused rather than guessed.
 - `script` is the script's URL, `f` the function to call (default `main`), `args` its positional arguments; any other
   name is a parameter for `req.getParameter`. The three are readable there, too.
+- `stores` is the address of a document that gives names to stores (an S3 bucket, a container of Azure Blob or Data
+  Lake, a web folder); scripts then read and write `name:path`.
 - `args` is a list separated by commas. An item is a string in double or single quotes with the escapes of JSON
   (and `\\'`), a number, `true`, `false`, `null`, or a bare word, which is a string. `0x` numbers stay strings, because
   MediaScript takes colours so.

@@ -89,9 +89,12 @@ class Host:
         locate: Callable[[int, int], tuple[int, int, str | None]],
         put: Callable[[str, bytes, str], None] | None = None,
         uploads: Mapping[str, bytes] | None = None,
+        stores: frozenset[str] = frozenset(),
     ) -> None:
         self.mrl, self.headers, self.fonts = mrl, headers, fonts
         self._fetch, self._put, self._locate = fetch, put, locate
+        self._stores = stores
+        """Names that stand for a place of the account's; where that is, the front knows."""
         self.answer = Answer()
         self.pictures: dict[int, Picture] = {}
         self.profiles: dict[int, bytes] = {}
@@ -257,13 +260,16 @@ class Host:
             return "mem:/" + rest.lstrip("/")
         if separator and scheme.lower() in ("read", "scripts"):
             return self._beside(rest.lstrip("/"))
+        if separator and scheme in self._stores:
+            return f"{scheme}:{rest.lstrip('/')}"
         if separator and scheme.isalnum() and len(scheme) > 1:
             raise Problem(
                 403,
                 "source_refused",
-                f"the file system {scheme}: is not available",
+                f"there is no file system or store {scheme}:",
                 parameter="name",
-                expected="an http(s) address, mem:/name or a path beside the script",
+                expected="an http(s) address, mem:/name, a path beside the script or a store of the request"
+                + (f" ({', '.join(sorted(self._stores))})" if self._stores else ""),
             )
         if not urlsplit(self.mrl.script).scheme.startswith("http"):
             raise Problem(
@@ -312,7 +318,7 @@ class Host:
     def write(self, name: str, data: bytes, content_type: str) -> None:
         """`mem:` keeps it for this request; an http(s) address gets it by PUT (G-5: pre-signed S3, Azure SAS)."""
         scheme = name.partition(":")[0].lower()
-        if scheme in ("http", "https"):
+        if scheme in ("http", "https") or (":" in name and name.partition(":")[0] in self._stores):
             if self._put is None:
                 raise Problem(422, "bad_parameter", "saving to an address is not available here", parameter="name")
             self._put(name, data, content_type)
@@ -325,7 +331,7 @@ class Host:
                 "bad_parameter",
                 f"cannot save to {shown(name)}",
                 parameter="name",
-                expected="an http(s) address or mem:/name",
+                expected="an http(s) address, mem:/name or a store of the request",
             )
         held = sum(len(value) for key, value in self.files.items())
         if held + len(data) > limits.SOURCES_TOTAL_MAX_BYTES or len(self.files) >= limits.MEDIA_MAX:

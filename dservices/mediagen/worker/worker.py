@@ -195,7 +195,12 @@ class Runner:
             position += size
         # Work that is done again to be compared puts nothing anywhere.
         put = _put_nothing if order.get("mode") == "again" else self._put
-        options: dict[str, Any] = {"locate": script.locate, "put": put, "uploads": uploads}
+        options: dict[str, Any] = {
+            "locate": script.locate,
+            "put": put,
+            "uploads": uploads,
+            "stores": frozenset(order.get("stores", ())),
+        }
         if order.get("mode") != "estimate":
             return Host(mrl, order["headers"], self._fetch, self._fonts, **options)
 

@@ -5,6 +5,7 @@ The addresses go through the MRL, the script and the fetcher; a signature that s
 
 import base64
 import hashlib
+import json
 import os
 import socket
 import subprocess
@@ -45,11 +46,14 @@ def send(url: str, method: str, body: bytes | None = None, **headers: str) -> tu
 
 @dataclass
 class Store:
-    """One bucket or container; `address(method, name)` is a signed address, `expired` and `forged` are not good."""
+    """One bucket or container; `address(method, name)` is a signed address, `expired` and `forged` are not good.
+    `facts` are what a document of named stores says of it, `secret` is what nobody may see of that."""
 
     base: str
     address: Callable[..., str]
     headers: dict[str, str]
+    facts: dict[str, str]
+    secret: str
 
     def read(self, name: str) -> tuple[int, bytes]:
         return send(self.address("GET", name), "GET")
@@ -94,7 +98,9 @@ def azurite(folder: Path) -> Iterator[Store]:
         )
 
     create_container(base, account, key)
-    yield Store(base, address, {"x-ms-blob-type": "BlockBlob"})
+    whole = presigned.sas(f"{base}/", account, key, "rcw", resource="c").partition("?")[2]
+    facts = {"type": "azure", "container": base, "sas": whole}
+    yield Store(base, address, {"x-ms-blob-type": "BlockBlob"}, facts, whole.rpartition("sig=")[2])
     process.terminate()
     process.wait(timeout=20)
 
@@ -127,7 +133,9 @@ def s3(folder: Path) -> Iterator[Store]:
 
     status, said = send(presigned.s3("PUT", base, access, secret), "PUT", b"")
     assert status == 200, said
-    yield Store(base, address, {})
+    endpoint, _, bucket = base.rpartition("/")
+    facts = {"type": "s3", "endpoint": endpoint, "bucket": bucket, "access_key": access, "secret_key": secret}
+    yield Store(base, address, {}, facts, secret)
     process.terminate()
     process.wait(timeout=20)
 
@@ -199,3 +207,69 @@ def test_a_signature_that_is_not_good_is_a_clear_problem_and_stores_nothing(
     if way == "PUT":
         assert store.read(name)[0] == 404
     assert service.alive()
+
+
+# -- named stores (G-13) ----------------------------------------------------------------------------------------------
+
+
+def named(service, store: Store, **more: str) -> str:
+    """The address of a document that calls the store `media`."""
+    document = {"stores": {"media": {**store.facts, **more}}}
+    return service.origin.add("stores.json", json.dumps(document))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_reads_and_writes_by_a_stores_name(service, store: Store, name: str) -> None:
+    """Read from one folder, written to another; neither the script nor the answer has seen what grants access."""
+    store.write("in/" + name, png())
+    script = (
+        "function main() { var m = new Media(); m.load(name @ 'media:in/' + req.getParameter('n')); m.scale(xs @ 5, ys @ 3);"
+        " m.save(name @ 'media:out/' + req.getParameter('n'), type @ 'png');"
+        " var f = new File('media:out/' + req.getParameter('n')); resp.setObject(new TextResponse('' + (f.getSize() > 60)), RespType.Streamed); }"
+    )
+    answer = service.run(script, f"&n={quote(name, safe='')}&stores={quote(named(service, store), safe='')}")
+    assert (answer.status, answer.body) == (200, b"true"), answer.body
+    assert store.secret not in str(answer.headers)
+    picture = pyvips.Image.new_from_buffer(store.read("out/" + name)[1], "")
+    assert (picture.width, picture.height) == (5, 3)
+
+
+def test_what_is_not_there_and_what_may_not_be_is_said_by_the_stores_name(service, store: Store) -> None:
+    query = f"&stores={quote(named(service, store), safe='')}"
+    for name, status, code in (
+        ("media:never.png", 404, "source_missing"),
+        ("media:../media/x.png", 422, "bad_parameter"),
+        ("other:x.png", 403, "source_refused"),
+    ):
+        answer = service.run(f"function main() {{ var m = new Media(); m.load(name @ '{name}'); m.save(); }}", query)
+        assert (answer.status, answer.problem["title"]) == (status, code), answer.body
+        assert store.secret not in answer.body.decode()
+    wrong = {"sas": "sv=2020-12-06&sig=AAAA"} if "sas" in store.facts else {"secret_key": "wrong"}
+    query = f"&stores={quote(named(service, store, **wrong), safe='')}"
+    store.write("there.png", png())
+    answer = service.run("function main() { var m = new Media(); m.load(name @ 'media:there.png'); m.save(); }", query)
+    assert (answer.status, answer.problem["upstream_status"]) == (424, 403)
+
+
+def test_the_same_store_is_the_same_source_for_whoever_does_the_work_again(service, store: Store) -> None:
+    """What an S3 signature says differs with the second, what was read is told by the store's name."""
+    store.write("same.png", png())
+    query = f"&stores={quote(named(service, store), safe='')}"
+    script = "function main() { var m = new Media(); m.load(name @ 'media:same.png'); m.save(type @ 'png'); }"
+    first = service.run(script, query, name="same.ms")
+    time.sleep(1.1)
+    second = service.run(script, query, name="same.ms")
+    digest = "cgn-meta-sources-digest"
+    assert first.headers[digest] == second.headers[digest] and first.body == second.body
+
+
+def test_stores_of_the_operators_file(start_mediagen: Callable, store: Store, origin, tmp_path: Path) -> None:
+    """For machines of the account's own: no MRL names them."""
+    (tmp_path / "stores.json").write_text(json.dumps({"stores": {"media": store.facts}}))
+    port = store.base.split("/")[2]
+    there = start_mediagen(
+        CGN_MEDIAGEN_ALLOW=f"127.0.0.1:{origin.port} {port}", CGN_MEDIAGEN_STORES=str(tmp_path / "stores.json")
+    )
+    store.write("own.png", png())
+    answer = there.run("function main() { var m = new Media(); m.load(name @ 'media:own.png'); m.save(type @ 'png'); }")
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
