@@ -1,6 +1,8 @@
-"""MediaGen beside libvips by hand, Pillow, sharp and thumbor: the same pictures, one core each, one run, ratios (G-7).
+"""MediaGen beside libvips by hand, Pillow, sharp, thumbor, imgproxy and imagor: the same pictures, one core each, one
+run, ratios (G-7).
 
     .venv/bin/python tests/bench/bench_mediagen.py [--rounds 5] [--burst 6] [--cases 0,1] [--peers libvips,pillow,...]
+        [--crowds] [--imgproxy PROGRAM] [--imagor PROGRAM]
 
 Peers live in .cache/bench (a virtual environment and a folder of Node packages of their own, installed on first use by
 package name); one that cannot be installed is left out by name.
@@ -20,6 +22,12 @@ the contexts that were made while others were measured (up to eight), so a longe
   everything first. All write with the same quality, effort, compression and filter as MediaGen's script asks for.
 * thumbor over HTTP: from files (no storage), and with the picture over HTTP.
 
+* imgproxy and imagor over HTTP, with the picture over HTTP; left out unless `--imgproxy` and `--imagor` say where the
+  programs are (they are built from source with Go and libvips' headers: `go build ./cli`, `go build ./cmd/imagor`).
+
+`--crowds` adds two rows of the same thumbnail over eight connections at once: of different addresses (nothing that was
+made or fetched can be used again) and of one hot address.
+
 Processor time is the more robust figure where other programs run beside it; on a quiet machine both agree.
 
 Memory is the peak resident size of the process with the pixels while it did the case (shared libraries and sources
@@ -30,6 +38,7 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import itertools
 import os
 import resource
 import shutil
@@ -38,7 +47,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -157,7 +167,7 @@ class Origin(asyncio.Protocol):
         self.data += data
         while b'\\r\\n\\r\\n' in self.data:
             head, _, self.data = self.data.partition(b'\\r\\n\\r\\n')
-            name = head.split(b' ')[1]; age = b''
+            name = head.split(b' ')[1].partition(b'?')[0]; age = b''
             if name.startswith(b'/fresh/'): name = name[6:]; age = b'Cache-Control: max-age=3600\\r\\n'
             body = files.get(name)
             if body is None: self.transport.write(b'HTTP/1.1 404 Not Found\\r\\nContent-Length: 0\\r\\n\\r\\n')
@@ -253,6 +263,8 @@ class Sample:
     cpu_seconds: float
 
 
+AT_ONCE = 8
+"""Connections of a crowd."""
 Measure = Callable[[int, int, float], Sample | None]
 """(case, burst, pause in seconds between pictures) to a sample; None if this one cannot do the case."""
 
@@ -329,7 +341,59 @@ def by_http(process: subprocess.Popen[str], port: int, targets: dict[int, str]) 
     return measure
 
 
-def mediagen(origin_port: int, folder: str = "", **settings: str) -> Measure:
+class Crowd:
+    """One thumbnail asked for over AT_ONCE connections; `target` has the number of the address."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, target: Callable[[int], str]) -> None:
+        self._family, self._port, self._target = Family(process), port, target
+        self._numbers = itertools.count(1)
+
+    def _ask(self, targets: Iterator[str]) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
+        for target in targets:
+            connection.request("GET", target)
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status != 200:
+                raise SystemExit(f"{target}: {answer.status} {body[:300]!r}")
+
+    def sample(self, pictures: int, *, hot: bool) -> Sample:
+        """`pictures` of them, of one address or of as many."""
+        number = next(self._numbers)
+        targets = [self._target(number if hot else next(self._numbers)) for _ in range(pictures)]
+        shares = [targets[n::AT_ONCE] for n in range(AT_ONCE)]
+        self._family.forget_peaks()
+        cpu_s, started_s = self._family.cpu_seconds(), time.perf_counter()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(self._ask, map(iter, shares)))
+        total_s = time.perf_counter() - started_s
+        return Sample(total_s / pictures, self._family.peak_mib(), (self._family.cpu_seconds() - cpu_s) / pictures)
+
+
+def crowds(measured: dict[str, Crowd], rounds: int, burst: int) -> None:
+    """The two rows of `--crowds`."""
+    print("\n| crowd | " + " | ".join(measured) + " |")
+    print("| --- |" + " --- |" * len(measured))
+    for title, hot in (("different addresses", False), ("one hot address", True)):
+        samples: dict[str, list[Sample]] = {name: [] for name in measured}
+        for number in range(rounds + 1):
+            for name, crowd in measured.items():
+                sample = crowd.sample(burst * AT_ONCE if number else AT_ONCE, hot=hot)
+                if number:  # the first round warms up
+                    samples[name].append(sample)
+        medians = {
+            name: Sample(
+                statistics.median(sample.seconds for sample in several),
+                max(sample.peak_mib for sample in several),
+                statistics.median(sample.cpu_seconds for sample in several),
+            )
+            for name, several in samples.items()
+        }
+        ours = next(iter(medians.values()))
+        print(f"| {title} | " + " | ".join(shown(medians[name], ours) for name in measured) + " |", flush=True)
+
+
+def mediagen(origin_port: int, folder: str = "", **settings: str) -> tuple[Measure, Crowd]:
     port = free_port()
     process = started(
         [sys.executable, "-m", "dservices.mediagen"],
@@ -345,7 +409,9 @@ def mediagen(origin_port: int, folder: str = "", **settings: str) -> Measure:
         quote(f"http://127.0.0.1:{origin_port}/{folder}case{number}.ms", safe="") for number in range(len(CASES))
     ]
     targets = {number: f"/mgen/io?script={script}" for number, script in enumerate(scripts)}
-    return by_http(process, port, {**targets, NO_SCRIPT: "/_cgn/health"})
+    script = quote(f"http://127.0.0.1:{origin_port}/fresh/named.ms", safe="")
+    crowd = Crowd(process, port, lambda n: f"/mgen/io?script={script}&name={quote(f'photo.jpg?n={n}', safe='')}")
+    return by_http(process, port, {**targets, NO_SCRIPT: "/_cgn/health"}), crowd
 
 
 def thumbor(python: Path, origin_port: int, loader: str) -> Measure:
@@ -363,13 +429,66 @@ def thumbor(python: Path, origin_port: int, loader: str) -> Measure:
     return by_http(process, port, targets)
 
 
-def contenders(names: list[str], origin_port: int) -> dict[str, Measure]:
-    """By name; those that cannot be had are named and left out."""
-    out = {
-        "MediaGen, fresh": mediagen(origin_port, "fresh/"),
-        "MediaGen, asked": mediagen(origin_port),
-        "MediaGen, cold": mediagen(origin_port, CGN_MEDIAGEN_CACHE_BYTES="0"),
+def imgproxy(program: str, origin_port: int) -> tuple[Measure, Crowd]:
+    port = free_port()
+    process = started(
+        [program],
+        MEASURED,
+        IMGPROXY_BIND=f"127.0.0.1:{port}",
+        IMGPROXY_ALLOW_LOOPBACK_SOURCE_ADDRESSES="true",
+        IMGPROXY_WORKERS="1",
+        IMGPROXY_LOG_LEVEL="error",
+        IMGPROXY_QUALITY="80",
+        GOMAXPROCS="1",
+    )
+    wait_for(port, "/health")
+
+    def target(name: str, change: str) -> str:
+        return f"/insecure/{change}/plain/{quote(f'http://127.0.0.1:{origin_port}/fresh/{name}', safe='')}"
+
+    targets = {
+        0: target("photo.jpg", "rs:force:800:600/q:80/f:jpg"),
+        3: target("picture.png", "q:80/f:webp"),
+        5: target("anim.gif", "q:80/f:webp"),
     }
+    crowd = Crowd(process, port, lambda n: target(f"photo.jpg?n={n}", "rs:force:800:600/q:80/f:jpg"))
+    return by_http(process, port, targets), crowd
+
+
+def imagor(program: str, origin_port: int) -> tuple[Measure, Crowd]:
+    port = free_port()
+    options = ["-port", str(port), "-imagor-unsafe", "-vips-concurrency", "1", "-vips-jpeg-quality", "80"]
+    process = started([program, *options, "-imagor-process-concurrency", "1"], MEASURED, GOMAXPROCS="1")
+    wait_for(port, "/healthcheck")
+
+    def target(name: str, change: str) -> str:
+        return f"/unsafe/{change}/{quote(f'http://127.0.0.1:{origin_port}/fresh/{name}', safe='')}"
+
+    targets = {
+        0: target("photo.jpg", "stretch/800x600/filters:quality(80):format(jpeg)"),
+        3: target("picture.png", "filters:quality(80):format(webp)"),
+        5: target("anim.gif", "filters:quality(80):format(webp)"),
+    }
+    crowd = Crowd(
+        process, port, lambda n: target(f"photo.jpg?n={n}", "stretch/800x600/filters:quality(80):format(jpeg)")
+    )
+    return by_http(process, port, targets), crowd
+
+
+def contenders(
+    names: list[str], origin_port: int, programs: dict[str, str | None]
+) -> tuple[dict[str, Measure], dict[str, Crowd]]:
+    """By name; those that cannot be had are named and left out. And those of them that crowds can ask."""
+    fresh, crowd = mediagen(origin_port, "fresh/")
+    out = {
+        "MediaGen, fresh": fresh,
+        "MediaGen, asked": mediagen(origin_port)[0],
+        "MediaGen, cold": mediagen(origin_port, CGN_MEDIAGEN_CACHE_BYTES="0")[0],
+    }
+    asked = {"MediaGen": crowd}
+    for name, start in (("imgproxy", imgproxy), ("imagor", imagor)):
+        if program := programs[name]:
+            out[name], asked[name] = start(program, origin_port)
     CACHE.mkdir(parents=True, exist_ok=True)
     if "libvips" in names:
         out["libvips by hand"] = by_lines([sys.executable, "-c", VIPS + LOOP.replace("LIST", "BEST")])
@@ -396,7 +515,7 @@ def contenders(names: list[str], origin_port: int) -> dict[str, Measure]:
             out["thumbor, HTTP"] = thumbor(python, origin_port, "http")
         else:
             print("left out: thumbor cannot be installed", file=sys.stderr)
-    return out
+    return out, asked
 
 
 def row(case: int, measured: dict[str, Measure], rounds: int, burst: int, pause_s: float = 0.0) -> dict[str, Sample]:
@@ -429,23 +548,29 @@ def main() -> int:
     parser.add_argument("--burst", type=int, default=6)
     parser.add_argument("--cases", default=",".join(map(str, range(len(CASES)))))
     parser.add_argument("--peers", default="libvips,pillow,sharp,thumbor")
+    parser.add_argument("--crowds", action="store_true")
+    parser.add_argument("--imgproxy")
+    parser.add_argument("--imagor")
     options = parser.parse_args()
     make_sources()
     for number, body in enumerate(CASES.values()):
         (SOURCES / f"case{number}.ms").write_text(f"function main() {{ var m = new Media(); {body} }}")
+    named = CASES[next(iter(CASES))].replace("'photo.jpg'", "req.getParameter('name')")
+    (SOURCES / "named.ms").write_text(f"function main() {{ var m = new Media(); {named} }}")
     os.sched_setaffinity(0, BESIDE)
     origin_port = free_port()
     try:
         started([sys.executable, "-c", ORIGIN, str(origin_port)], BESIDE)
         wait_for(origin_port, "/case0.ms")
-        measured = contenders(options.peers.split(","), origin_port)
+        programs = {"imgproxy": options.imgproxy, "imagor": options.imagor}
+        measured, asked = contenders(options.peers.split(","), origin_port, programs)
         print(
             "For one picture: time, processor time of everything that is pinned, peak memory of the process with the pixels.\n"
             "In brackets: divided by that of MediaGen, fresh; above 1 MediaGen is faster.\n"
         )
         print("| case | " + " | ".join(measured) + " |")
         print("| --- |" + " --- |" * len(measured))
-        for case in map(int, options.cases.split(",")):
+        for case in map(int, filter(None, options.cases.split(","))):
             name = list(CASES)[case]
             burst = options.burst if not name.startswith("overhead") else options.burst * 10
             variants = [(name, 0.0)] if burst == options.burst else [(name, 0.0), (f"{name}, every 30 ms", 0.03)]
@@ -454,6 +579,8 @@ def main() -> int:
                 ours = samples["MediaGen, fresh"]
                 cells = [shown(samples.get(contender), ours) for contender in measured]
                 print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
+        if options.crowds:
+            crowds(asked, options.rounds, options.burst)
         from dservices.mediagen import limits
 
         print(f"\nBound of a worker's private memory: {limits.WORKER_MEMORY_BYTES >> 20} MiB (RLIMIT_DATA).")
