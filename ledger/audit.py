@@ -26,7 +26,7 @@ from cgn_sdk.protocol.loss import Loss
 from cgn_sdk.protocol.row import RowError, read_public
 
 from ledger import limits
-from ledger.core.batch import SettledEvent
+from ledger.core.batch import BegunEvent, SettledEvent
 from ledger.core.row_audit import SHELVES, AuditRow, Findings, Keys, Rules, Slice
 from ledger.core.verify import NOTHING_PUBLISHED, Auditor, Published, Report, Root, Seen, Stored, roots
 from ledger.port import StoreError
@@ -86,14 +86,16 @@ def audit(
     *,
     chain_id: int,
     token: str,
+    begun: Iterable[BegunEvent] = (),
     keys: Keys | None = None,
     seen: Seen | None = None,
     node: str = "",
     published: Published = NOTHING_PUBLISHED,
     processes: int | None = None,
 ) -> Report:
-    """Reads everything and lets the auditor judge. `node`: whose ledger it is; where nobody says, the first row does,
-    and all others must be of the same. `processes`: one for each processor, unless given.
+    """Reads everything and lets the auditor judge. `events` without what payers have again, and `begun`: what the chain
+    tells. `node`: whose ledger it is; where nobody says, the first row does, and all others must be of the same.
+    `processes`: one for each processor, unless given.
 
     Raises StoreError when the ledger cannot be read, ValueError for a URL that names none.
     """
@@ -109,6 +111,7 @@ def audit(
             events,
             chain_id=chain_id,
             token=token,
+            begun=begun,
             keys=keys,
             seen=seen,
             node=node or _node_of_first(reader, ranges),

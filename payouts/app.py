@@ -132,10 +132,10 @@ async def _run(wanted: PayoutSettings, options: argparse.Namespace, tell: Callab
     from payouts.chain import ChainError
     from payouts.deploy import ManifestMismatch
     from payouts.driver import DriverError
+    from payouts.errors import SettlementError
     from payouts.facts import FactError
     from payouts.journal import JournalError
     from payouts.rpc import RpcError, Unreachable
-    from payouts.settlement import SettlementError
 
     try:
         report = await settle(wanted, day=options.day, until_ingest=options.until_ingest, tell=tell)
@@ -240,7 +240,8 @@ async def settle(
 
 
 async def _catch_up(settlement: "Settlement", standing: "Standing") -> dict[str, Any] | None:
-    """Completes what others left undone, run after run. Returns the last one's report; None when there was nothing."""
+    """Completes what others left undone, run after run. Returns the last one's report; None when there was nothing, or
+    when what was left was given up: then its rows are open again, and for the next run at once."""
     report = None
     while True:
         await standing.catch_up()
@@ -249,6 +250,8 @@ async def _catch_up(settlement: "Settlement", standing: "Standing") -> dict[str,
             return report
         settlement.tell(f"going on with the unfinished run over rows {run.first_ingest} to {run.last_ingest}")
         report = await settlement.complete(run)
+        if report["abandoned"] and report["balances"]:
+            report = None
 
 
 def _check_account(token: "Token", collector: str) -> None:

@@ -353,24 +353,31 @@ class Journal:
         with self._step("run.planned"):
             self._advance(run_id, "reserving", "planned")
             self._db.execute(
-                "UPDATE runs SET settles = ?, plan_hash = ?, unresolved = ?, carried_in = ? WHERE run_id = ?",
-                (
-                    bool(plan.collections or plan.payouts),
-                    plan.plan_hash,
-                    json.dumps(sorted(unresolved)),
-                    str(plan.carried_in),
-                    run_id,
-                ),
+                "UPDATE runs SET settles = ?, unresolved = ?, carried_in = ? WHERE run_id = ?",
+                (bool(plan.collections or plan.payouts), json.dumps(sorted(unresolved)), str(plan.carried_in), run_id),
             )
-            self._put_batches(run_id, plan.collections, plan.payouts)
-            for kind, held in (("carried", plan.carried), ("pending", plan.pending)):
-                self._db.executemany(
-                    "INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [
-                        (run_id, kind, *item.party, str(item.amount), item.reason, _packed_ids(item.row_ids))
-                        for item in held
-                    ],
-                )
+            self._put_plan(run_id, plan)
+
+    def cut(self, run_id: int, plan: Plan) -> None:
+        """Puts what a plan came to in its place: its settlement was abandoned. The run still counts as one."""
+        with self._step("run.planned"):
+            if self.run(run_id).state != "planned":
+                raise JournalError(f"run {run_id} is not planned")
+            for table in ("batches", "held"):
+                self._db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))  # noqa: S608
+            self._put_plan(run_id, plan)
+
+    def _put_plan(self, run_id: int, plan: Plan) -> None:
+        self._db.execute("UPDATE runs SET plan_hash = ? WHERE run_id = ?", (plan.plan_hash, run_id))
+        self._put_batches(run_id, plan.collections, plan.payouts)
+        for kind, held in (("carried", plan.carried), ("pending", plan.pending)):
+            self._db.executemany(
+                "INSERT INTO held VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (run_id, kind, *item.party, str(item.amount), item.reason, _packed_ids(item.row_ids))
+                    for item in held
+                ],
+            )
 
     def plan(self, run_id: int) -> Plan:
         """Returns the fixed plan of a run."""
@@ -442,14 +449,15 @@ class Journal:
             ((row_id, ingest, json.dumps(parties)) for row_id, ingest, parties in rows),
         )
 
-    def last_settled_row(self, run_id: int) -> int:
-        """Returns the last row that the settlements before this run cover; 0 before the first.
+    def last_settled_row(self, run_id: int | None = None) -> int:
+        """Returns the last row that all settlements cover, or those before a run; 0 before the first.
 
         Runs that settled nothing are not known to the chain: the next settlement covers their rows too.
         """
         found = self._db.execute(
-            "SELECT coalesce(max(last_ingest), 0) FROM runs WHERE settles AND state <> 'dropped' AND run_id < ?",
-            (run_id,),
+            "SELECT coalesce(max(last_ingest), 0) FROM runs"
+            " WHERE settles AND state <> 'dropped' AND (? IS NULL OR run_id < ?)",
+            (run_id, run_id),
         ).fetchone()
         return int(found[0])
 

@@ -15,58 +15,53 @@ A run that died before it claimed its place has moved nothing and is begun anew;
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
-from cgn_sdk.protocol.settlement import Commitment, entity_on_chain
+from cgn_sdk.keccak import keccak_256
+from cgn_sdk.protocol.settlement import batch_id, commit, entity_on_chain
 
 from ledger.port import BatchRecord, SettlementRecord
 from payouts import facts as ledger_facts
 from payouts import limits
-from payouts.bindings.utility_token import SettlementBegun
-from payouts.core.rollup import PAYING_ROLES, ROLE_NUMBERS, Batch, Party, Plan, Reservation, reservations
+from payouts.core.rollup import PAYING_ROLES, ROLE_NUMBERS, Batch, Party, Reservation, reservations
+from payouts.errors import SettlementError
 from payouts.facts import SETTLED_STATES, shares_of
 from payouts.journal import AdoptedRun, OpenRow
-from payouts.settlement import Settlement, SettlementError
+from payouts.on_chain import PAYING, OnChain, first_of, settlements
+from payouts.settlement import Settlement
 from payouts.token import SettledLog, expected
 
 
-class OnChain(NamedTuple):
-    """A settlement of the payouts account as the chain tells it."""
+async def adopt(settlement: Settlement, ended: Sequence[SettlementRecord], first_block: int) -> int:
+    """Enters settlements that have ended, as far as the chain bears them out, and the rows up to the last of them that
+    are open for somebody. Returns how many: what the chain does not show whole (its blocks may have gone) is for
+    `take_up`, which believes the rows alone.
 
-    begun: SettlementBegun
-    block_number: int
-    settled: list[SettledLog]
-
-
-async def adopt(settlement: Settlement, ended: Sequence[SettlementRecord], first_block: int) -> None:
-    """Enters settlements that have ended, and the rows up to their last that are open for somebody.
-
-    Those whose events are not buried, or are not there (their blocks may have gone), come with their batches: they are
-    still looked at. Raises SettlementError for one that has neither events nor batches: the line cannot go on from it.
+    Those whose events are not buried come with their batches: they are still looked at. Raises SettlementError where
+    the ledger says something else of a settlement than the chain, and for one that has neither events nor batches.
     """
-    if not ended:
-        return
     head = (await asyncio.to_thread(settlement.token.chain.head)).number
-    blocks: dict[bytes, list[int]] = defaultdict(list)
-    for item in await asyncio.to_thread(settlement.token.settled, first_block, head):
-        blocks[item.settled.batch_id].append(item.block_number)
-    runs = []
+    on_chain = await asyncio.to_thread(settlements, settlement.token, first_block, head) if ended else []
+    runs: list[AdoptedRun] = []
     for record in ended:
-        seen = blocks[record.settlement_id]
-        is_buried = bool(seen) and max(seen) <= head - limits.BURIED_BLOCKS
-        batches = (
-            [] if is_buried else [await _whole(settlement, batch) for batch in await _batches_of(settlement, record)]
-        )
-        batches = sorted((batch for batch in batches if batch.row_ids), key=lambda batch: batch.party)
-        if not seen and not batches:
-            raise SettlementError(
-                f"the ledger says that settlement {record.settlement_id.hex()} over rows {record.first_ingest} to "
-                f"{record.last_ingest} has ended; the chain knows nothing of it, and the ledger has no batches of it. "
-                "Nothing was signed. The chain takes nothing behind it: take it out of the ledger, or bring back the "
-                "ledger as it was, then run again"
-            )
+        seen = first_of(on_chain, record.settlement_id)
+        if seen is None or not seen.is_over:
+            if seen is None and not await _batches_of(settlement, record):
+                raise SettlementError(
+                    f"the ledger says that settlement {record.settlement_id.hex()} over rows {record.first_ingest} to "
+                    f"{record.last_ingest} has ended; the chain knows nothing of it, and the ledger has no batches of "
+                    "it. Nothing was signed. The chain takes nothing behind it: take it out of the ledger, or bring "
+                    "back the ledger as it was, then run again"
+                )
+            break
+        wanted = settlement.settlement_id(record.period, record.first_ingest, record.last_ingest, record.previous)
+        if wanted != record.settlement_id:
+            raise _untrue(record, "its day, rows and predecessor give another id")
+        batches = [await _borne_out(settlement, record, item) for item in seen.settled]
+        if seen.place[0] <= head - limits.BURIED_BLOCKS:
+            batches = []
+        batches.sort(key=lambda batch: batch.party)
         runs.append(
             AdoptedRun(
                 record.period,
@@ -74,24 +69,56 @@ async def adopt(settlement: Settlement, ended: Sequence[SettlementRecord], first
                 record.last_ingest,
                 record.settlement_id,
                 record.previous,
-                min(seen, default=head + 1) - 1,
+                seen.block_number - 1,
                 tuple(batch for batch in batches if batch.party.role in PAYING_ROLES),
                 tuple(batch for batch in batches if batch.party.role not in PAYING_ROLES),
             )
         )
-    last = max([settlement.journal.last_ingest(), *(record.last_ingest for record in ended)])
-    settlement.journal.adopt(runs, await _open_rows(settlement, last))
+    if runs:
+        last = max([settlement.journal.last_ingest(), *(run.last_ingest for run in runs)])
+        settled = {
+            batch_id(seen.settlement_id, item.settled.entity, item.settled.role, keccak_256)
+            for seen in on_chain
+            for item in seen.settled
+        }
+        settlement.journal.adopt(runs, await _open_rows(settlement, last, settled))
+    return len(runs)
+
+
+async def _borne_out(settlement: Settlement, record: SettlementRecord, shown: SettledLog) -> Batch:
+    """Returns the ledger's batch behind an event, with its rows. Raises SettlementError unless both the batch and the
+    rows that the ledger marks as settled by it give the event."""
+    event = shown.settled
+    name = batch_id(event.batch_id, event.entity, event.role, keccak_256)
+    stored = await settlement.store.get_batch(name)
+    if stored is None:
+        raise _untrue(record, f"it has no batch {name.hex()}")
+    try:
+        batch = await _whole(settlement, stored)
+    except ValueError as error:  # no row is marked, or one stands twice
+        raise _untrue(record, f"batch {name.hex()}: {error}") from error
+    if expected(event.batch_id, batch) != event or settlement.record(record, batch) != stored:
+        raise _untrue(record, f"batch {name.hex()} is of other rows, another sum or another account")
+    return batch
+
+
+def _untrue(record: SettlementRecord, what: str) -> SettlementError:
+    return SettlementError(
+        f"the ledger does not say of settlement {record.settlement_id.hex()} what the chain says: {what}. Nothing was "
+        "signed. cgn verify names every batch and row of that kind; bring back the ledger as it was, then run again"
+    )
 
 
 async def take_up(settlement: Settlement, record: SettlementRecord, first_block: int) -> None:
-    """Enters a settlement that has not ended as the unfinished run.
+    """Enters a settlement that has not ended as the unfinished run, or one that has and of which blocks have gone.
 
     Whoever began it may have got to nothing, to batches, or to the chain. Where there are batches or events, its plan
     follows from the same rows, and must give them.
     """
+    how = "has ended, as the ledger says, and the chain does not show it whole" if record.ended_ns else "has not ended"
     settlement.tell(
         f"settlement {record.settlement_id.hex()[:16]} over rows {record.first_ingest} to {record.last_ingest} was "
-        f"begun by {record.owner or 'a journal that is lost'} and has not ended: going on with it"
+        f"begun by {record.owner or 'a journal that is lost'} and {how}: going on with it"
     )
     batches = await _batches_of(settlement, record)
     await _enter(settlement, record, batches, await asyncio.to_thread(_seen, settlement, record, first_block))
@@ -101,16 +128,18 @@ async def take_from_chain(settlement: Settlement, seen: OnChain) -> None:
     """Enters a settlement that only the chain knows as the unfinished run. Raises SettlementError when the ledger's
     rows do not give it."""
     begun = seen.begun
+    ahead = _rows_ahead(settlement, seen)
     told = (
         f"the chain holds settlement {begun.batch_id.hex()} (begun in block {seen.block_number}, over rows up to "
-        f"{begun.last_row}, {begun.collections} nano-CPU), which neither ledger nor journal knows"
+        f"{begun.last_row - ahead}, {begun.collections} nano-CPU), which neither ledger nor journal knows"
     )
     what_now = (
         "Nothing was signed. If the ledger is a restored copy, bring back the newer one, then run again; if nobody "
-        "here began it, somebody else has used the collector's key"
+        "here began it, somebody else has the collector's key: take its office (dismissCollector) and announce "
+        "another, and the run after that goes on by itself"
     )
     head = await settlement.store.head()
-    if begun.last_row > head:
+    if begun.last_row - ahead > head:
         raise SettlementError(f"{told}; the ledger ends with row {head}. {what_now}")
     record = await _named(settlement, seen)
     if record is None:
@@ -119,7 +148,10 @@ async def take_from_chain(settlement: Settlement, seen: OnChain) -> None:
     await _enter(settlement, record, [], seen)
 
 
-_PAYING = frozenset(ROLE_NUMBERS[role] for role in PAYING_ROLES)
+def _rows_ahead(settlement: Settlement, seen: OnChain) -> int:
+    """How far the chain's numbers of rows are ahead of the ledger's, behind all settlements that the journal knows:
+    settlements that are no run's have used some up."""
+    return seen.begun.first_row - 1 - settlement.journal.last_settled_row()
 
 
 async def _named(settlement: Settlement, seen: OnChain) -> SettlementRecord | None:
@@ -128,31 +160,32 @@ async def _named(settlement: Settlement, seen: OnChain) -> SettlementRecord | No
     The chain's first row is the one after the settlement before, and runs that settled nothing may lie between.
     """
     begun = seen.begun
+    if not begun.collections and not begun.payouts:
+        return None  # no run begins one over nothing
     block = await asyncio.to_thread(settlement.token.chain.block, seen.block_number)
     if block is None:
         return None
     mined = datetime.fromtimestamp(block.timestamp_s, UTC).date()
     days = [(mined + timedelta(days=shift)).isoformat() for shift in limits.DAYS_TRIED]
 
+    last = begun.last_row - _rows_ahead(settlement, seen)
+    previous = settlement.journal.last_settlement_id()
+
     def search() -> SettlementRecord | None:
-        earliest = max(begun.first_row, begun.last_row + 1 - limits.ROWS_PER_RUN)
-        for first in range(earliest, begun.last_row + 2):
+        earliest = max(settlement.journal.last_settled_row() + 1, last + 1 - limits.ROWS_PER_RUN)
+        for first in range(earliest, last + 2):
             for day in days:
-                if settlement.settlement_id(day, first, begun.last_row, begun.previous) == begun.batch_id:
+                if settlement.settlement_id(day, first, last, previous) == begun.batch_id:
                     place = (settlement.chain_id, settlement.token.address)
-                    return SettlementRecord(begun.batch_id, *place, day, first, begun.last_row, begun.previous)
+                    return SettlementRecord(begun.batch_id, *place, day, first, last, previous)
         return None
 
     return await asyncio.to_thread(search)
 
 
 def _seen(settlement: Settlement, record: SettlementRecord, first_block: int) -> OnChain | None:
-    token = settlement.token
-    head = token.chain.head().number
-    for begun, block_number in token.begun(first_block, head):
-        if begun.batch_id == record.settlement_id:
-            return OnChain(begun, block_number, token.settled(first_block, head, begun.batch_id))
-    return None
+    head = settlement.token.chain.head().number
+    return first_of(settlements(settlement.token, first_block, head, record.settlement_id), record.settlement_id)
 
 
 async def _enter(
@@ -171,7 +204,8 @@ async def _enter(
         settlement_id=record.settlement_id,
         node_id=settlement.node_id,
     )
-    events = seen.settled if seen else []
+    # with batches at hand, the run itself sees to what the chain shows beside them
+    events = seen.settled if seen and not batches else []
     owing = reservations(facts.facts, facts.accounts, settlement.blocked())
     named = {(entity_on_chain(batch.public_id), ROLE_NUMBERS[batch.role]) for batch in batches}
     named |= {(item.settled.entity, item.settled.role) for item in events}
@@ -182,13 +216,16 @@ async def _enter(
     planned = (*decided.collections, *decided.payouts)
     gives_batches = {settlement.record(record, batch) for batch in planned} >= set(batches)
     gives_events = {expected(record.settlement_id, batch) for batch in planned} >= {item.settled for item in events}
-    if not gives_batches or not gives_events or (seen and not _is_begun_so(settlement, seen.begun, decided)):
+    is_begun_so = seen is None or bool(batches) or settlement.is_begun_so(seen.begun, decided)
+    if not gives_batches or not gives_events or not is_begun_so:
         raise SettlementError(
             f"settlement {record.settlement_id.hex()} cannot be made anew: its rows give other batches than "
             f"{'the ledger' if not gives_batches else 'the chain'} holds; minimum_payout_nano_cpu must be as it was "
             "(cgn verify says whether rows were altered). Nothing was signed"
         )
-    moved = sum(item.settled.amount * (1 if item.settled.role in _PAYING else -1) for item in events)
+    moved = sum(
+        item.settled.amount * (1 if item.settled.role in PAYING else -1) for item in (seen.settled if seen else ())
+    )
     head = await asyncio.to_thread(settlement.token.chain.head)
     run = settlement.begin_at(
         record.period,
@@ -211,12 +248,6 @@ def _holding(settlement: Settlement, record: SettlementRecord, owing: Iterable[R
     return found
 
 
-def _is_begun_so(settlement: Settlement, begun: SettlementBegun, decided: Plan) -> bool:
-    """Whether the chain began a settlement with this plan's sums and payees."""
-    lists = settlement.token.payout_lists(decided.payouts, settlement.payees_per_transaction)
-    return (begun.collections, begun.payouts, begun.payouts_root) == (decided.collected, decided.paid, lists.root)
-
-
 def _key(party: Party) -> tuple[bytes, int]:
     return entity_on_chain(party.id), ROLE_NUMBERS[party.role]
 
@@ -235,20 +266,23 @@ async def _batches_of(settlement: Settlement, record: SettlementRecord) -> list[
 
 
 async def _whole(settlement: Settlement, record: BatchRecord) -> Batch:
-    """A batch with its rows, as the ledger marks them."""
-    rows = sorted([(row.row_hash, row.row_id) async for row in settlement.store.batch_rows(record.batch_id)])
+    """A batch over the rows that the ledger marks as settled by it."""
+    rows = [row async for row in settlement.store.batch_rows(record.batch_id)]
+    rows.sort(key=lambda row: row.row_hash)
+    row_hashes = tuple([row.row_hash for row in rows])
     return Batch(
         batch_id=record.batch_id,
         party=Party(record.role, record.public_id),
         account=record.account,
-        commitment=Commitment(record.row_count, record.amount_nano_cpu, record.xor, record.merkle_root),
-        row_hashes=tuple(row_hash for row_hash, _ in rows),
-        row_ids=tuple(row_id for _, row_id in rows),
+        commitment=commit(row_hashes, sum(row.amount_nano_cpu for row in rows), keccak_256),
+        row_hashes=row_hashes,
+        row_ids=tuple([row.row_id for row in rows]),
     )
 
 
-async def _open_rows(settlement: Settlement, last: int) -> list[OpenRow]:
-    """The rows up to a number with parties that no settlement holds, as the ledger's payment state says."""
+async def _open_rows(settlement: Settlement, last: int, settled_batches: Set[bytes]) -> list[OpenRow]:
+    """The rows up to a number with parties that no settlement on the chain holds. A mark that names another batch
+    counts for nothing here; the run that takes the row up refuses it."""
     store = settlement.store
     left: list[OpenRow] = []
     after = 0
@@ -258,7 +292,7 @@ async def _open_rows(settlement: Settlement, last: int) -> list[OpenRow]:
             raise SettlementError(f"the ledger has no row number {after + 1}")
         settled: dict[str, set[Party]] = defaultdict(set)
         async for payment in store.payments(after + 1, rows[-1].ingest):
-            if payment.state in SETTLED_STATES:
+            if payment.state in SETTLED_STATES and payment.batch_id in settled_batches:
                 settled[payment.row_id].add(Party(payment.role, payment.public_id))
         for row in rows:
             parties = {share.party for name in ("pay_in", "payouts") for share in shares_of(row.public[name])}

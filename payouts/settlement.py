@@ -22,12 +22,13 @@ from cgn_sdk.protocol.settlement import Scope, settlement_id
 
 from ledger.port import BatchRecord, SettlementRecord, Store
 from payouts import facts as ledger_facts
-from payouts import limits
+from payouts import limits, void
 from payouts.bindings.abi import Call
 from payouts.bindings.batches import PayoutLists
 from payouts.bindings.utility_token import Settled, SettlementBegun
 from payouts.chain import ChainError, Payload, Receipt, Signer
 from payouts.core.rollup import (
+    ABANDONED,
     PAYING_ROLES,
     Batch,
     Party,
@@ -38,18 +39,16 @@ from payouts.core.rollup import (
     reservations,
 )
 from payouts.driver import Driver, DriverError, Step
+from payouts.errors import SettlementError
 from payouts.facts import Facts
 from payouts.journal import Journal, Run, Tx
-from payouts.token import Refused, Token, chunks, expected, settled_in
+from payouts.on_chain import OnChain, begun, behind, first_of, look_from, settlements
+from payouts.token import Refused, SettledLog, Token, chunks, expected, settled_in
 from payouts.top_up import Shortage, TopUp
 from payouts.top_up_history import added_for, places_helped
 
 PAYER_PROBLEMS = frozenset({"ERC20InsufficientBalance", "ERC20InsufficientAllowance"})
 """What only the payer can lack. Any other refusal of a reservation is the network's problem and stops the run."""
-
-
-class SettlementError(Exception):
-    """The run cannot go on now; everything decided so far is in the journal, and a further run goes on from there."""
 
 
 @dataclass(slots=True)
@@ -85,6 +84,8 @@ class Settlement:
     payees_per_transaction: int = limits.PAYEES_PER_TRANSACTION
     collections_per_transaction: int = limits.COLLECTIONS_PER_TRANSACTION
     timings: Timings = field(default_factory=Timings)
+    strangers: list[OnChain] = field(default_factory=list)
+    """Settlements on the chain behind the newest that journal and ledger know, which are no run's (`standing`)."""
 
     async def complete(self, run: Run) -> dict[str, Any]:
         """Brings a run that has begun to its end, from wherever it stands. Returns the report (see `_report`)."""
@@ -104,6 +105,7 @@ class Settlement:
             f"settlement {run.settlement_id.hex()[:16]}"
         )
         self._tell_apart(run, facts)
+        await asyncio.to_thread(void.undo_strangers, self, run)
         if run.state == "reserving":
             await asyncio.to_thread(self._refuse_overtaken, run)
             flagged = await asyncio.to_thread(self._reserve, run, facts)
@@ -117,6 +119,7 @@ class Settlement:
         if run.settles:  # claimed and stored again: the ledger may have been brought back since
             await self.claim(run)
             await self.store_batches(run, decided)
+            decided = await asyncio.to_thread(void.cut_if_abandoned, self, run, facts, decided)
         tx_ids = await asyncio.to_thread(self.move_money, run, facts, decided)
         if run.state == "planned":
             self.journal.settled(run.run_id)
@@ -129,11 +132,12 @@ class Settlement:
         """Raises SettlementError when the chain holds a settlement that is new since the run began: another process
         settles, and what this one is about to decide holds no more."""
         known = {item.settlement_id for item in self.journal.settling()}
-        for begun, block_number in self.token.begun(look_from(run), self.token.chain.head().number):
-            if begun.batch_id not in known:
+        strangers = {seen.place for seen in self.strangers}
+        for seen in behind(begun(self.token, look_from(run), self.token.chain.head().number), known):
+            if seen.place not in strangers:
                 raise SettlementError(
-                    f"another process settles (settlement {begun.batch_id.hex()}, begun in block {block_number}); this "
-                    "run has collected and paid nothing. Run again to go on from there"
+                    f"another process settles (settlement {seen.settlement_id.hex()}, begun in block "
+                    f"{seen.block_number}); this run has collected and paid nothing. Run again to go on from there"
                 )
 
     def _tell_apart(self, run: Run, facts: Facts) -> None:
@@ -190,6 +194,11 @@ class Settlement:
             blocked=self.blocked(),
             keccak=keccak_256,
         )
+
+    def is_begun_so(self, event: SettlementBegun, decided: Plan) -> bool:
+        """Whether the chain began a settlement with this plan's sums and payees."""
+        lists = self.token.payout_lists(decided.payouts, self.payees_per_transaction)
+        return (event.collections, event.payouts, event.payouts_root) == (decided.collected, decided.paid, lists.root)
 
     def blocked(self) -> frozenset[str]:
         """Addresses that the contract takes neither as payer nor as payee."""
@@ -354,6 +363,8 @@ class Settlement:
     def _move_once(self, run: Run, facts: Facts | None, decided: Plan) -> None:
         if facts is not None:
             self._release_unused(run, facts, decided)
+        if (seen := self.seen(run)) and seen.is_abandoned:
+            return  # what it came to is all there is (`void.cut_if_abandoned`)
         committed = self.token.payout_lists(decided.payouts, self.payees_per_transaction)
         self._begin_settlement(run, decided, committed)
         started_s = self.timings.clock()
@@ -368,24 +379,16 @@ class Settlement:
         on lets the account pay these lists and no others."""
         if not decided.collections and not decided.payouts:
             return
-        wanted = SettlementBegun(
-            batch_id=run.settlement_id,
-            account=self.token.payouts_account,
-            previous=run.previous,
-            first_row=self.journal.last_settled_row(run.run_id) + 1,
-            last_row=run.last_ingest,
-            collections=decided.collected,
-            payouts=decided.paid,
-            payouts_root=committed.root,
-        )
         name = f"begin:{run.settlement_id.hex()}"
         known = self.journal.tx(name)
         if known is not None and known.state not in ("failed", "lost"):
             payload = Payload(known.recipient, known.data, known.gas)
-        elif not self._unsettled(run, [*decided.collections, *decided.payouts]) or self._is_begun(wanted):
+            wanted = self.token.begun_by(known.data)
+        elif not self._unsettled(run, [*decided.collections, *decided.payouts]) or self._is_begun(run, committed):
             return  # by a transaction that a lost journal knew of, or of the account before; the chain may have gone on
         else:
-            payload = self._checked_payload(self.collector, self.token.begin(wanted))
+            wanted = self._next(run, decided, committed)
+            payload = self.checked_payload(self.collector, self.token.begin(wanted))
         step = Step(
             name=name,
             signer=self.collector,
@@ -393,18 +396,37 @@ class Settlement:
             check=lambda receipt: self.token.lacks_begin(receipt.logs, wanted),
         )
         tx = self.driver.carry_out(run.run_id, [step])[name]
-        if tx.state != "final" and not self._is_begun(wanted):
+        if tx.state != "final" and not self._is_begun(run, committed):
             raise SettlementError(f"{name} is {tx.state}: {tx.detail}; run again to try again")
 
-    def _is_begun(self, wanted: SettlementBegun) -> bool:
+    def _next(self, run: Run, decided: Plan, committed: PayoutLists) -> SettlementBegun:
+        """Returns this run's settlement as the chain's next one.
+
+        Settlements that are no run's may stand behind the newest that is, and have used up numbers of rows: the chain's
+        run ahead of the ledger's from then on. Behind anything else the contract refuses it.
+        """
+        at = self.token.settlement()
+        before = self.journal.last_settled_row(run.run_id)
+        is_behind_strangers = at.settlement_id in {seen.settlement_id for seen in self.strangers}
+        first = at.last_row + 1 if is_behind_strangers or at.settlement_id == run.previous else before + 1
+        return SettlementBegun(
+            batch_id=run.settlement_id,
+            account=self.token.payouts_account,
+            previous=at.settlement_id if is_behind_strangers else run.previous,
+            first_row=first,
+            last_row=first + run.last_ingest - before - 1,
+            collections=decided.collected,
+            payouts=decided.paid,
+            payouts_root=committed.root,
+        )
+
+    def _is_begun(self, run: Run, committed: PayoutLists) -> bool:
         """Whether the chain has begun this settlement. With other lists is an error: the plan was another one then."""
         found = self.token.settlement()
-        if found.settlement_id != wanted.batch_id:
+        if found.settlement_id != run.settlement_id:
             return False
-        if (found.payouts_root, found.last_row) != (wanted.payouts_root, wanted.last_row):
-            raise SettlementError(
-                "the chain began this settlement with other payouts than the plan has, or it was abandoned"
-            )
+        if found.payouts_root != committed.root:
+            raise SettlementError(void.OTHER_PAYOUTS.format(settlement=run.settlement_id.hex()))
         return True
 
     def _settle_chunks(self, run: Run, kind: str, batches: Iterable[Batch], size: int, committed: PayoutLists) -> None:
@@ -450,7 +472,7 @@ class Settlement:
 
     def _payload(self, run: Run, kind: str, chunk: list[Batch], committed: PayoutLists, number: int) -> Payload:
         if kind == "pay":
-            return self._checked_payload(self.payer, self.token.pay(run.settlement_id, committed, number))
+            return self.checked_payload(self.payer, self.token.pay(run.settlement_id, committed, number))
         for batch in chunk:
             item = Reservation(batch.party, batch.account, batch.commitment.amount_nano_cpu)
             if not self._is_reserved(run, item):  # expired while the run lay still
@@ -460,9 +482,10 @@ class Settlement:
                         f"{batch.party.role} {batch.party.id} cannot set aside again the {item.amount} nano-CPU "
                         f"that the fixed plan collects; {batch.account} must hold and approve them, then run again"
                     )
-        return self._checked_payload(self.collector, self.token.collect(run.settlement_id, chunk))
+        return self.checked_payload(self.collector, self.token.collect(run.settlement_id, chunk))
 
-    def _checked_payload(self, signer: Signer, call: Call[None]) -> Payload:
+    def checked_payload(self, signer: Signer, call: Call[None]) -> Payload:
+        """Returns a call as a transaction's payload. Raises SettlementError when the contract would refuse it."""
         try:
             return self.token.payload(signer.address, call)
         except Refused as refused:
@@ -470,7 +493,7 @@ class Settlement:
 
     def _unsettled(self, run: Run, chunk: list[Batch]) -> list[Batch]:
         """Returns those that the chain does not hold yet. Others in their place are an error."""
-        logs = self.token.settled(look_from(run), self._newest_block(run), run.settlement_id)
+        logs = self._shown(run)
         found = {(item.settled.entity, item.settled.role): item.settled for item in logs}
         left = []
         for batch in chunk:
@@ -507,7 +530,7 @@ class Settlement:
         steps = []
         for party, account in places:
             place = self.token.reservation_id(party, account)
-            payload = self._checked_payload(self.collector, self.token.release(party, account))
+            payload = self.checked_payload(self.collector, self.token.release(party, account))
             name = f"release:{run.settlement_id.hex()}:{run.run_id}:{party.role}:{party.id}"
             steps.append(Step(name, self.collector, payload, partial(self._lacks_release, place)))
         for name, tx in self.driver.carry_out(run.run_id, steps).items():
@@ -564,7 +587,17 @@ class Settlement:
             merkle_root=batch.commitment.merkle_root,
         )
 
-    def _newest_block(self, run: Run) -> int:
+    def seen(self, run: Run) -> OnChain | None:
+        """Returns this run's settlement on the chain, where it has begun."""
+        found = settlements(self.token, look_from(run), self.newest_block(run), run.settlement_id)
+        return first_of(found, run.settlement_id)
+
+    def _shown(self, run: Run) -> list[SettledLog]:
+        """What the chain shows of this run's settlement, without what its payers have again."""
+        seen = self.seen(run)
+        return seen.settled if seen else self.token.settled(look_from(run), self.newest_block(run), run.settlement_id)
+
+    def newest_block(self, run: Run) -> int:
         """Returns the head, or where our newest transaction stands: of several endpoints one may lag behind."""
         mined = (tx.block_number or 0 for tx in self.journal.txs(run.run_id))
         return max(self.token.chain.head().number, *mined, 0)
@@ -573,7 +606,7 @@ class Settlement:
         """Returns the transaction of each batch, from the chain's events: all of the plan's, and no others."""
         if not decided.collections and not decided.payouts:
             return {}
-        logs = self.token.settled(look_from(run), self._newest_block(run), run.settlement_id)
+        logs = self._shown(run)
         by_event = {(item.settled.entity, item.settled.role): item for item in logs}
         tx_ids = {}
         for batch in (*decided.collections, *decided.payouts):
@@ -582,7 +615,7 @@ class Settlement:
             if found is None or found.settled != wanted:
                 raise SettlementError(f"the chain shows no settlement of batch {batch.batch_id.hex()} as planned")
             tx_ids[batch.batch_id] = "0x" + found.tx_hash.hex()
-        if by_event:
+        if by_event and not ((seen := self.seen(run)) and seen.is_abandoned):
             raise SettlementError("the chain shows settlements under this run's id that the plan does not have")
         return tx_ids
 
@@ -605,7 +638,7 @@ class Settlement:
             )
         for held in decided.carried if is_newest else ():
             await self.store.mark(held.party.role, held.party.id, held.row_ids, state="carried")
-        if tx_ids:
+        if run.settles:
             await self.store.end_settlement(run.settlement_id, self.now_ns())
         self.journal.at("store.marks.after")
         self.timings.since("mark", started_s)
@@ -616,8 +649,10 @@ class Settlement:
             batch.commitment.amount_nano_cpu for batch in decided.collections if batch.party.role == "subsidy"
         )
         collected = decided.collected - subsidies
+        is_abandoned = any(held.reason == ABANDONED for held in (*decided.carried, *decided.pending))
         closing = self.token.balance(self.token.payouts_account)
-        expected_closing = run.opening + collected + subsidies - decided.paid
+        beside = void.beside(self, run, decided) if self.strangers or is_abandoned else 0
+        expected_closing = run.opening + collected + subsidies - decided.paid + beside
         txs = [tx for tx in self.journal.txs(run.run_id) if tx.state == "final"]
         return {
             "period": run.period,
@@ -628,11 +663,13 @@ class Settlement:
             "collected": collected,
             "subsidies": subsidies,
             "paid": decided.paid,
+            "beside": beside,
             "closing": closing,
             "expected_closing": expected_closing,
             "carried_in": decided.carried_in,
             "carried": decided.carried_out,
             "balances": closing == expected_closing,
+            "abandoned": is_abandoned,
             "collections": [self._line(batch, tx_ids) for batch in decided.collections],
             "payouts": [self._line(batch, tx_ids) for batch in decided.payouts],
             "held_back": [
@@ -651,7 +688,7 @@ class Settlement:
 
     def _top_ups(self, run: Run, decided: Plan) -> list[dict[str, Any]]:
         """What treasuries added for payers that were collected from, in this settlement and in all."""
-        helped = places_helped(self.token, look_from(run), self._newest_block(run))
+        helped = places_helped(self.token, look_from(run), self.newest_block(run))
         lines = []
         for batch in decided.collections if helped else ():
             place = self.token.reservation_id(batch.party, batch.account)
@@ -682,11 +719,6 @@ class Settlement:
             "tx_id": tx_ids[batch.batch_id],
             "taken_ms": self.timings.taken_ms.get(f"{batch.party.role}:{batch.party.id}", 0),
         }
-
-
-def look_from(run: Run) -> int:
-    """The block from which a run's events are looked for: a reorganisation may have put them before its beginning."""
-    return max(0, run.opening_block - limits.BURIED_BLOCKS)
 
 
 def _transaction(tx: Tx) -> dict[str, Any]:

@@ -13,7 +13,7 @@ to do. Nothing has been signed then that was not signed before.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cgn_sdk.protocol.settlement import NO_SETTLEMENT
@@ -21,9 +21,10 @@ from cgn_sdk.protocol.settlement import NO_SETTLEMENT
 from ledger.port import SettlementRecord
 from payouts import limits, rebuild
 from payouts.core.rollup import Plan
+from payouts.errors import SettlementError
 from payouts.journal import Run
-from payouts.rebuild import OnChain
-from payouts.settlement import Settlement, SettlementError, look_from
+from payouts.on_chain import OnChain, behind, first_of, is_disowned, look_from, settlements
+from payouts.settlement import Settlement
 from payouts.token import expected
 
 
@@ -60,12 +61,12 @@ class Standing:
         await self._drop_overtaken(line, on_chain)
         if await self._tell_ledger(line):
             line = in_order(await self._records())
-        if self.settlement.journal.unfinished() is not None:
-            return
-        await self._take_in(line)
+        if self.settlement.journal.unfinished() is None:
+            await self._take_in(line)
         if self.settlement.journal.unfinished() is None:
             await self._look_again(on_chain)
-            await self._take_from_chain(on_chain)
+        self.settlement.strangers = []
+        await self._take_from_chain(line, on_chain)
 
     async def _check_numbers(self) -> None:
         head, taken = await self.settlement.store.head(), self.settlement.journal.last_ingest()
@@ -83,19 +84,16 @@ class Standing:
         place = (self.settlement.chain_id, self.settlement.token.address)
         return [record for record in found if (record.chain_id, record.token) == place]
 
-    def _on_chain(self, line: list[SettlementRecord]) -> dict[bytes, OnChain]:
-        """The payouts account's settlements since the last that the journal saw whole and buried, by id, in the
-        order in which they began. Raises SettlementError when the endpoint's events lag behind its state."""
+    def _on_chain(self, line: list[SettlementRecord]) -> list[OnChain]:
+        """The payouts account's settlements since the last that the journal saw whole and buried, in the order in which
+        they began. Raises SettlementError when the endpoint's events lag behind its state."""
         token = self.settlement.token
         closed = [run for run in self.settlement.journal.settling() if run.state == "closed"]
         first = max(look_from(closed[-1]) if closed else 0, self.first_block)
         head = token.chain.head().number
-        found = {event.batch_id: OnChain(event, block, []) for event, block in token.begun(first, head)}
-        for item in token.settled(first, head):
-            if item.settled.batch_id in found:
-                found[item.settled.batch_id].settled.append(item)
+        found = settlements(token, first, head)
         newest = token.settlement().settlement_id
-        if newest not in {NO_SETTLEMENT, *found, *self._known(line)}:
+        if newest not in {NO_SETTLEMENT, *(seen.settlement_id for seen in found), *self._known(line)}:
             raise SettlementError(
                 f"the chain's state names settlement {newest.hex()}, and its events up to block {head} do not: the "
                 "endpoint lags behind itself. Nothing was signed. Run again, or ask another endpoint"
@@ -104,7 +102,7 @@ class Standing:
 
     # --- the journal against ledger and chain ----------------------------------------------------------------------
 
-    async def _drop_overtaken(self, line: list[SettlementRecord], on_chain: Mapping[bytes, OnChain]) -> None:
+    async def _drop_overtaken(self, line: list[SettlementRecord], on_chain: list[OnChain]) -> None:
         """Drops the journal's run that has not ended when another one stands in its place."""
         journal = self.settlement.journal
         run = journal.unfinished()
@@ -112,17 +110,17 @@ class Standing:
             return
         holder = next((record for record in line if record.previous == run.previous), None)
         if run.state == "reserving":
-            is_overtaken = run.settlement_id in on_chain or (
+            is_overtaken = first_of(on_chain, run.settlement_id) is not None or (
                 holder is not None and (holder.settlement_id != run.settlement_id or holder.ended_ns > 0)
             )
             # it did not know these when it began, and would take their rows
-            is_overtaken |= any(found not in self._known(line) for found in on_chain)
+            is_overtaken |= any(seen.settlement_id not in self._known(line) for seen in on_chain)
         else:
             is_overtaken = holder is not None and await self._differs(run, holder)
         if is_overtaken:
             self.settlement.tell(
-                f"the unfinished run over rows {run.first_ingest} to {run.last_ingest} is dropped: another one has "
-                "settled in its place"
+                f"the unfinished run over rows {run.first_ingest} to {run.last_ingest} is dropped: ledger or chain "
+                "have another one in its place"
             )
             await asyncio.to_thread(self.settlement.release_dropped, run)
             journal.drop(run.run_id)
@@ -169,7 +167,7 @@ class Standing:
             for batch in (*decided.collections, *decided.payouts)
             for row_id, row_hash in zip(batch.row_ids, batch.row_hashes, strict=True)
         }
-        if not wanted:
+        if not wanted and not run.plan_hash:
             raise SettlementError(
                 f"the ledger does not know settlement {run.settlement_id.hex()}, which the journal learnt from it: the "
                 "ledger is older than the journal (a restored copy?). Nothing was signed. Bring back the newer ledger"
@@ -210,13 +208,13 @@ class Standing:
             return
         self.settlement.tell(f"{len(missing)} settlements of the ledger are not in the journal: made anew from it")
         ended = [record for record in missing if record.ended_ns]
-        await rebuild.adopt(self.settlement, ended, self.first_block)
-        for record in missing[len(ended) :]:
+        taken = await rebuild.adopt(self.settlement, ended, self.first_block)
+        for record in missing[taken : taken + 1]:  # what follows waits until this one is complete
             await rebuild.take_up(self.settlement, record, self.first_block)
 
     # --- what both have forgotten ----------------------------------------------------------------------------------
 
-    async def _look_again(self, on_chain: Mapping[bytes, OnChain]) -> None:
+    async def _look_again(self, on_chain: list[OnChain]) -> None:
         """Looks at the newest runs' transactions again: their blocks may have gone after the run had ended."""
         settlement = self.settlement
         buried = (await asyncio.to_thread(settlement.token.chain.head)).number - limits.BURIED_BLOCKS
@@ -227,16 +225,31 @@ class Standing:
                 continue
             decided = settlement.journal.plan(run.run_id)
             wanted = [expected(run.settlement_id, batch) for batch in (*decided.collections, *decided.payouts)]
-            seen = on_chain.get(run.settlement_id)
+            seen = first_of(on_chain, run.settlement_id)
             found = {item.settled for item in seen.settled} if seen else set()
             if await asyncio.to_thread(settlement.driver.renew, run.run_id) or not found.issuperset(wanted):
                 settlement.tell(f"blocks of the run over rows {run.first_ingest} to {run.last_ingest} have gone")
                 tx_ids = await asyncio.to_thread(settlement.move_money, run, None, decided)
                 await settlement.mark(run, decided, tx_ids, is_newest=run is runs[-1])
 
-    async def _take_from_chain(self, on_chain: Mapping[bytes, OnChain]) -> None:
-        """Takes up a settlement that only the chain knows, if the ledger's rows give it."""
-        known = {run.settlement_id for run in self.settlement.journal.settling()}
-        unknown = next((seen for found, seen in on_chain.items() if found not in known), None)
-        if unknown is not None:
-            await rebuild.take_from_chain(self.settlement, unknown)
+    async def _take_from_chain(self, line: list[SettlementRecord], on_chain: list[OnChain]) -> None:
+        """Takes up a settlement that only the chain knows, if the ledger's rows give it.
+
+        One that they do not give, that was begun with the key of a collector that has been replaced since, and that has
+        paid nobody, is no run's: the next run goes on behind it.
+        """
+        settlement = self.settlement
+        for seen in behind(on_chain, self._known(line)):
+            problem = None
+            if settlement.journal.unfinished() is None:
+                try:
+                    await rebuild.take_from_chain(settlement, seen)
+                    return
+                except SettlementError as error:
+                    problem = error
+            if not seen.has_paid() and await asyncio.to_thread(is_disowned, settlement.token, seen):
+                settlement.strangers.append(seen)
+            elif problem:
+                raise problem
+            else:
+                return  # the unfinished run comes first

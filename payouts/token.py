@@ -19,9 +19,12 @@ from payouts.bindings.utility_token import (
     BatchCollected,
     BatchPaid,
     Collected,
+    CollectorChanged,
     Released,
     Reserved,
+    Returned,
     Settled,
+    SettlementAbandoned,
     SettlementBegun,
     ToppedUp,
     UtilityToken,
@@ -30,15 +33,20 @@ from payouts.chain import Chain, ChainError, Log, Payload
 from payouts.core.rollup import ROLE_NUMBERS, Batch, Party, Reservation
 
 T = TypeVar("T")
+L = TypeVar("L", BatchCollected, BatchPaid, SettlementAbandoned, SettlementBegun)
+"""What names its payouts account second, after the settlement."""
 E = TypeVar(
     "E",
     AccountOpened,
     BatchCollected,
     BatchPaid,
     Collected,
+    CollectorChanged,
     Released,
     Reserved,
+    Returned,
     Settled,
+    SettlementAbandoned,
     SettlementBegun,
     ToppedUp,
 )
@@ -61,8 +69,13 @@ class SettledLog(NamedTuple):
     """A settlement and where it stands."""
 
     settled: Settled
-    block_number: int
+    place: tuple[int, int]
+    """Block, and the event's place in it."""
     tx_hash: bytes
+
+    @property
+    def block_number(self) -> int:
+        return self.place[0]
 
 
 class HeldFunds(NamedTuple):
@@ -88,7 +101,7 @@ class ChainSettlement(NamedTuple):
     settlement_id: bytes
     """32 zero bytes before the first: `previous` of the next."""
     payouts_root: bytes
-    """32 times 0xff: abandoned."""
+    """`ABANDONED` once it was given up."""
     last_row: int
     """The last row that it covers; the chain takes only a settlement that begins with the one after."""
     uncollected: int
@@ -96,6 +109,7 @@ class ChainSettlement(NamedTuple):
     """1e-9 CPU. While either is not 0, the chain begins no other."""
 
 
+ABANDONED: Final = b"\xff" * 32
 TAG_BYTES: Final = 10
 """Of a settlement id, in the word of a reservation."""
 _OPEN: Final = 1
@@ -229,7 +243,7 @@ class Token:
     def reservation_id(self, party: Party, owner: str) -> bytes:
         """Returns where a payer's reservation stands, as events name it."""
         account, _, entity, role = self._place(party, owner)
-        return keccak_256(b"".join((_word(account), _word(owner), entity, role.to_bytes(32, "big"))))
+        return keccak_256(b"".join((word(account), word(owner), entity, role.to_bytes(32, "big"))))
 
     def reserve(self, settlement_id: bytes, party: Party, owner: str, amount: int, expires_at_s: int) -> Call[None]:
         """Returns the call that takes a payer's approved funds into keeping for a settlement."""
@@ -265,6 +279,20 @@ class Token:
             wanted.payouts,
             wanted.payouts_root,
         )
+
+    def begun_by(self, data: bytes) -> SettlementBegun:
+        """Returns what the data of a `begin` call begins."""
+        types = ("address", "bytes32", "bytes32", "uint64", "uint64", "uint256", "uint256", "bytes32")
+        account, settlement_id, *rest = abi.decode(types, data[4:])
+        return SettlementBegun(settlement_id, account, *rest)
+
+    def abandon(self, settlement_id: bytes) -> Call[None]:
+        """Returns the collector's call that gives up what is left of the settlement under way."""
+        return self.calls.abandon(self.payouts_account, settlement_id)
+
+    def give_back(self, collected: Settled) -> Call[None]:
+        """Returns the payouts account's call that gives a payer back what the abandoned settlement took of it."""
+        return self.calls.return_to_payer(collected.account, collected.entity, collected.role)
 
     def payload(self, sender: str, call: "Call[object]") -> Payload:
         """Returns the call as a transaction's payload, with the gas it may use.
@@ -305,7 +333,7 @@ class Token:
         for event, log in self.logs(Settled, (settlement_id,), first_block, last_block):
             if settlement_id not in (None, event.batch_id):
                 raise ChainError("eth_getLogs: answered with events that were not asked for")
-            found.append(SettledLog(event, log.block_number, log.tx_hash))
+            found.append(SettledLog(event, log.place, log.tx_hash))
         if not self.line or not found:
             return found
         ours = self._settled_by_us(first_block, last_block, settlement_id)
@@ -316,18 +344,11 @@ class Token:
     ) -> set[tuple[bytes, bytes]]:
         """Transaction and settlement wherever an account of our line settled something. `Settled` names no payouts
         account; what the same call says at its end does."""
-        ours: set[tuple[bytes, bytes]] = set()
-        blocks = (first_block, last_block)
-        for account in sorted(self.line):
-            topics = (settlement_id, _word(account))
-            said = [
-                *((event.account, event.batch_id, log) for event, log in self.logs(BatchCollected, topics, *blocks)),
-                *((event.account, event.batch_id, log) for event, log in self.logs(BatchPaid, topics, *blocks)),
-            ]
-            if any(named != account for named, _, _ in said):
-                raise ChainError("eth_getLogs: answered with events that were not asked for")
-            ours |= {(log.tx_hash, batch_id) for _, batch_id, log in said}
-        return ours
+        said = [
+            *self.of_line(BatchCollected, settlement_id, first_block, last_block),
+            *self.of_line(BatchPaid, settlement_id, first_block, last_block),
+        ]
+        return {(log.tx_hash, event.batch_id) for event, log in said}
 
     def logs(
         self, kind: type[E], topics: tuple[bytes | None, ...], first_block: int, last_block: int
@@ -344,16 +365,18 @@ class Token:
             found.append((event, log))
         return found
 
-    def begun(self, first_block: int, last_block: int) -> list[tuple[SettlementBegun, int]]:
-        """Returns the settlements that the accounts of our line began between two blocks, in the chain's order, each
-        with its block: what a predecessor began is this account's past, too."""
+    def of_line(
+        self, kind: type[L], settlement_id: bytes | None, first_block: int, last_block: int
+    ) -> list[tuple[L, Log]]:
+        """Returns what the accounts of our line did between two blocks, in the chain's order, of one settlement or of
+        all: what a predecessor did is this account's past, too."""
         found = []
         for account in sorted(self.line):
-            for event, log in self.logs(SettlementBegun, (None, _word(account)), first_block, last_block):
-                if event.account != account:
+            for event, log in self.logs(kind, (settlement_id, word(account)), first_block, last_block):
+                if event.account != account or settlement_id not in (None, event.batch_id):
                     raise ChainError("eth_getLogs: answered with events that were not asked for")
                 found.append((event, log))
-        return [(event, log.block_number) for event, log in sorted(found, key=lambda item: item[1].place)]
+        return sorted(found, key=lambda item: item[1].place)
 
     def lacks_begin(self, logs: Iterable[Log], wanted: SettlementBegun) -> str:
         """Returns what is wrong with a receipt that should begin exactly this settlement."""
@@ -375,11 +398,23 @@ class Token:
         found = [event.reservation_id for event in self._events(Released, logs)]
         return "" if reservation_id in found else "it gives no such reservation back"
 
+    def lacks_abandonment(self, logs: Iterable[Log], settlement_id: bytes) -> str:
+        """Returns what is wrong with a receipt that should give up this settlement."""
+        found = [event.batch_id for event in self._events(SettlementAbandoned, logs)]
+        return "" if settlement_id in found else "it abandons no such settlement"
+
+    def lacks_return(self, logs: Iterable[Log], collected: Settled) -> str:
+        """Returns what is wrong with a receipt that should give exactly this back."""
+        found = [(event.batch_id, event.entity, event.role, event.amount) for event in self._events(Returned, logs)]
+        wanted = (collected.batch_id, collected.entity, collected.role, collected.amount)
+        return "" if wanted in found else "it gives no such amount back"
+
     def _events(self, kind: type[E], logs: Iterable[Log]) -> list[E]:
         """Returns this token's events of one kind."""
         found = [kind.decode(abi.Log(log.address, log.topics, log.data)) for log in logs if log.address == self.address]
         return [event for event in found if event is not None]
 
 
-def _word(address: str) -> bytes:
+def word(address: str) -> bytes:
+    """Returns an address as a topic of an event."""
     return bytes.fromhex(address[2:]).rjust(32, b"\0")

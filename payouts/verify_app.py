@@ -22,7 +22,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import canonical
@@ -34,11 +34,12 @@ from cgn_sdk.signing import KEY_BYTES
 from cgn_sdk.signing import verify as verify_signature
 
 from ledger.audit import audit
-from ledger.core.batch import SettledEvent
+from ledger.core.batch import BegunEvent, SettledEvent
 from ledger.core.row_audit import Keys
 from ledger.core.verify import Published, Report, Seen
 from ledger.port import StoreError
 from payouts.chain import Chain, ChainError, Web3Chain
+from payouts.on_chain import settlements
 from payouts.token import SettledLog, Token
 
 EXIT_SOUND: Final = 0
@@ -124,18 +125,27 @@ def _batch_id(text: str) -> bytes:
     return found
 
 
-def events_of(
-    chain: Chain, token: str, first_block: int, confirmations: int, account: str | None = None
-) -> list[SettledEvent]:
-    """All settlements of a payouts account, and of those before and after it in its line, that are deep enough, in the
+class Shown(NamedTuple):
+    """What the chain shows of a ledger's settlements."""
+
+    events: list[SettledEvent]
+    """Without what payers have again."""
+    begun: list[BegunEvent]
+
+
+def shown_by(chain: Chain, token: str, first_block: int, confirmations: int, account: str | None = None) -> Shown:
+    """Everything that a payouts account, and those before and after it in its line, have settled deep enough, in the
     chain's order. Raises ChainError; ValueError without an account where there is not exactly one line."""
     chain_id = chain.chain_id()
     account = account or _only_account(Token(chain, token), first_block)
     last_block = chain.head().number - confirmations + 1
     if last_block < first_block:
-        return []
-    settled = Token(chain, token, account, first_block).settled(first_block, last_block)
-    return [_event(chain_id, token, log) for log in settled]
+        return Shown([], [])
+    found = settlements(Token(chain, token, account, first_block), first_block, last_block)
+    return Shown(
+        [_event(chain_id, token, log) for seen in found for log in seen.settled],
+        [BegunEvent(seen.settlement_id, seen.block_number, seen.is_abandoned, bool(seen.settled)) for seen in found],
+    )
 
 
 def _only_account(token: Token, first_block: int) -> str:
@@ -174,11 +184,13 @@ def _verify(chain: Chain, options: argparse.Namespace) -> int:
     began = time.monotonic()
     account = options.account or _only_account(Token(chain, options.token), options.first_block)
     node = Token(chain, options.token, account, options.first_block).node()
+    shown = shown_by(chain, options.token, options.first_block, options.confirmations, account)
     report = audit(
         options.ledger,
-        events_of(chain, options.token, options.first_block, options.confirmations, account),
+        shown.events,
         chain_id=chain.chain_id(),
         token=options.token,
+        begun=shown.begun,
         keys=_keys(options),
         seen=_seen(options.state) if options.state else None,
         node=node,
@@ -273,6 +285,7 @@ def as_json(report: Report, gaps: list[str]) -> dict[str, Any]:
         "open_entries": report.open_entries,
         "accepted_losses": [json.loads(loss.encode()) for loss in report.losses],
         "not_checked": gaps,
+        "begun_by_no_run": [item.settlement_id.hex() for item in report.strangers],
         "findings": [finding._asdict() for finding in report.findings],
         "more_findings": report.more_findings,
     }
@@ -289,6 +302,11 @@ def as_text(report: Report, gaps: list[str], seconds: float) -> str:
     if report.newest_head is not None:
         lines.append(f"rows 1 to {report.covered} are those that node {report.newest_head.node_id} signed a head over")
     lines += [f"LOST, AND ACCEPTED BY {loss.node_id}: {in_words(loss)}" for loss in report.losses]
+    lines += [
+        f"settlement {item.settlement_id.hex()} (block {item.block_number}) is no run's, as far as this ledger knows: "
+        "somebody began it on the chain, and it moved nothing"
+        for item in report.strangers
+    ]
     lines += [f"NOT CHECKED: {gap}" for gap in gaps]
     if report.sound:
         but = [*(["what was lost"] if report.losses else []), *(["what was not checked"] if gaps else [])]
@@ -309,7 +327,8 @@ def _cpu(nano_cpu: int) -> str:
 
 def _write_anchor(chain: Chain, options: argparse.Namespace) -> int:
     """What the chain says of one batch, for offline checks."""
-    for event in events_of(chain, options.token, options.first_block, options.confirmations, options.account):
+    shown = shown_by(chain, options.token, options.first_block, options.confirmations, options.account)
+    for event in shown.events:
         if event.batch_id(keccak_256) == options.anchor:
             break
     else:

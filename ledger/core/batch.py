@@ -107,6 +107,16 @@ def newest_of(settlements: Iterable[SettlementRecord]) -> SettlementRecord | Non
     return max(last, key=lambda record: (record.last_ingest, record.first_ingest), default=None)
 
 
+class BegunEvent(NamedTuple):
+    """That the ledger's payouts account began a settlement, and what became of it."""
+
+    settlement_id: bytes
+    block_number: int
+    is_abandoned: bool
+    has_moved: bool
+    """Whether it collected or paid anything that its payers do not have again."""
+
+
 class SettledEvent(NamedTuple):
     """The event `Settled`, and the transaction it was found in."""
 

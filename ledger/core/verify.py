@@ -48,7 +48,7 @@ from cgn_sdk.protocol.loss import END, ROWS, Line, Loss, loss_findings
 from cgn_sdk.protocol.row import Finding, Keccak
 from cgn_sdk.protocol.settlement import NO_SETTLEMENT, Scope, batch_id_of, entity_on_chain, settlement_id
 
-from ledger.core.batch import BatchRecord, SettledEvent, SettlementRecord
+from ledger.core.batch import BatchRecord, BegunEvent, SettledEvent, SettlementRecord
 from ledger.core.entries import PAYERS
 from ledger.core.row_audit import ID_BYTES, LEAF_BYTES, SHELVES, Findings, Keys, KnownBatch, Rules, Slice, Sum, jump
 
@@ -150,6 +150,8 @@ class Report:
     """Of nodes, that were trusted."""
     losses: tuple[Loss, ...]
     """What was lost and is accepted, by the word of trusted nodes (of any, without keys)."""
+    strangers: tuple[BegunEvent, ...]
+    """Settlements that were begun on the chain and are no run's, as far as this ledger knows; they moved nothing."""
     seen: Seen
     """All rows, for the next audit."""
 
@@ -169,14 +171,16 @@ class Auditor:
         *,
         chain_id: int,
         token: str,
+        begun: Iterable[BegunEvent] = (),
         keys: Keys | None = None,
         seen: Seen | None = None,
         node: str = "",
         published: Published = NOTHING_PUBLISHED,
         groups: int = 1,
     ) -> None:
-        """`keys`: None when no node's key is at hand. `seen`: what an audit before came to. `node`: whose ledger it is.
-        `groups`: in how many parts leaves are sorted, side by side."""
+        """`begun`: what the chain tells of settlements beside `events`. `keys`: None when no node's key is at hand.
+        `seen`: what an audit before came to. `node`: whose ledger it is. `groups`: in how many parts leaves are sorted,
+        side by side."""
         self._keccak = keccak
         self._chain_id = chain_id
         self._token = token
@@ -186,6 +190,7 @@ class Auditor:
         self._events: dict[bytes, SettledEvent] = {}
         self._batches: dict[bytes, BatchRecord] = {}
         self._settlements = stored.settlements
+        self._begun = list(begun)
         self._losses = self._accepted(stored.losses, published.losses)
         self._plain = Line((), keccak)
         self._lines = {
@@ -293,7 +298,13 @@ class Auditor:
             seen=Seen(self._plain.rows, self._plain.commitment),
             losses=tuple(self._losses),
             keys=0 if self._keys is None else len(self._keys.nodes),
+            strangers=self._strangers(),
         )
+
+    def _strangers(self) -> tuple[BegunEvent, ...]:
+        known = {record.settlement_id for record in self._settlements}
+        known |= {batch.settlement_id(self._keccak) for batch in self._batches.values()}
+        return tuple(item for item in self._begun if not item.has_moved and item.settlement_id not in known)
 
     # --- heads and losses ---
 
@@ -427,6 +438,7 @@ class Auditor:
         """Each run takes the rows after those of the run before, and they are all there."""
         runs: dict[bytes, SettlementRecord] = {}
         on_chain = {event.settlement_id for event in self._events.values()}
+        on_chain |= {item.settlement_id for item in self._begun if item.is_abandoned}  # before it moved anything
         for record in self._settlements:
             where = f"settlement {record.settlement_id.hex()}"
             scope = Scope(record.chain_id, record.token, record.period)

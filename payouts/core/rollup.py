@@ -22,8 +22,8 @@ Rules:
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -35,6 +35,9 @@ ROLE_NUMBERS: Final[Mapping[str, int]] = {role: number for number, role in enume
 """Roles as the contract's event numbers them (docs/reference/interfaces.md, Chain)."""
 
 PAYING_ROLES: Final = frozenset({"enterprise", "subsidy"})
+
+ABANDONED: Final = "abandoned"
+"""Why rows are held whose settlement was given up before their turn."""
 
 MAX_BATCH_AMOUNT: Final = 2**96 - 1
 """What one settlement can move: the contract packs address and amount into one word of 256 bits."""
@@ -60,7 +63,8 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What is open on one row. When the row was collected in an earlier run, nothing is owed.
+    """What is open on one row. When the row was collected in an earlier run, nothing is owed; when only some of its
+    payers were collected from (its settlement was abandoned), less than is due.
 
     A run holds hundreds of thousands of these: amounts are packed, and parties are shared between rows that name the
     same ones.
@@ -120,11 +124,11 @@ _FORMS: Final = [struct.Struct(f"={count}Q") for count in range(2 * MAX_PAYOUTS 
 def pack(row_id: str, pay_in: Sequence[int], payouts: Sequence[int]) -> bytes:
     """Returns the amounts of one row as a fact keeps them.
 
-    Raises ValueError when something is owed and it is not what is paid out, for a negative amount or one of more than
+    Raises ValueError when more is owed than is to be paid out, for a negative amount or one of more than
     64 bits (a row's have 63), and for more shares than a row can have.
     """
-    if sum(pay_in) not in (0, sum(payouts)):
-        raise ValueError(f"row {row_id}: pay-in is not the sum of payouts")
+    if sum(pay_in) > sum(payouts):
+        raise ValueError(f"row {row_id}: more is to be collected than to be paid out")
     try:
         return _FORMS[len(pay_in) + len(payouts)].pack(*pay_in, *payouts)
     except (struct.error, IndexError) as error:
@@ -162,7 +166,7 @@ class Held(NamedTuple):
     amount: int
     row_ids: tuple[str, ...]
     reason: str
-    """`minimum`, `address`, `nothing`, `too_large` (carried), `unresolved` (pending)."""
+    """`minimum`, `address`, `nothing`, `too_large` (carried), `unresolved` (pending), `abandoned` (either)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +305,36 @@ def remaining(facts: Iterable[Fact], settled: Plan) -> tuple[Fact, ...]:
         )
         left.append(Fact.of(fact.ingest, fact.row_id, fact.row_hash, pay_in, payouts))
     return tuple(left)
+
+
+def cut(facts: Iterable[Fact], fixed: Plan, settled: Set[bytes], keccak: Keccak) -> Plan:
+    """Returns what a plan came to when its settlement was given up: the batches in `settled`, and no others.
+
+    A row that all its payers were collected for is carried for those whom it does not pay; one that was not, is open
+    for its other payers, as if they had not had the money.
+    """
+    collections = tuple([batch for batch in fixed.collections if batch.batch_id in settled])
+    payouts = tuple([batch for batch in fixed.payouts if batch.batch_id in settled])
+    came_to = replace(fixed, collections=collections, payouts=payouts)
+    carried: dict[Party, _Rows] = defaultdict(_Rows)
+    pending: dict[Party, _Rows] = defaultdict(_Rows)
+    for fact in remaining(facts, came_to):
+        for party, amount in fact.pay_in if fact.owed else fact.payouts:
+            (pending if fact.owed else carried)[party].add(fact, amount)
+    held = [[_held(party, rows, ABANDONED) for party, rows in sorted(of.items())] for of in (carried, pending)]
+    return replace(
+        came_to,
+        carried=tuple(held[0]),
+        pending=tuple(held[1]),
+        plan_hash=_plan_hash(
+            fixed.settlement_id,
+            collections=list(collections),
+            payouts=list(payouts),
+            carried=held[0],
+            pending=held[1],
+            keccak=keccak,
+        ),
+    )
 
 
 @dataclass(slots=True)

@@ -16,9 +16,10 @@ from cgn_sdk.protocol.settlement import Scope, batch_id_of, entity_on_chain, set
 
 from payouts import app, verify_app
 from payouts.bindings import batches
+from payouts.bindings.utility_token import SettlementBegun
 from payouts.chain import Web3Chain
+from payouts.errors import SettlementError
 from payouts.rpc import RpcError
-from payouts.settlement import SettlementError
 from payouts.token import Token
 
 pytestmark = pytest.mark.engine("anvil")
@@ -215,8 +216,8 @@ def test_another_nodes_keys_use_our_settlements_id(world: Any, tmp_path: Path, w
         begun = (
             []
             if done or point != when
-            else Token(Web3Chain(world.url), world.manifest.token.address, kit.account("payer")).begun(
-                0, int(world.rpc("eth_blockNumber"), 16)
+            else Token(Web3Chain(world.url), world.manifest.token.address, kit.account("payer")).of_line(
+                SettlementBegun, None, 0, int(world.rpc("eth_blockNumber"), 16)
             )
         )
         if begun:

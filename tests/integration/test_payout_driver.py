@@ -27,7 +27,7 @@ from payout_faults import (
 from payouts.chain import ChainError, Receipt
 from payouts.deploy import Sender
 from payouts.driver import DriverError
-from payouts.settlement import SettlementError
+from payouts.errors import SettlementError
 
 pytestmark = pytest.mark.engine("anvil")
 

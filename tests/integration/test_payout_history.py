@@ -22,8 +22,8 @@ from payout_judge import FEE, check_books, check_chain, events, row
 from payouts import app
 from payouts.bindings.utility_token import SettlementBegun
 from payouts.chain import Log
+from payouts.errors import SettlementError
 from payouts.facts import FactError
-from payouts.settlement import SettlementError
 
 pytestmark = pytest.mark.engine("anvil")
 

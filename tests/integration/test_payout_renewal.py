@@ -12,7 +12,7 @@ import pytest
 from payout_faults import CountsTooHigh, LateReceipts, LateTransactions, Once, Time, send_ahead, settle, transactions
 
 from payouts.deploy import Sender
-from payouts.settlement import SettlementError
+from payouts.errors import SettlementError
 
 pytestmark = pytest.mark.engine("anvil")
 

@@ -33,13 +33,8 @@ def key(name: str) -> kit.Secret:
 
 
 def rotate(world: Any, old: str, new: str) -> dict[str, Any]:
-    """The account `new` takes over from `old` (an address: from none). Returns the settings that change."""
-    world.rpc("anvil_setBalance", kit.account(new), hex(10**21))
-    token = world.manifest.token
-    before = old if old.startswith("0x") else kit.account(old)
-    admin = kit.Sender(world.rpc, kit.development_key("admin"))
-    admin.send(token.announce_account(kit.account(new), kit.account("collector"), before))
-    kit.Sender(world.rpc, kit.development_key(new)).send(token.accept_account())
+    """The account `new` takes over from `old` (empty: from none). Returns the settings that change."""
+    world.open_account(new, "collector", predecessor=old)
     return {"payer_key": key(new)}
 
 
@@ -98,6 +93,6 @@ def test_a_journal_of_another_nodes_account_is_refused(world: Any) -> None:
     """Of one that no rotation leads to or from: it has other settlements."""
     world.add_rows([row(0)])
     world.settle()
-    keys = rotate(world, "0x" + "0" * 40, "payer 2")
+    keys = rotate(world, "", "payer 2")
     with pytest.raises(JournalError, match=f"account {kit.account('payer')} .* not of chain"):
         world.settle(**keys)

@@ -23,9 +23,9 @@ from ledger.port import StoreError
 from payouts import app
 from payouts.chain import ChainError, Web3Chain
 from payouts.driver import DriverError
+from payouts.errors import SettlementError
 from payouts.facts import FactError
 from payouts.journal import JournalError
-from payouts.settlement import SettlementError
 
 pytestmark = pytest.mark.engine("anvil")
 

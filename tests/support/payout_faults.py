@@ -40,7 +40,7 @@ def settle(
 ) -> dict[str, Any]:
     given = {"settle_timeout_s": 2_000} | changes
     outside = app.Outside(chain_at, time.clock, time.sleep)
-    return asyncio.run(app.settle(world.settings(**given), at=at, outside=outside))
+    return asyncio.run(app.settle(world.settings(**given), tell=print, at=at, outside=outside))
 
 
 def transactions(world: Any) -> list[Tx]:

@@ -85,8 +85,8 @@ def test_nothing_to_settle_makes_no_batch() -> None:
 
 
 def test_facts_that_cannot_be() -> None:
-    with pytest.raises(ValueError, match="not the sum"):
-        Fact.of(1, "00" * 16, bytes(32), (Share(PAYER, 1),), (Share(PAYEE, 2),))
+    with pytest.raises(ValueError, match="more is to be collected"):
+        Fact.of(1, "00" * 16, bytes(32), (Share(PAYER, 3),), (Share(PAYEE, 2),))
     with pytest.raises(ValueError, match="out of bounds"):
         Fact.of(1, "00" * 16, bytes(32), (), (Share(PAYEE, -1), Share(OTHER, 1)))
     with pytest.raises(ValueError, match="out of bounds"):
