@@ -59,6 +59,7 @@ class Standing:
         line = in_order(await self._records())
         on_chain = await asyncio.to_thread(self._on_chain, line)
         await self._drop_overtaken(line, on_chain)
+        await self._check_unfinished()
         if await self._tell_ledger(line):
             line = in_order(await self._records())
         if self.settlement.journal.unfinished() is None:
@@ -152,6 +153,7 @@ class Standing:
         for run in forgotten:
             decided = settlement.journal.plan(run.run_id)
             await self._check_rows(run, decided)
+            await self._check_no_others(run, decided)
             settlement.tell(f"the ledger has forgotten settlement {run.settlement_id.hex()[:16]}: it is told again")
             await settlement.claim(run)
             await settlement.store_batches(run, decided)
@@ -159,9 +161,14 @@ class Standing:
             await settlement.mark(run, decided, tx_ids, is_newest=run is runs[-1])
         return bool(forgotten)
 
+    async def _check_unfinished(self) -> None:
+        """The plan of a run that has not ended is fixed: it would move money for rows that the ledger has not."""
+        run = self.settlement.journal.unfinished()
+        if run is not None and run.state != "reserving" and run.settles:
+            await self._check_rows(run, self.settlement.journal.plan(run.run_id))
+
     async def _check_rows(self, run: Run, decided: Plan) -> None:
-        """Raises SettlementError unless the ledger holds every row that the run settled, and no others among its new
-        ones: a row that took a number the run has passed would never be settled."""
+        """Raises SettlementError unless the ledger holds every row that the run settled, or is to settle."""
         wanted = {
             row_id: row_hash
             for batch in (*decided.collections, *decided.payouts)
@@ -176,11 +183,16 @@ class Standing:
             stored = await self.settlement.store.get(row_id)
             if stored is None or stored.row_hash != row_hash:
                 raise SettlementError(
-                    f"the ledger does not hold row {row_id}, which settlement {run.settlement_id.hex()} has settled: "
+                    f"the ledger does not hold row {row_id}, which settlement {run.settlement_id.hex()} is over: "
                     "the ledger is older than the journal (a restored copy?). Nothing was signed. Bring back the row, "
                     "or the newer ledger, then run again"
                 )
-        allowed = wanted.keys() | {item.row_id for item in self.settlement.journal.open_rows()}
+
+    async def _check_no_others(self, run: Run, decided: Plan) -> None:
+        """Raises SettlementError when the ledger holds others among the run's new rows: one that took a number which
+        the run has passed would never be settled."""
+        settled = {row_id for batch in (*decided.collections, *decided.payouts) for row_id in batch.row_ids}
+        allowed = settled | {item.row_id for item in self.settlement.journal.open_rows()}
         after = run.first_ingest - 1
         while after < run.last_ingest:
             page = await self.settlement.store.row_hashes(after, min(limits.ROWS_PER_READ, run.last_ingest - after))
