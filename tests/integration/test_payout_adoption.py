@@ -67,9 +67,7 @@ OTHERS = {
     "a batch's run": (f"UPDATE batches SET period = '2020-01-01' WHERE batch_id = {SOME}",),
     "a batch is not there": (f"DELETE FROM batches WHERE batch_id = {SOME}",),
     "a settlement's rows": ("UPDATE settlements SET last_ingest = 2 WHERE last_ingest = 3",),
-    "rows are not marked": (
-        f"DELETE FROM payments WHERE mark IN (SELECT mark FROM marks WHERE batch_id = {SOME}) AND ingest < 3",
-    ),
+    "rows are not marked": (f"DELETE FROM payments WHERE mark IN (SELECT mark FROM marks WHERE batch_id = {SOME})",),
     "marks of a batch that is none": (
         "INSERT INTO marks VALUES (99, 'paid', zeroblob(32), '0x')",
         f"UPDATE payments SET mark = 99 WHERE {OPERATORS}",
