@@ -1,13 +1,15 @@
 """Both production ends of Central's link, joined by real sockets and mutual TLS (C-1, N-4, N-5)."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from central_kit import CON, ENT, KEYS, MIN, NOD, OPR, Certificates, api_key, make_seed
-from cgn_sdk.protocol import link
+from cgn_sdk.protocol import link, link_envelope
 from cgn_sdk.protocol.errors import ProblemError
 
 from central_service.answers import Answers
@@ -18,7 +20,9 @@ from central_service.links import Links
 from central_service.planting import plant
 from central_service.store import Store
 from cgn_chassis.supervisor import Supervisor
+from cgn_node import central_endpoint, limits
 from cgn_node.central_endpoint import CentralEndpoint, CentralUnreachable
+from cgn_node.policy import load_copy
 
 SESSION = link.SessionOpen(ENT, KEYS[ENT]).to_params()
 MINER = link.MinerVerify(CON, MIN, KEYS[CON]).to_params()
@@ -160,6 +164,51 @@ async def test_a_node_may_have_links_to_several_centrals(node: NodeEnd, make_lin
     await first.close()
     await until(lambda: node.endpoint.link_count == 1)
     assert (await node.endpoint.ask("miner.verify", MINER))["miner_id"] == MIN
+
+
+async def test_what_several_centrals_say_is_taken_in_turns(node: NodeEnd, make_links: Any) -> None:
+    """C-1, N-6: one message at a time, whoever sent it, however many are there."""
+    node.endpoint._turns._turn_s = 0
+    made = [await make_links() for _ in range(3)]
+    await until(lambda: node.endpoint.link_count == 3)
+    for links in made:
+        [one] = links._links.values()
+        for _ in range(50):
+            await one.tell("x", {})
+    largest, last = 0, 0
+    async with asyncio.timeout(30):
+        while last < 150:
+            await asyncio.sleep(0)
+            now = node.endpoint.counters["unknown topics"]
+            largest, last = max(largest, now - last), now
+    assert largest == 1
+
+
+async def test_the_copy_of_a_policy_is_written_beside_the_loop(
+    node: NodeEnd, make_links: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C-1: however often the policy changes, the disk is asked now and then, and the newest is what stays."""
+    await make_links()
+    await until(lambda: node.endpoint.link_count == 1)
+    threads: list[threading.Thread] = []
+    real = central_endpoint.save_copy
+
+    def save(*given: Any) -> None:
+        threads.append(threading.current_thread())
+        real(*given)
+
+    monkeypatch.setattr(central_endpoint, "save_copy", save)
+    monkeypatch.setattr(limits, "POLICY_COPY_S", 0.2)
+    welcome = node.endpoint.welcome
+    assert welcome is not None
+    versions = range(welcome.policy.version + 1, welcome.policy.version + 101)
+    for version in versions:
+        params = replace(welcome.policy, version=version).to_params()
+        node.endpoint._told(link_envelope.Tell("policy", params))
+    path = node.endpoint._copy_path
+    await until(lambda: (copy := load_copy(path)) is not None and copy.policy.version == versions[-1])
+    assert len(threads) <= 3
+    assert threading.main_thread() not in threads
 
 
 async def test_a_question_whose_link_breaks_is_put_to_the_next_central(node: NodeEnd, make_links: Any) -> None:
