@@ -40,6 +40,7 @@ from payouts.core.rollup import (
 )
 from payouts.driver import Driver, DriverError, Step
 from payouts.errors import SettlementError
+from payouts.expired import give_up_if_expired
 from payouts.facts import Facts
 from payouts.journal import Journal, Run, Tx
 from payouts.on_chain import OnChain, begun, behind, first_of, look_from, settlements
@@ -106,7 +107,8 @@ class Settlement:
         )
         self._tell_apart(run, facts)
         await asyncio.to_thread(void.undo_strangers, self, run)
-        if run.state == "reserving":
+        was_fixed = run.state != "reserving"
+        if not was_fixed:
             await asyncio.to_thread(self._refuse_overtaken, run)
             flagged = await asyncio.to_thread(self._reserve, run, facts)
             await asyncio.to_thread(self._refuse_overtaken, run)
@@ -120,6 +122,8 @@ class Settlement:
             await self.claim(run)
             await self.store_batches(run, decided)
             decided = await asyncio.to_thread(void.cut_if_abandoned, self, run, facts, decided)
+            if was_fixed and await asyncio.to_thread(give_up_if_expired, self, run, decided):
+                decided = await asyncio.to_thread(void.cut_if_abandoned, self, run, facts, decided)
         tx_ids = await asyncio.to_thread(self.move_money, run, facts, decided)
         if run.state == "planned":
             self.journal.settled(run.run_id)
@@ -287,6 +291,18 @@ class Settlement:
         """Whether all that a payer owes is set aside."""
         return (self._held(run, item) or 0) >= item.amount
 
+    def reserve_again(self, run: Run, item: Reservation) -> str:
+        """Sees to it that what a payer owes is set aside, though its reservation has expired or its block has gone.
+        Returns why it is not, or the empty string."""
+        for attempt in range(limits.TOP_UPS_MAX + 1):
+            if self._is_reserved(run, item):
+                return ""
+            if attempt == 0:
+                self.tell(f"reserving again for {item.party.role} {item.party.id}: the reservation has expired")
+            if self._reserve_all(run, {item.party: item}) and (problem := self._fill_up(run, item)):
+                return problem
+        return "" if self._is_reserved(run, item) else f"could not reserve after {limits.TOP_UPS_MAX} top-ups"
+
     def _reserve_step(self, run: Run, item: Reservation, amount: int, name: str) -> Step | None:
         """Returns the step that reserves so much of a payer, or None when it lacks funds or approval now."""
         known = self.journal.tx(name)
@@ -366,7 +382,7 @@ class Settlement:
         if (seen := self.seen(run)) and seen.is_abandoned:
             return  # what it came to is all there is (`void.cut_if_abandoned`)
         committed = self.token.payout_lists(decided.payouts, self.payees_per_transaction)
-        self._begin_settlement(run, decided, committed)
+        self.begin_settlement(run, decided, committed)
         started_s = self.timings.clock()
         self._settle_chunks(run, "collect", decided.collections, self.collections_per_transaction, committed)
         self.timings.since("collect", started_s)
@@ -374,7 +390,7 @@ class Settlement:
         self._settle_chunks(run, "pay", decided.payouts, self.payees_per_transaction, committed)
         self.timings.since("pay", started_s)
 
-    def _begin_settlement(self, run: Run, decided: Plan, committed: PayoutLists) -> None:
+    def begin_settlement(self, run: Run, decided: Plan, committed: PayoutLists) -> None:
         """Begins the settlement on the chain, which takes it only as the next one of the payouts account and from then
         on lets the account pay these lists and no others."""
         if not decided.collections and not decided.payouts:
@@ -384,7 +400,7 @@ class Settlement:
         if known is not None and known.state not in ("failed", "lost"):
             payload = Payload(known.recipient, known.data, known.gas)
             wanted = self.token.begun_by(known.data)
-        elif not self._unsettled(run, [*decided.collections, *decided.payouts]) or self._is_begun(run, committed):
+        elif not self.unsettled(run, [*decided.collections, *decided.payouts]) or self._is_begun(run, committed):
             return  # by a transaction that a lost journal knew of, or of the account before; the chain may have gone on
         else:
             wanted = self._next(run, decided, committed)
@@ -433,35 +449,40 @@ class Settlement:
         """Settles batches one transaction after the other: within a settlement the contract takes only ascending
         entities, so a transaction that fails behind one that does not could never be made up for."""
         for number, whole in enumerate(chunks(batches, size)):
-            chunk = whole
-            started_s = self.timings.clock()
-            name = f"{kind}:{run.settlement_id.hex()}:{number}"
-            known = self.journal.tx(name)
-            if known is not None and known.state not in ("failed", "lost"):
-                payload = Payload(known.recipient, known.data, known.gas)
-            else:  # what is settled is so by a transaction that a lost journal knew of
-                chunk = self._unsettled(run, whole)
-                if not chunk:
-                    continue
-                payload = self._payload(run, kind, chunk, committed, number)
-            step = Step(
-                name=name,
-                signer=self.collector if kind == "collect" else self.payer,
-                payload=payload,
-                check=partial(self._lacks, [expected(run.settlement_id, batch) for batch in whole]),
+            self.settle_chunk(run, kind, f"{kind}:{run.settlement_id.hex()}:{number}", whole, committed, number)
+
+    def settle_chunk(
+        self, run: Run, kind: str, name: str, whole: list[Batch], committed: PayoutLists, number: int = 0
+    ) -> None:
+        """Settles batches in one transaction, but for those that are settled: to collect, or to pay list `number`."""
+        chunk = whole
+        started_s = self.timings.clock()
+        known = self.journal.tx(name)
+        if known is not None and known.state not in ("failed", "lost"):
+            payload = Payload(known.recipient, known.data, known.gas)
+        else:  # what is settled is so by a transaction that a lost journal knew of
+            chunk = self.unsettled(run, whole)
+            if not chunk:
+                return
+            payload = self._payload(run, kind, chunk, committed, number)
+        step = Step(
+            name=name,
+            signer=self.collector if kind == "collect" else self.payer,
+            payload=payload,
+            check=partial(self._lacks, [expected(run.settlement_id, batch) for batch in whole]),
+        )
+        tx = self.driver.carry_out(run.run_id, [step])[name]
+        if tx.state != "final" and self.unsettled(run, chunk):
+            raise SettlementError(
+                f"{name} is {tx.state}: {tx.detail}. The chain shows no settlement by it; run again to try again"
             )
-            tx = self.driver.carry_out(run.run_id, [step])[name]
-            if tx.state != "final" and self._unsettled(run, chunk):
-                raise SettlementError(
-                    f"{name} is {tx.state}: {tx.detail}. The chain shows no settlement by it; run again to try again"
-                )
-            for batch in chunk:
-                self.timings.since(f"{batch.party.role}:{batch.party.id}", started_s)
-                verb = "collected" if kind == "collect" else "paid"
-                self.tell(
-                    f"{verb} {batch.commitment.amount_nano_cpu} nano-CPU for {batch.commitment.row_count} rows: "
-                    f"{batch.party.role} {batch.party.id}"
-                )
+        for batch in chunk:
+            self.timings.since(f"{batch.party.role}:{batch.party.id}", started_s)
+            verb = "collected" if kind == "collect" else "paid"
+            self.tell(
+                f"{verb} {batch.commitment.amount_nano_cpu} nano-CPU for {batch.commitment.row_count} rows: "
+                f"{batch.party.role} {batch.party.id}"
+            )
 
     def _lacks(self, wanted: list[Settled], receipt: Receipt) -> str:
         """What is wrong with a receipt of a chunk: of some of it, when the others had been settled before."""
@@ -475,13 +496,11 @@ class Settlement:
             return self.checked_payload(self.payer, self.token.pay(run.settlement_id, committed, number))
         for batch in chunk:
             item = Reservation(batch.party, batch.account, batch.commitment.amount_nano_cpu)
-            if not self._is_reserved(run, item):  # expired while the run lay still
-                self.tell(f"reserving again for {batch.party.role} {batch.party.id}: the reservation has expired")
-                if self._reserve_all(run, {batch.party: item}) and self._fill_up(run, item):
-                    raise SettlementError(
-                        f"{batch.party.role} {batch.party.id} cannot set aside again the {item.amount} nano-CPU "
-                        f"that the fixed plan collects; {batch.account} must hold and approve them, then run again"
-                    )
+            if problem := self.reserve_again(run, item):
+                raise SettlementError(
+                    f"{batch.party.role} {batch.party.id}: its reservation has expired; {problem}. Run again to go on "
+                    "without it"
+                )
         return self.checked_payload(self.collector, self.token.collect(run.settlement_id, chunk))
 
     def checked_payload(self, signer: Signer, call: Call[None]) -> Payload:
@@ -491,7 +510,7 @@ class Settlement:
         except Refused as refused:
             raise SettlementError(str(refused)) from refused
 
-    def _unsettled(self, run: Run, chunk: list[Batch]) -> list[Batch]:
+    def unsettled(self, run: Run, chunk: list[Batch]) -> list[Batch]:
         """Returns those that the chain does not hold yet. Others in their place are an error."""
         logs = self._shown(run)
         found = {(item.settled.entity, item.settled.role): item.settled for item in logs}

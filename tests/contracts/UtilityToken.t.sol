@@ -461,6 +461,20 @@ contract UtilityTokenTest is Base {
         token.abandon(PAYER, NEXT); // nothing is open
     }
 
+    function test_only_what_the_abandoned_settlement_collected_is_returned() public {
+        reserve(ALICE, 0, 20, BATCH);
+        begin(BATCH, 20, 0, 0); // kept in the account: carried
+        collect(BATCH, item(entityOf(0), 0, ALICE, 20));
+        begin(NEXT, 5, 5, keccak256(item(entityOf(1), 1, BOB, 5)));
+        vm.prank(COLLECTOR);
+        token.abandon(PAYER, NEXT);
+        bytes memory unknown = abi.encodeWithSelector(UtilityToken.UnknownReservation.selector, place(ALICE, 0, 0));
+        vm.prank(PAYER);
+        vm.expectRevert(unknown);
+        token.returnToPayer(ALICE, bytes32(entityOf(0)), 0);
+        eq(token.balanceOf(PAYER), 20, "its beneficiaries' still");
+    }
+
     function test_returning_takes_no_more_than_there_is() public {
         reserve(ALICE, 0, 20, BATCH);
         bytes memory list = bytes.concat(item(entityOf(1), 1, BOB, 15));
