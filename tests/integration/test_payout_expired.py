@@ -222,3 +222,16 @@ def test_everybody_leaves(world: Any) -> None:
     assert world.balance("contributor 3") == FEE * 70 // 100
     assert (paid(world), held(world), world.kept()) == ([0, 0, 0], 0, 0)
     check_books(world)
+
+
+def test_the_others_need_no_further_approval(world: Any) -> None:
+    """They are collected from in the settlement that is given up: what they approved was used up for it."""
+    lie_still(world, "begun")
+    leave(world, "enterprise 0")
+    token = world.manifest.token
+    for name in PAYERS[1:]:
+        world.sender(name).send(token.approve(token.address, 2 * FEE))
+    report = settle(world, mining(world))
+    assert [line["id"] for line in report["flagged"]] == [GONE]
+    assert (paid(world), held(world), world.kept()) == ([0, 2, 2], 0, 0)
+    check_books(world)
