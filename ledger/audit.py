@@ -7,8 +7,8 @@ sorted over all rows (row ids, the leaves of batches) lies in a temporary file i
 enough to sort; so memory does not grow with the ledger. Nothing that stands in a store ends an audit: what cannot be
 read is a finding, and the check goes on. A ledger that cannot be opened or read at all is a StoreError.
 
-Rows that are stored while the audit runs are left for the next one. A payout run should not be under way: between its
-transactions and the end of its marks, batches and rows do not fit together.
+Rows that are stored while the audit runs are left for the next one. Between the transactions of a payout run and the
+end of its marks, batches and rows do not fit together: whoever audits beside one looks again (`payouts.verify_app`).
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from cgn_sdk.protocol.loss import Loss
 from cgn_sdk.protocol.row import RowError, read_public
 
 from ledger import limits
-from ledger.core.batch import BegunEvent, SettledEvent
+from ledger.core.batch import BegunEvent, SettledEvent, SettlementRecord
 from ledger.core.row_audit import SHELVES, AuditRow, Findings, Keys, Rules, Slice
 from ledger.core.verify import NOTHING_PUBLISHED, Auditor, Published, Report, Root, Seen, Stored, roots
 from ledger.port import StoreError
@@ -78,6 +78,13 @@ def read_losses(stored: Iterable[object], find: Find) -> Iterator[Loss]:
             yield Loss.decode(data if isinstance(data, bytes) else b"")
         except ValueError as error:
             find("loss_malformed", "loss", f"it {error}")
+
+
+def settlements_of(url: str) -> list[SettlementRecord]:
+    """Returns the settlements that a ledger tells of, as it lies there. Raises StoreError, and ValueError for a URL
+    that names none."""
+    with contextlib.closing(open_reader(url)) as reader:
+        return reader.stored(lambda *_: None).settlements
 
 
 def audit(

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cgn_chassis import settings
 from cgn_chassis.settings import SettingsError
@@ -32,7 +32,8 @@ from payouts.config import PayoutSettings
 
 if TYPE_CHECKING:
     from ledger.port import Store
-    from payouts.chain import Chain
+    from payouts.chain import Chain, Signer
+    from payouts.journal import Journal
     from payouts.settlement import Settlement
     from payouts.standing import Standing
     from payouts.token import Token
@@ -172,23 +173,19 @@ async def settle(
     `at` is told of each point of the journal (payouts.journal), `outside` is what the run knows of time and chain.
     """
     from ledger import open_store
-    from payouts.chain import Signer, Web3Chain
-    from payouts.driver import Driver
+    from payouts.chain import Web3Chain
     from payouts.facts import last_ingest_of
     from payouts.journal import Journal
-    from payouts.settlement import Settlement
     from payouts.standing import Standing
     from payouts.token import Token
-    from payouts.top_up import NoTopUp, TopUp, TreasuryTopUp
 
     address, first_block = _contract(wanted)
     outside = outside or Outside(Web3Chain)
     chain = outside.chain_at(wanted.rpc_url)
     chain_id = chain.chain_id()
-    collector = Signer(wanted.collector_key.reveal(), chain_id)
-    payer = Signer(wanted.payer_key.reveal(), chain_id)
-    token = Token(chain, address, payer.address, first_block)
-    _check_account(token, collector.address)
+    keys = _keys(wanted, chain_id)
+    token = Token(chain, address, keys.payer.address, first_block)
+    _check_account(token, keys.collector.address)
     store = await open_store(wanted.ledger_url)
     try:
         node_id = await _node_of(token, store, chain_id)
@@ -200,36 +197,7 @@ async def settle(
             line=token.line,
             at=at,
         ) as journal:
-            treasury = Signer(wanted.treasury_key.reveal(), chain_id) if wanted.treasury_key else None
-            driver = Driver(
-                chain,
-                journal,
-                wanted.confirmations,
-                tell,
-                frozenset(signer.address for signer in (collector, payer, treasury) if signer is not None),
-                clock=outside.clock,
-                sleep=outside.sleep,
-                settle_timeout_s=float(wanted.settle_timeout_s),
-            )
-            top_up: TopUp = NoTopUp()
-            if treasury is not None:
-                top_up = TreasuryTopUp(
-                    token, driver, treasury, wanted.top_up_run_nano_cpu, wanted.top_up_total_nano_cpu
-                )
-            settlement = Settlement(
-                store=store,
-                journal=journal,
-                token=token,
-                driver=driver,
-                collector=collector,
-                payer=payer,
-                top_up=top_up,
-                chain_id=chain_id,
-                minimum_payout=wanted.minimum_payout_nano_cpu,
-                tell=tell,
-                node_id=node_id,
-                owner=f"{socket.gethostname()}:{wanted.journal.absolute()}",
-            )
+            settlement = _settlement(wanted, keys, token, store, journal, node_id, outside, tell)
             if (report := await _catch_up(settlement, Standing(settlement, first_block))) is not None:
                 return report
             last = await last_ingest_of(store, journal.last_ingest() + 1, day, until_ingest)
@@ -237,6 +205,68 @@ async def settle(
             return await settlement.complete(settlement.begin(period, last))
     finally:
         await store.close()
+
+
+class Keys(NamedTuple):
+    """Whose keys a run has."""
+
+    collector: "Signer"
+    payer: "Signer"
+    """Of this node's payouts account."""
+    treasury: "Signer | None"
+
+
+def _keys(wanted: PayoutSettings, chain_id: int) -> Keys:
+    from payouts.chain import Signer
+
+    treasury = Signer(wanted.treasury_key.reveal(), chain_id) if wanted.treasury_key else None
+    collector, payer = Signer(wanted.collector_key.reveal(), chain_id), Signer(wanted.payer_key.reveal(), chain_id)
+    return Keys(collector, payer, treasury)
+
+
+def _settlement(
+    wanted: PayoutSettings,
+    keys: Keys,
+    token: "Token",
+    store: "Store",
+    journal: "Journal",
+    node_id: str,
+    outside: Outside,
+    tell: Callable[[str], None],
+) -> "Settlement":
+    """What carries a run out, with the driver of its transactions and who tops payers up."""
+    from payouts.driver import Driver
+    from payouts.settlement import Settlement
+    from payouts.top_up import NoTopUp, TopUp, TreasuryTopUp
+
+    driver = Driver(
+        token.chain,
+        journal,
+        wanted.confirmations,
+        tell,
+        frozenset(signer.address for signer in keys if signer is not None),
+        clock=outside.clock,
+        sleep=outside.sleep,
+        settle_timeout_s=float(wanted.settle_timeout_s),
+    )
+    top_up: TopUp = NoTopUp()
+    if keys.treasury is not None:
+        bounds = (wanted.top_up_run_nano_cpu, wanted.top_up_total_nano_cpu)
+        top_up = TreasuryTopUp(token, driver, keys.treasury, *bounds)
+    return Settlement(
+        store=store,
+        journal=journal,
+        token=token,
+        driver=driver,
+        collector=keys.collector,
+        payer=keys.payer,
+        top_up=top_up,
+        chain_id=token.chain.chain_id(),
+        minimum_payout=wanted.minimum_payout_nano_cpu,
+        tell=tell,
+        node_id=node_id,
+        owner=f"{socket.gethostname()}:{wanted.journal.absolute()}",
+    )
 
 
 async def _catch_up(settlement: "Settlement", standing: "Standing") -> dict[str, Any] | None:

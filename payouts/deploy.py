@@ -329,12 +329,10 @@ def deploy(rpc: Rpc, key: bytes, plan: Plan) -> Manifest:
     admin, delay = sender.address, plan.admin_delay_s
     token = UtilityToken(create("UtilityToken", UtilityToken.deploy_data(admin, delay), admin=admin, admin_delay=delay))
     treasury, hold = plan.accounts["treasury"], plan.hold_period_s
-    master = MasterAccount(
-        create(
-            "MasterAccount",
-            MasterAccount.deploy_data(admin, delay, token.address, treasury, hold),
-            admin=admin, admin_delay=delay, token=token.address, treasury=treasury, hold_period=hold,
-        )
+    create(
+        "MasterAccount",
+        MasterAccount.deploy_data(admin, delay, token.address, treasury, hold),
+        admin=admin, admin_delay=delay, token=token.address, treasury=treasury, hold_period=hold,
     )  # fmt: skip
     ieo = IeoToken(
         create(
@@ -343,40 +341,45 @@ def deploy(rpc: Rpc, key: bytes, plan: Plan) -> Manifest:
             admin=admin, admin_delay=delay, utility_token=token.address,
         )
     )  # fmt: skip
-    sale = MainSale(
-        create(
-            "MainSale",
-            MainSale.deploy_data(admin, delay, ieo.address, treasury),
-            admin=admin, admin_delay=delay, ieo_token=ieo.address, treasury=treasury,
-        )
+    create(
+        "MainSale",
+        MainSale.deploy_data(admin, delay, ieo.address, treasury),
+        admin=admin, admin_delay=delay, ieo_token=ieo.address, treasury=treasury,
     )  # fmt: skip
-    prices = ResourcePrices(
-        create("ResourcePrices", ResourcePrices.deploy_data(admin, delay), admin=admin, admin_delay=delay)
-    )
+    create("ResourcePrices", ResourcePrices.deploy_data(admin, delay), admin=admin, admin_delay=delay)
+    if plan.faucet:
+        create("Faucet", Faucet.deploy_data(token.address), token=token.address)
+    manifest = Manifest(chain_id, contracts, dict(plan.accounts))
+    _hand_over(sender, plan, manifest)
+    check(manifest, rpc)
+    return manifest
+
+
+def _hand_over(sender: Sender, plan: Plan, manifest: Manifest) -> None:
+    """Gives every office to whom the plan names, announces the payouts account, and closes the setup for good."""
+    token, master, ieo = manifest.token, manifest.master_account, manifest.ieo_token
+    sale, prices = manifest.main_sale, manifest.resource_prices
+    contracts = (token, master, ieo, sale, prices)
     grants = [(token, role, plan.accounts[role]) for role in ("pauser", "treasury")]
-    grants += [(contract, "guardian", plan.accounts["pauser"]) for contract in (token, master, ieo, sale, prices)]
+    grants += [(contract, "guardian", plan.accounts["pauser"]) for contract in contracts]
     grants += [(token, "minter", ieo.address), (ieo, "main_sale", sale.address)]
     grants += [(master, role, plan.accounts[role]) for role in ("seizer", "operations")]
     grants += [(ieo, "granter", plan.accounts["granter"]), (prices, "pricing", plan.accounts["pricing"])]
     if plan.faucet:
-        faucet = create("Faucet", Faucet.deploy_data(token.address), token=token.address)
-        grants.append((token, "minter", faucet))
+        grants.append((token, "minter", manifest.faucet.address))
     for contract, role, account in grants:
         sender.send(contract.grant_role(role_id(role), account))
     sender.send(token.seal_minters())
     payouts_account = plan.accounts["payer"]
     node = entity_on_chain(plan.node) if plan.node else NO_NODE
     sender.send(token.announce_account(payouts_account, plan.accounts["collector"], NOBODY, node))
-    for contract in (token, master, ieo, sale, prices):
+    for contract in contracts:
         sender.send(contract.end_setup())
     if plan.faucet and payouts_account == address_of(development_key("payer")):
-        Sender(rpc, development_key("payer")).send(token.accept_account())  # elsewhere its owner does that
-    if plan.accounts["admin"] != admin:
-        for contract in (token, master, ieo, sale, prices):
+        Sender(sender.rpc, development_key("payer")).send(token.accept_account())  # elsewhere its owner does that
+    if plan.accounts["admin"] != sender.address:
+        for contract in contracts:
             sender.send(contract.begin_default_admin_transfer(plan.accounts["admin"]))
-    manifest = Manifest(chain_id, contracts, dict(plan.accounts))
-    check(manifest, rpc)
-    return manifest
 
 
 def check(manifest: Manifest, rpc: Rpc) -> None:

@@ -102,6 +102,12 @@ ROWS_SHOWN = 20
 LOG_BLOCKS_PER_CALL = 5_000
 """Blocks per request for events: many endpoints refuse more."""
 
+VERIFY_LOOKS = 4
+"""Audits of a ledger in which something does not fit, as long as a payout run moves things beside it."""
+
+LOOK_AGAIN_S = 2.0
+"""Seconds between them: what a run writes last, the marks of some hundred thousand rows, takes no longer."""
+
 DAYS_TRIED = (0, -1, -2, -3, -4, -5, -6, -7, 1)
 """Days from the block's to that of the run, when a settlement is known by its events alone: a run settles the day
 before as a rule, and one that lay still or whose host's clock differs is found too."""

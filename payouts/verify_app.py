@@ -14,7 +14,7 @@ their node's signature and its signed heads: `--trust` (the file receipts are ch
 key. Heads in a trust file (Central's has them) find a ledger that ends earlier than its node once signed, or differs.
 What was lost and accepted by its node's signature is named each time, and is no finding.
 What could not be checked for want of a key is said, beside the verdict. A malformed row is named and the check
-goes on; the ledger is opened for reading only.
+goes on; the ledger is opened for reading only. Beside a payout run it looks again at what does not fit, a few times.
 """
 
 import argparse
@@ -33,11 +33,12 @@ from cgn_sdk.protocol.receipt import Trust as TrustFile
 from cgn_sdk.signing import KEY_BYTES
 from cgn_sdk.signing import verify as verify_signature
 
-from ledger.audit import audit
-from ledger.core.batch import BegunEvent, SettledEvent
+from ledger.audit import audit, settlements_of
+from ledger.core.batch import BegunEvent, SettledEvent, SettlementRecord
 from ledger.core.row_audit import Keys
 from ledger.core.verify import Published, Report, Seen
 from ledger.port import StoreError
+from payouts import limits
 from payouts.chain import Chain, ChainError, Web3Chain
 from payouts.on_chain import settlements
 from payouts.token import SettledLog, Token
@@ -184,18 +185,7 @@ def _verify(chain: Chain, options: argparse.Namespace) -> int:
     began = time.monotonic()
     account = options.account or _only_account(Token(chain, options.token), options.first_block)
     node = Token(chain, options.token, account, options.first_block).node()
-    shown = shown_by(chain, options.token, options.first_block, options.confirmations, account)
-    report = audit(
-        options.ledger,
-        shown.events,
-        chain_id=chain.chain_id(),
-        token=options.token,
-        begun=shown.begun,
-        keys=_keys(options),
-        seen=_seen(options.state) if options.state else None,
-        node=node,
-        published=_published(options),
-    )
+    report = _audited(chain, options, account, node)
     gaps = not_checked(report)
     if not node:
         gaps.append(f"whether account {account} may settle these rows: the contract does not say whose it settles")
@@ -206,6 +196,50 @@ def _verify(chain: Chain, options: argparse.Namespace) -> int:
     if options.state and report.sound:
         _remember(options.state, report.seen)
     return EXIT_SOUND if report.sound else EXIT_UNSOUND
+
+
+class Moment(NamedTuple):
+    """How far ledger and chain are: the ledger read first."""
+
+    runs: list[SettlementRecord]
+    shown: Shown
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a run has begun on the chain that has not ended in the ledger."""
+        begun = {item.settlement_id for item in self.shown.begun}
+        return any(run.settlement_id in begun and not run.ended_ns for run in self.runs)
+
+
+def _audited(chain: Chain, options: argparse.Namespace, account: str, node: str) -> Report:
+    """Audits. Ledger and chain are read one after the other: what does not fit is looked at again, a few times, as long
+    as a payout run moves things between the two."""
+
+    def look() -> Moment:
+        runs = settlements_of(options.ledger)
+        return Moment(runs, shown_by(chain, options.token, options.first_block, options.confirmations, account))
+
+    now = look()
+    for left in reversed(range(limits.VERIFY_LOOKS)):
+        report = audit(
+            options.ledger,
+            now.shown.events,
+            chain_id=chain.chain_id(),
+            token=options.token,
+            begun=now.shown.begun,
+            keys=_keys(options),
+            seen=_seen(options.state) if options.state else None,
+            node=node,
+            published=_published(options),
+        )
+        if report.sound or not left:
+            break
+        before, now = now, look()
+        if now == before and not now.is_under_way:
+            break
+        time.sleep(limits.LOOK_AGAIN_S)
+        now = look()
+    return report
 
 
 def _trusted(options: argparse.Namespace) -> list[TrustFile]:
