@@ -329,6 +329,9 @@ async def test_a_ledger_that_was_restored_is_noticed_before_anything_is_given_to
         while not any(isinstance(error, LedgerDiffers) for error in told):
             await asyncio.sleep(0.01)
     task.cancel()
+    keeper._store = new
+    with pytest.raises(LedgerDiffers, match=r"ends with row 2.*held 5"):
+        await keeper.compare()  # until a person has looked and begun the process anew
     assert await old.head() == 2
     assert await old.heads() == []
     await spool.close()
