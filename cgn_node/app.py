@@ -274,7 +274,8 @@ async def start_node(
     from cgn_sdk.turns import Turns
 
     from cgn_node.bodies import body_folder
-    from cgn_node.core import broker
+    from cgn_node.core import settings as broker_settings
+    from cgn_node.core.broker import Broker
     from cgn_node.driver import Driver
     from cgn_node.head_teller import HeadTeller
     from cgn_node.http_server import HttpListener
@@ -298,8 +299,8 @@ async def start_node(
     supervisor = Supervisor(give_up)
 
     turns = Turns()
-    patience = broker.Settings(chosen.miner.acknowledge_ms, chosen.miner.silence_ms)
-    driver = Driver(broker.Broker(patience), report=_report)
+    patience = broker_settings.Settings(chosen.miner.acknowledge_ms, chosen.miner.silence_ms)
+    driver = Driver(Broker(patience), report=_report)
     sessions, session_file, guard = await _restored(chosen, driver.clock_ms())
     latencies = Latencies()
     policy = _PolicyInForce(driver)

@@ -2,9 +2,8 @@
 given.
 """
 
-from dataclasses import dataclass
-
 from cgn_node.core.pricing import Usage
+from cgn_node.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ For the driver:
 * Reports (`Acknowledged` to `AttemptFailed`) may come late, twice or from the wrong miner: those change nothing.
 """
 
-from dataclasses import dataclass
-
 from cgn_node.core.pricing import Fitness, Measured, Terms, Usage
+from cgn_node.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

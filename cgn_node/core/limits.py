@@ -64,7 +64,7 @@ the unit of the price list, and the memory that goes with one thread."""
 CAPACITY_SLACK_MS: Final = 2
 """Added to each period in which a miner was busy: our clock counts whole milliseconds at both of its ends."""
 
-LANES: Final = 10_000
+QUEUES: Final = 10_000
 """Kinds of request remembered (DService, tiers, service level, policy, and account where tier 1 is accepted); idle
 ones are forgotten beyond this, so that invented service levels cannot fill memory."""
 

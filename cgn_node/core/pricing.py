@@ -10,10 +10,11 @@ operations/s for an hour, a gigabyte is 10^9 bytes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import lcm
 
 from cgn_node.core import limits
+from cgn_node.core.values import dataclass
 
 NS_PER_HOUR = 3_600 * 10**9
 _CPU_DENOMINATOR = NS_PER_HOUR * 1_000  # cpu_ns x milli-KMIPS to KMIPS-hours
@@ -91,28 +92,6 @@ class Terms:
     """CPU that one container of a DService may use, in thousandths; only of those whose registration states it."""
 
 
-def fee_nano_eur(usage: Usage, fitness: Fitness, prices: Prices, tier_factor_ppm: int) -> int:
-    """The fee of `usage` on a machine of `fitness`, in nano EUR.
-
-    The exact sum of the four products times the tier's factor, rounded up once; at least `prices.minimum_nano_eur`.
-    """
-    numerator = (
-        usage.cpu_ns * fitness.kmips_per_thread_milli * prices.kmips_hour_nano_eur * _CPU_FACTOR
-        + usage.memory_byte_seconds * prices.memory_gib_hour_nano_eur * _MEMORY_FACTOR
-        + (usage.request_bytes + usage.response_bytes) * prices.gigabyte_nano_eur * _TRAFFIC_FACTOR
-    )
-    if usage.gpu_ns:
-        numerator += usage.gpu_ns * fitness.gflops_per_gpu * prices.tflop_hour_nano_eur * _GPU_FACTOR
-    fee = -(-numerator * tier_factor_ppm // _FEE_DENOMINATOR)
-    return fee if fee > prices.minimum_nano_eur else prices.minimum_nano_eur
-
-
-def cpu_budget_ns(cap_nano_eur: int, fitness: Fitness, prices: Prices, tier_factor_ppm: int) -> int | None:
-    """The longest CPU time on a machine of `fitness` whose fee is within the cap; None where CPU time costs nothing."""
-    per_ns = fitness.kmips_per_thread_milli * prices.kmips_hour_nano_eur * _CPU_FACTOR * tier_factor_ppm
-    return cap_nano_eur * _FEE_DENOMINATOR // per_ns if per_ns else None
-
-
 def believed(said: Fitness, registered: Fitness | None) -> Fitness:
     """The part of a machine by which its miner may claim, and for which it is paid (N-20): no more than is registered
     of it, and no more than the miner says itself. Of a machine that nobody has registered all is the miner's word, and
@@ -133,6 +112,67 @@ def believed(said: Fitness, registered: Fitness | None) -> Fitness:
         gpus=min(said.gpus, registered.gpus),
         gflops_per_gpu=min(said.gflops_per_gpu, registered.gflops_per_gpu),
     )
+
+
+class Tariff:
+    """By which one attempt is priced: fixed when it begins. The machine and the `cpus_milli` of the DService (0: none
+    stated) bound what is believed of it; the machine, the prices and the factor of its tier make the price."""
+
+    __slots__ = ("_cpu", "_gpu", "_memory", "_minimum", "_traffic", "cpus_milli", "factor_ppm", "fitness", "terms")
+
+    def __init__(self, terms: Terms, fitness: Fitness, factor_ppm: int, cpus_milli: int = 0) -> None:
+        self.terms = terms
+        self.fitness = fitness
+        self.factor_ppm = factor_ppm
+        self.cpus_milli = cpus_milli
+        prices = terms.prices
+        # What one unit of each use costs, in parts of a nano EUR that all four have in common.
+        self._cpu = fitness.kmips_per_thread_milli * prices.kmips_hour_nano_eur * _CPU_FACTOR * factor_ppm
+        self._gpu = fitness.gflops_per_gpu * prices.tflop_hour_nano_eur * _GPU_FACTOR * factor_ppm
+        self._memory = prices.memory_gib_hour_nano_eur * _MEMORY_FACTOR * factor_ppm
+        self._traffic = prices.gigabyte_nano_eur * _TRAFFIC_FACTOR * factor_ppm
+        self._minimum = prices.minimum_nano_eur
+
+    def price(self, usage: Usage) -> int:
+        """In nano EUR: the exact sum of the four products times the tier's factor, rounded up once; at least the
+        minimum of the prices."""
+        parts = (
+            usage.cpu_ns * self._cpu
+            + usage.memory_byte_seconds * self._memory
+            + (usage.request_bytes + usage.response_bytes) * self._traffic
+        )
+        if usage.gpu_ns:
+            parts += usage.gpu_ns * self._gpu
+        fee = -(-parts // _FEE_DENOMINATOR)
+        return fee if fee > self._minimum else self._minimum
+
+    def budget_ns(self, cap_nano_eur: int) -> int | None:
+        """The longest CPU time whose price is within the cap; None where CPU time costs nothing."""
+        return cap_nano_eur * _FEE_DENOMINATOR // self._cpu if self._cpu else None
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """A use is within its cap, or has none: it is billed."""
+
+    fee_nano_eur: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A use passes its cap: no more than the cap is billed for it, and the result is not given away."""
+
+    price_nano_eur: int
+    fee_nano_eur: int
+
+
+def settle(usage: Usage, tariff: Tariff, cap_nano_eur: int | None) -> Bill | Refusal:
+    """What a use costs whoever set this cap: of an estimate, before the work; of what has been used so far, whether it
+    may go on; of all that was used, what is charged (N-22)."""
+    price = tariff.price(usage)
+    if cap_nano_eur is not None and price > cap_nano_eur:
+        return Refusal(price, cap_nano_eur)
+    return Bill(price)
 
 
 def clip(claimed: Usage, measured: Measured, fitness: Fitness, cpus_milli: int = 0) -> tuple[Usage, tuple[str, ...]]:

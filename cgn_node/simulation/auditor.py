@@ -20,8 +20,8 @@ from math import ceil
 from typing import Any
 
 from cgn_node.core import commands, events
-from cgn_node.core.broker import Settings
 from cgn_node.core.pricing import Fitness, Measured, Terms, Usage
+from cgn_node.core.settings import Settings
 
 CAPACITY_SLACK_MS = 2
 """The clock counts whole milliseconds at both ends of a busy period."""

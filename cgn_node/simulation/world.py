@@ -18,8 +18,9 @@ from random import Random
 from cgn_sdk.protocol.limits import PROGRESS_MS
 
 from cgn_node.core import commands, events
-from cgn_node.core.broker import Broker, Settings
+from cgn_node.core.broker import Broker
 from cgn_node.core.pricing import Fitness, Measured, Prices, Terms, Usage
+from cgn_node.core.settings import Settings
 from cgn_node.simulation.auditor import AuditError, Auditor
 
 TIERS = ("1", "2", "3", "4a", "4b")
@@ -121,9 +122,15 @@ class Outcome:
 
 
 class World:
-    """One seed's run. `broker` may be a broken one; `check_core`: also ask the core for its own invariants."""
+    """One seed's run. `make` may make a broken broker; `check_core`: also ask the core for its own invariants."""
 
-    def __init__(self, seed: int, size: Size | None = None, broker: Broker | None = None, check_core: bool = True):
+    def __init__(
+        self,
+        seed: int,
+        size: Size | None = None,
+        make: Callable[[Settings], Broker] = Broker,
+        check_core: bool = True,
+    ) -> None:
         self.seed = seed
         self.random = Random(seed)  # noqa: S311 - a simulation wants to be repeatable
         self.size = size or Size()
@@ -138,9 +145,7 @@ class World:
             quarantine_miners=random.choice((2, 3, 5)),
             silence_ms=random.choice((2_500, 6_000)),
         )
-        self.broker = broker or Broker(self.settings)
-        if broker is not None:
-            self.broker._settings = self.settings
+        self.broker = make(self.settings)
         self.auditor = Auditor(self.settings)
         self.check_core = check_core
         self.now_ms = 1
@@ -556,10 +561,10 @@ class World:
         self._tell(events.Drain())
 
 
-def run(seed: int, size: Size | None = None, broker: Broker | None = None, check_core: bool = True) -> Outcome:
+def run(seed: int, size: Size | None = None, check_core: bool = True) -> Outcome:
     """One seed. An audit error names the seed, so that it can be run again."""
     try:
-        return World(seed, size, broker, check_core).run()
+        return World(seed, size, check_core=check_core).run()
     except AssertionError as error:
         error.add_note(f"seed {seed}, size {size or Size()}: cgn sim --seed {seed}")
         raise

@@ -10,7 +10,7 @@ import node_world as support
 import pytest
 from cgn_sdk.protocol import link, messages, tunnel
 
-from cgn_node.core.pricing import Fitness, Prices, Usage, fee_nano_eur
+from cgn_node.core.pricing import Fitness, Prices, Tariff, Terms, Usage
 
 BOAST = messages.Capabilities(4_096, 100_000, 2**46)
 EVERYTHING = {name: 2**63 - 1 for name in ("cpu_ns", "memory_byte_seconds", "wall_ns", "gpu_ns", "request_bytes")}
@@ -64,7 +64,7 @@ async def test_a_signed_claim_counts_as_far_as_the_node_can_know(
         assert int(billed["memory_byte_seconds"]) == machine.memory_bytes * wall_ns // 10**9
         assert set(metrics["clipped"]) == set(EVERYTHING)
         used = Usage(**{name: int(value) for name, value in billed.items()})
-        assert fee == fee_nano_eur(used, Fitness(1, kmips, 1), PRICES, 1_000_000)
+        assert fee == Tariff(Terms(1, {}, PRICES, {}), Fitness(1, kmips, 1), 1_000_000).price(used)
         assert fee == int(reply.headers["cgn-fee-nano-eur"])
 
 

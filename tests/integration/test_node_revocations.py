@@ -185,7 +185,7 @@ async def test_goaway_of_a_miner_finishes_what_runs_and_brings_nothing_new(tmp_p
             await asyncio.sleep(0.01)
         going.tunnel.send_goaway(messages.GoAway("draining", "the operator wants the machine back"))
         going.link.flush()
-        while world.node.driver.broker._miners[going.miner_id].slots:
+        while world.node.driver.broker._dispatcher.miners[going.miner_id].slots:
             await asyncio.sleep(0.01)
         second = asyncio.create_task(world.call("GET", "/noop"))
         while len(world.node.driver.requests) < 2:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cgn_node.core.pricing import Fitness, Measured, Prices, Usage, believed, clip, cpu_budget_ns, fee_nano_eur
+from cgn_node.core.pricing import Bill, Fitness, Measured, Prices, Refusal, Tariff, Terms, Usage, believed, clip, settle
 
 LEAST = Fitness(1, 1_000, 4 << 30)
 
@@ -27,6 +27,14 @@ amounts = st.integers(0, 10**15)
 prices_ = st.builds(Prices, amounts, amounts, amounts, amounts, st.integers(0, 1_000))
 factors = st.integers(0, 10_000_000)
 measurements = st.builds(Measured, st.integers(0, 2**50), st.integers(0, 2**31), st.integers(0, 2**31))
+
+
+def tariff(fitness: Fitness, prices: Prices, tier_factor_ppm: int) -> Tariff:
+    return Tariff(Terms(1, {}, prices, {}), fitness, tier_factor_ppm)
+
+
+def fee_nano_eur(usage: Usage, fitness: Fitness, prices: Prices, tier_factor_ppm: int) -> int:
+    return tariff(fitness, prices, tier_factor_ppm).price(usage)
 
 
 def exact(usage: Usage, fitness: Fitness, prices: Prices, tier_factor_ppm: int) -> Fraction:
@@ -66,7 +74,7 @@ def test_more_use_never_costs_less(
 @given(fitnesses, prices_, factors, st.integers(1, 10**12))
 def test_the_budget_is_what_the_cap_pays_for(fitness: Fitness, prices: Prices, tier_factor_ppm: int, cap: int) -> None:
     """N-22: that long is within the cap, a nanosecond more is not; no budget where CPU time costs nothing."""
-    budget = cpu_budget_ns(cap, fitness, prices, tier_factor_ppm)
+    budget = tariff(fitness, prices, tier_factor_ppm).budget_ns(cap)
     if budget is None:
         longest = Usage(cpu_ns=10**18)
         assert fee_nano_eur(longest, fitness, prices, tier_factor_ppm) == prices.minimum_nano_eur
@@ -160,3 +168,19 @@ def test_each_field_is_bounded_alone(name: str) -> None:
     }
     assert clip(Usage(**{name: bounds[name]}), measured, fitness) == (Usage(**{name: bounds[name]}), ())
     assert clip(Usage(**{name: bounds[name] + 1}), measured, fitness) == (Usage(**{name: bounds[name]}), (name,))
+
+
+@given(usages, fitnesses, prices_, factors, st.one_of(st.none(), st.integers(0, 10**15)))
+def test_what_is_settled_is_the_price_or_the_cap_that_it_passes(
+    usage: Usage, fitness: Fitness, prices: Prices, tier_factor_ppm: int, cap: int | None
+) -> None:
+    """N-22: never more than the cap, and the price is named when that is less."""
+    terms = tariff(fitness, prices, tier_factor_ppm)
+    price = terms.price(usage)
+    settled = settle(usage, terms, cap)
+    if cap is None or price <= cap:
+        assert settled == Bill(price)
+    else:
+        assert settled == Refusal(price_nano_eur=price, fee_nano_eur=cap)
+    assert settle(usage, terms, price) == Bill(price)
+    assert settle(usage, terms, price - 1) == Refusal(price, price - 1)

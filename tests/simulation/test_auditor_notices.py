@@ -9,12 +9,17 @@ from typing import Any
 
 import pytest
 
+from cgn_node.core import billing as billing_module
 from cgn_node.core import broker as broker_module
-from cgn_node.core import pools as pools_module
+from cgn_node.core import miners as miners_module
 from cgn_node.core.broker import Broker
 from cgn_node.core.commands import CloseMiner, RecordRow, Refuse, Release, ReportError
-from cgn_node.core.lanes import RECORDING, RUNNING, Lane
-from cgn_node.core.pools import Miner
+from cgn_node.core.deadlines import Heap, Line
+from cgn_node.core.dispatch import Dispatcher
+from cgn_node.core.miners import Miner, Offer
+from cgn_node.core.pricing import Tariff
+from cgn_node.core.queues import Queues, WaitQueue
+from cgn_node.core.requests import RECORDING
 from cgn_node.simulation.auditor import AuditError
 from cgn_node.simulation.world import run
 
@@ -49,20 +54,20 @@ def filtered(patch: pytest.MonkeyPatch, change: Callable[[Any], list[Any]]) -> N
 
 @mutation
 def ignore_the_attempt_number(patch: pytest.MonkeyPatch) -> None:
-    def on_record(self: Broker, event: Any) -> Any:
+    def live(self: Broker, event: Any) -> Any:
         request = self._requests.get(event.request)
-        return request if request and request.offer and request.offer.miner.id == event.miner else None
+        return next((each for each in request.attempts if each.miner.id == event.miner), None) if request else None
 
-    patch.setattr(Broker, "_on_record", on_record)
+    patch.setattr(Broker, "_live", live)
 
 
 @mutation
 def ignore_who_reports(patch: pytest.MonkeyPatch) -> None:
-    def on_record(self: Broker, event: Any) -> Any:
+    def live(self: Broker, event: Any) -> Any:
         request = self._requests.get(event.request)
-        return request if request and request.offer and request.attempt == event.attempt else None
+        return next((each for each in request.attempts if each.number == event.attempt), None) if request else None
 
-    patch.setattr(Broker, "_on_record", on_record)
+    patch.setattr(Broker, "_live", live)
 
 
 @mutation
@@ -103,7 +108,7 @@ def forget_a_slot(patch: pytest.MonkeyPatch) -> None:
 
     def leaking(self: Miner, request: Any, now_ms: int) -> None:
         give_back(self, request, now_ms)
-        if len(request.id) == 2:  # now and then
+        if len(request) == 2:  # now and then
             self.busy += 1
             self.place()
 
@@ -124,57 +129,58 @@ def free_a_slot_twice(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def try_the_same_miner_again(patch: pytest.MonkeyPatch) -> None:
-    try_again = Broker._try_again
+    try_again = Dispatcher.try_again
 
-    def forgetful(self: Broker, request: Any, miner_id: str, code: str, out: list[Any]) -> None:
+    def forgetful(self: Dispatcher, request: Any, miner_id: str, code: str, out: list[Any]) -> None:
         try_again(self, request, "nobody", code, out)
 
-    patch.setattr(Broker, "_try_again", forgetful)
+    patch.setattr(Dispatcher, "try_again", forgetful)
 
 
 @mutation
 def requeue_at_the_tail(patch: pytest.MonkeyPatch) -> None:
-    push = Lane.push
+    push = WaitQueue.push
 
-    def tail(self: Lane, request: Any) -> None:
-        attempt, request.attempt = request.attempt, 0
-        request.key = (request.key[0] + 1_000, request.key[1]) if attempt else request.key
+    def tail(self: Any, request: Any) -> None:
+        tried, request.tried = request.tried, 0
+        request.key = (request.key[0] + 1_000, request.key[1]) if tried else request.key
         push(self, request)
-        request.attempt = attempt
+        request.tried = tried
 
-    def head_for(self: Lane, miner_id: str) -> Any:
-        waiting = [r for _, r in sorted(self.fresh) if r.state == 0 and miner_id not in r.failed]
+    def head_for(self: Any, miner_id: str) -> Any:
+        waiting = [r for _, r in sorted(self.fresh) if r.waits_afresh and miner_id not in r.failed]
         return waiting[0] if waiting else None
 
-    def remove(self: Lane, request: Any) -> None:
+    def remove(self: Any, request: Any) -> None:
         self.waiting_fresh -= 1
+        request.waits_afresh = False
         self.fresh = [entry for entry in self.fresh if entry[1] is not request]
-        self._withdraw_if_empty()
 
-    patch.setattr(Lane, "push", tail)
-    patch.setattr(Lane, "head_for", head_for)
-    patch.setattr(Lane, "remove", remove)
+    patch.setattr(WaitQueue, "push", tail)
+    patch.setattr(WaitQueue, "head_for", head_for)
+    patch.setattr(WaitQueue, "remove", remove)
 
 
 @mutation
 def last_come_first_served(patch: pytest.MonkeyPatch) -> None:
-    push = Lane.push
+    push = WaitQueue.push
 
-    def upside_down(self: Lane, request: Any) -> None:
+    def upside_down(self: Any, request: Any) -> None:
         request.key = (-request.key[0], -request.key[1])
         push(self, request)
 
-    patch.setattr(Lane, "push", upside_down)
+    patch.setattr(WaitQueue, "push", upside_down)
 
 
 @mutation
 def believe_every_claim(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(broker_module, "clip", lambda claimed, *_: (claimed, ()))
+    for module in (broker_module, billing_module):
+        patch.setattr(module, "clip", lambda claimed, *_: (claimed, ()))
 
 
 @mutation
 def believe_what_nobody_has_registered(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(pools_module, "believed", lambda said, registered: said)
+    patch.setattr(miners_module, "believed", lambda said, registered: said)
 
 
 @mutation
@@ -182,24 +188,28 @@ def believe_a_registered_machine_that_says_it_is_less(patch: pytest.MonkeyPatch)
     from cgn_node.core.pricing import Fitness, believed
 
     most = Fitness(10**6, 10**6, 2**60, 10**6, 10**9)
-    patch.setattr(pools_module, "believed", lambda said, registered: believed(most if registered else said, registered))
+    patch.setattr(
+        miners_module, "believed", lambda said, registered: believed(most if registered else said, registered)
+    )
 
 
 @mutation
 def forget_what_a_container_may_use(patch: pytest.MonkeyPatch) -> None:
-    clip = broker_module.clip
-    patch.setattr(broker_module, "clip", lambda claimed, measured, fitness, ceiling=0: clip(claimed, measured, fitness))
+    build = Tariff.__init__
+    patch.setattr(
+        Tariff, "__init__", lambda self, terms, fitness, factor, ceiling=0: build(self, terms, fitness, factor)
+    )
 
 
 @mutation
 def take_the_container_of_today(patch: pytest.MonkeyPatch) -> None:
-    billable = Broker._billable
+    record = Broker._record
 
-    def today(self: Broker, request: Any, offer: Any, event: Any) -> Any:
-        request.terms = replace(request.terms, cpus_milli=self._terms.cpus_milli)  # type: ignore[union-attr]
-        return billable(self, request, offer, event)
+    def today(self: Broker, attempt: Any, event: Any, out: list[Any]) -> None:
+        attempt.tariff.cpus_milli = self._terms.cpus_milli.get(attempt.offer.pool.dservice, 0)  # type: ignore[union-attr]
+        record(self, attempt, event, out)
 
-    patch.setattr(Broker, "_billable", today)
+    patch.setattr(Broker, "_record", today)
 
 
 @mutation
@@ -214,19 +224,19 @@ def bill_a_machine_for_more_than_it_has(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def clip_in_silence(patch: pytest.MonkeyPatch) -> None:
-    clip = broker_module.clip
+    clip = billing_module.clip
 
     def quiet(*a: Any) -> Any:
         usage, clipped = clip(*a)
         return usage, clipped[:-1]
 
-    patch.setattr(broker_module, "clip", quiet)
+    patch.setattr(billing_module, "clip", quiet)
 
 
 @mutation
 def round_down(patch: pytest.MonkeyPatch) -> None:
-    exact = broker_module.fee_nano_eur
-    patch.setattr(broker_module, "fee_nano_eur", lambda *a: exact(*a) - 1)
+    exact = Tariff.price
+    patch.setattr(Tariff, "price", lambda self, usage: exact(self, usage) - 1)
 
 
 @mutation
@@ -247,7 +257,7 @@ def ignore_deadlines(patch: pytest.MonkeyPatch) -> None:
     tick = Broker._on_tick
 
     def timeless(self: Broker, event: Any, out: list[Any]) -> None:
-        self._deadlines = []
+        self._register.deadlines.ends = Heap()
         tick(self, event, out)
 
     patch.setattr(Broker, "_on_tick", timeless)
@@ -258,7 +268,7 @@ def never_mind_acknowledgements(patch: pytest.MonkeyPatch) -> None:
     tick = Broker._on_tick
 
     def patient(self: Broker, event: Any, out: list[Any]) -> None:
-        self._acks.clear()
+        self._register.deadlines.acknowledgements = Line()
         tick(self, event, out)
 
     patch.setattr(Broker, "_on_tick", patient)
@@ -266,21 +276,21 @@ def never_mind_acknowledgements(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def lose_requests_with_their_miner(patch: pytest.MonkeyPatch) -> None:
-    lose = Broker._lose
+    lose = Dispatcher.lose
 
-    def careless(self: Broker, miner: Any, code: str, out: list[Any]) -> None:
+    def careless(self: Dispatcher, miner: Any, code: str, out: list[Any]) -> None:
         miner.running.clear()
         lose(self, miner, code, out)
 
-    patch.setattr(Broker, "_lose", careless)
+    patch.setattr(Dispatcher, "lose", careless)
 
 
 @mutation
 def let_an_old_tunnel_end_the_new_one(patch: pytest.MonkeyPatch) -> None:
     def left(self: Broker, event: Any, out: list[Any]) -> None:
-        miner = self._miners.get(event.miner)
+        miner = self._dispatcher.miners.get(event.miner)
         if miner is not None:
-            self._lose(miner, "disconnected", out)
+            self._dispatcher.lose(miner, "disconnected", out)
 
     patch.setattr(Broker, "_on_left", left)
 
@@ -302,8 +312,7 @@ def forget_the_row_when_the_dapp_leaves(patch: pytest.MonkeyPatch) -> None:
     def unbilled(self: Broker, event: Any, out: list[Any]) -> None:
         request = self._requests.get(event.request)
         if request is not None and request.state == RECORDING:
-            self._recording -= 1
-            self._refuse(request, "cancelled", "", out)
+            self._dispatcher.refuse(request, "cancelled", "", out)
         else:
             gone(self, event, out)
 
@@ -317,8 +326,8 @@ def let_cancelled_work_run_on(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def serve_other_enterprises_on_tier_one(patch: pytest.MonkeyPatch) -> None:
-    pool = Broker._pool
-    patch.setattr(Broker, "_pool", lambda self, dservice, tier, owner: pool(self, dservice, tier, ""))
+    pool = Queues.pool
+    patch.setattr(Queues, "pool", lambda self, dservice, tier, owner: pool(self, dservice, tier, ""))
 
 
 @mutation
@@ -328,10 +337,10 @@ def ignore_the_service_level(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def never_quarantine(patch: pytest.MonkeyPatch) -> None:
-    def stubborn(self: Broker, request: Any, out: list[Any]) -> None:
-        self._refuse(request, "bad_gateway", "failed", out)
+    def stubborn(self: Dispatcher, request: Any, out: list[Any]) -> None:
+        self.refuse(request, "bad_gateway", "failed", out)
 
-    patch.setattr(Broker, "_quarantine", stubborn)
+    patch.setattr(Dispatcher, "quarantine", stubborn)
 
 
 @mutation
@@ -346,7 +355,7 @@ def blame_the_wrong_miners(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def forget_to_match_when_a_slot_is_free(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Broker, "_match", lambda self, miner, out: None)
+    patch.setattr(Dispatcher, "match", lambda self, miner, out: None)
 
 
 @mutation
@@ -365,35 +374,29 @@ def start_over_what_cannot_be_resumed(patch: pytest.MonkeyPatch) -> None:
 def give_the_cut_answer_away(patch: pytest.MonkeyPatch) -> None:
     """What has left of an answer is not billed when its DApp or its deadline cuts it."""
 
+    cut_short = Broker._cut_short
+
     def free(self: Broker, request: Any, code: str, out: list[Any]) -> Any:
-        miner = self._stop(request, code, out)
-        self._refuse(request, code, "", out)
-        return miner
+        request.passed_on = False
+        return cut_short(self, request, code, out)
 
     patch.setattr(Broker, "_cut_short", free)
 
 
 @mutation
 def bill_what_was_never_passed_on(patch: pytest.MonkeyPatch) -> None:
+    cut_short = Broker._cut_short
+
     def greedy(self: Broker, request: Any, code: str, out: list[Any]) -> Any:
-        if request.offer is not None:
-            return self._settle(request, code, out)
-        self._stop(request, code, out)
-        self._refuse(request, code, "", out)
-        return None
+        request.passed_on = True
+        return cut_short(self, request, code, out)
 
     patch.setattr(Broker, "_cut_short", greedy)
 
 
 @mutation
 def go_on_beyond_the_cap(patch: pytest.MonkeyPatch) -> None:
-    def deaf(self: Broker, event: Any, out: list[Any]) -> None:
-        request = self._on_record(event)
-        if request is not None:
-            request.state = RUNNING
-            request.life_ms = self._now
-
-    patch.setattr(Broker, "_on_progressed", deaf)
+    patch.setattr(Broker, "_on_progressed", Broker._shows_life)
 
 
 @mutation
@@ -421,8 +424,8 @@ def release_what_was_cut(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def pay_for_less_than_the_cap_does(patch: pytest.MonkeyPatch) -> None:
-    budget = broker_module.cpu_budget_ns
-    patch.setattr(broker_module, "cpu_budget_ns", lambda *a: ns - 1 if (ns := budget(*a)) else ns)
+    budget = Tariff.budget_ns
+    patch.setattr(Tariff, "budget_ns", lambda self, cap: ns - 1 if (ns := budget(self, cap)) else ns)
 
 
 @mutation
@@ -430,10 +433,10 @@ def believe_every_estimate(patch: pytest.MonkeyPatch) -> None:
     failed = Broker._on_failed
 
     def credulous(self: Broker, event: Any, out: list[Any]) -> None:
-        request = self._on_record(event)
-        if request is not None and event.code == "price_cap":
-            self._release(request)
-            self._refuse(request, "price_cap", "estimate", out)
+        attempt = self._live(event)
+        if attempt is not None and event.code == "price_cap":
+            self._register.release(attempt)
+            self._dispatcher.refuse(attempt.request, "price_cap", "estimate", out)
         else:
             failed(self, event, out)
 
@@ -442,17 +445,21 @@ def believe_every_estimate(patch: pytest.MonkeyPatch) -> None:
 
 @mutation
 def forget_who_will_be_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Lane, "expects", lambda self, failed, since_ms: False)
+    patch.setattr(WaitQueue, "expects", lambda self, failed, since_ms: False)
 
 
 @mutation
 def take_the_newest_factor_of_the_tier(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(broker_module, "_factor_ppm", lambda terms, offer: offer.pool.tier_factor_ppm)
+    def newest(self: Offer, terms: Any) -> Tariff:
+        ceiling = terms.cpus_milli.get(self.pool.dservice, 0)
+        return Tariff(terms, self.miner.fitness, self.pool.tier_factor_ppm, ceiling)
+
+    patch.setattr(Offer, "tariff", newest)
 
 
 @mutation
 def refuse_too_early(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Broker, "_refuse_to_queue", lambda self, event, lane, account: Refuse(event.request, "overloaded"))
+    patch.setattr(Broker, "_refuse_to_queue", lambda self, event, queue: Refuse(event.request, "overloaded"))
 
 
 @mutation
@@ -460,9 +467,9 @@ def drop_work_when_draining(patch: pytest.MonkeyPatch) -> None:
     let_go = Broker._let_go
 
     def at_once(self: Broker, out: list[Any]) -> None:
-        for miner in list(self._miners.values()):
+        for miner in list(self._dispatcher.miners.values()):
             out.append(CloseMiner(miner.id, miner.tunnel, 4503, "the node is about to stop"))
-            self._lose(miner, "draining", out)
+            self._dispatcher.lose(miner, "draining", out)
         let_go(self, out)
 
     patch.setattr(Broker, "_let_go", at_once)
@@ -476,44 +483,45 @@ def say_nothing_of_a_clipped_claim(patch: pytest.MonkeyPatch) -> None:
 @mutation
 def lose_patience_with_work_under_way(patch: pytest.MonkeyPatch) -> None:
     """A sign of life is not believed for long."""
-    look = Broker._look_for_life
+    check = Broker._check_life
 
-    def impatient(self: Broker, request: Any, out: list[Any]) -> None:
-        request.life_ms = request.assigned_ms
-        look(self, request, out)
+    def impatient(self: Broker, attempt: Any, out: list[Any]) -> None:
+        attempt.life_ms = attempt.miner.running[attempt.request.id]
+        check(self, attempt, out)
 
-    patch.setattr(Broker, "_look_for_life", impatient)
+    patch.setattr(Broker, "_check_life", impatient)
 
 
 @mutation
 def wait_for_silent_miners(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Broker, "_look_for_life", lambda self, request, out: None)
+    patch.setattr(Broker, "_check_life", lambda self, attempt, out: None)
 
 
 @mutation
 def doubt_every_dservice(patch: pytest.MonkeyPatch) -> None:
     """Any failure is taken for the DService's own fault."""
-    again = Broker._try_again
+    again = Dispatcher.try_again
 
-    def hasty(self: Broker, request: Any, miner_id: str, code: str, out: list[Any]) -> None:
+    def hasty(self: Dispatcher, request: Any, miner_id: str, code: str, out: list[Any]) -> None:
         again(self, request, miner_id, "dservice_protocol", out)
 
-    patch.setattr(Broker, "_try_again", hasty)
+    patch.setattr(Dispatcher, "try_again", hasty)
 
 
 @mutation
 def give_no_grace(patch: pytest.MonkeyPatch) -> None:
-    def impatient(self: Broker, request: Any) -> None:
-        if not request.grace_until_ms and not request.lane.has_candidate(request.failed):
-            request.grace_until_ms = self._now + 100
-            request.lane.starving[request] = None
-            self._set_timer(request.grace_until_ms, request)
+    def impatient(self: Dispatcher, request: Any) -> None:
+        register, queue = self._register, request.queue
+        if not request.grace_until_ms and not queue.has_candidate(request.failed):
+            request.grace_until_ms = register.now_ms + 100
+            queue.starving[request] = None
+            register.deadlines.looks.set(request.grace_until_ms, request)
 
-    patch.setattr(Broker, "_start_grace", impatient)
+    patch.setattr(Dispatcher, "start_grace", impatient)
 
 
 @mutation
-def bill_by_the_newest_terms(patch: pytest.MonkeyPatch) -> None:
+def say_that_the_newest_terms_are_billed(patch: pytest.MonkeyPatch) -> None:
     finished = Broker._on_finished
 
     def newest(self: Broker, event: Any, out: list[Any]) -> None:
@@ -523,6 +531,19 @@ def bill_by_the_newest_terms(patch: pytest.MonkeyPatch) -> None:
         finished(self, event, out)
 
     patch.setattr(Broker, "_on_finished", newest)
+
+
+@mutation
+def bill_by_the_newest_prices(patch: pytest.MonkeyPatch) -> None:
+    record = Broker._record
+
+    def newest(self: Broker, attempt: Any, event: Any, out: list[Any]) -> None:
+        old = attempt.tariff
+        assert self._terms is not None
+        attempt.tariff = Tariff(self._terms, old.fitness, old.factor_ppm, old.cpus_milli)
+        record(self, attempt, event, out)
+
+    patch.setattr(Broker, "_record", newest)
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

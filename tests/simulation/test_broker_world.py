@@ -63,7 +63,7 @@ def test_the_world_varies_every_term() -> None:
                     told.append(event.terms)  # noqa: B023
                 return super().handle(event, now_ms)
 
-        World(seed, Size(requests=20, hours=0.05), Listening(), check_core=False).run()
+        World(seed, Size(requests=20, hours=0.05), Listening, check_core=False).run()
         if len(told) < 20:
             continue
         for name in Terms.__dataclass_fields__:

@@ -25,7 +25,8 @@ from cgn_sdk.protocol.row import Row
 from cgn_node import miner_endpoint
 from cgn_node.bodies import HeldMemory, RequestBody
 from cgn_node.core import commands, events
-from cgn_node.core.broker import Broker, Settings
+from cgn_node.core.broker import Broker
+from cgn_node.core.settings import Settings
 from cgn_node.driver import Driver
 from cgn_node.miner_endpoint import MinerTunnel
 from cgn_node.policy import PolicyView

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cgn_node.core.broker import Broker, Settings
+from cgn_node.core.broker import Broker
 from cgn_node.core.commands import Command, RecordRow, Release
 from cgn_node.core.events import (
     Acknowledged,
@@ -16,7 +16,8 @@ from cgn_node.core.events import (
     RowStored,
     Tick,
 )
-from cgn_node.core.pricing import Fitness, Measured, Prices, Terms, Usage
+from cgn_node.core.pricing import Fitness, Measured, Prices, Tariff, Terms, Usage
+from cgn_node.core.settings import Settings
 
 FITNESS = Fitness(threads=4, kmips_per_thread_milli=9_000, memory_bytes=8 << 30)
 LEAST = Fitness(threads=1, kmips_per_thread_milli=1_000, memory_bytes=4 << 30)
@@ -26,6 +27,11 @@ TIERS = ("1", "2", "3", "4a", "4b")
 TERMS = Terms(1, {"noop": TIERS, "media": ("1", "2")}, PRICES, dict.fromkeys(TIERS, 1_000_000))
 MEASURED = Measured(wall_ns=10_000_000, request_bytes=10, response_bytes=100)
 CLAIMED = Usage(cpu_ns=5_000_000, memory_byte_seconds=1_000, wall_ns=9_000_000, request_bytes=10, response_bytes=100)
+
+
+def price(usage: Usage, fitness: Fitness = FITNESS, prices: Prices = PRICES, factor_ppm: int = 1_000_000) -> int:
+    """What a use costs on such a machine."""
+    return Tariff(Terms(1, {}, prices, {}), fitness, factor_ppm).price(usage)
 
 
 class Bench:

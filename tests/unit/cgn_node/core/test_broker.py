@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from broker_bench import CLAIMED, FITNESS, LEAST, MEASURED, PRICES, TERMS, Bench
+from broker_bench import CLAIMED, FITNESS, LEAST, MEASURED, PRICES, TERMS, Bench, price
 
-from cgn_node.core.broker import Broker, Settings
+from cgn_node.core.broker import Broker
 from cgn_node.core.commands import (
     Assign,
     CancelAttempt,
@@ -33,7 +33,8 @@ from cgn_node.core.events import (
     ServiceLevel,
     SlotsChanged,
 )
-from cgn_node.core.pricing import Fitness, Measured, Terms, Usage, fee_nano_eur
+from cgn_node.core.pricing import Fitness, Measured, Terms, Usage
+from cgn_node.core.settings import Settings
 
 
 def test_one_request_lives_and_is_billed_once(bench: Bench) -> None:
@@ -434,7 +435,9 @@ def test_an_answer_that_breaks_http_is_the_dservice_s_fault(bench: Bench) -> Non
     bench.arrive("r1")
     assert bench.fail("r1", 1, "m0", "dservice_protocol") == [Assign("r1", 2, "m1")]
     assert bench.fail("r1", 2, "m1", "dservice_protocol") == [Refuse("r1", "bad_gateway", "dservice")]
-    assert [offer.failures for miner in bench.broker._miners.values() for offer in miner.offers.values()] == [0, 0, 0]
+    assert [
+        offer.failures for miner in bench.broker._dispatcher.miners.values() for offer in miner.offers.values()
+    ] == [0, 0, 0]
     assert [bench.arrive(f"b{n}")[0].miner for n in range(3)] == ["m2", "m0", "m1"]  # type: ignore[union-attr]
     assert bench.fail("b0", 1, "m2", "dservice_protocol") == [Refuse("b0", "bad_gateway", "dservice")]
     assert bench.arrive("r2") == [Assign("r2", 1, "m2")]
@@ -512,7 +515,7 @@ def test_requests_that_overlap_share_the_machine(bench: Bench) -> None:
 
 
 def priced(cpu_ns: int, **more: int) -> int:
-    return fee_nano_eur(Usage(cpu_ns=cpu_ns, **more), FITNESS, PRICES, 1_000_000)
+    return price(Usage(cpu_ns=cpu_ns, **more), FITNESS, PRICES, 1_000_000)
 
 
 def test_a_cap_below_the_least_fee_is_refused_at_the_door(bench: Bench) -> None:
@@ -527,9 +530,9 @@ def test_a_result_dearer_than_the_cap_is_withheld_and_the_cap_is_paid_for_it(ben
     [row] = bench.finish("r2", 1, "m1")
     assert isinstance(row, RecordRow)
     assert (row.fee_nano_eur, row.ended, row.usage) == (1, "price_cap", CLAIMED)
-    price = fee_nano_eur(CLAIMED, FITNESS, PRICES, 1_000_000)
-    assert price > 1
-    assert bench.tell(RowStored("r2")) == [Refuse("r2", "price_cap", "max_fee", price_nano_eur=price)]
+    cost = price(CLAIMED, FITNESS, PRICES, 1_000_000)
+    assert cost > 1
+    assert bench.tell(RowStored("r2")) == [Refuse("r2", "price_cap", "max_fee", price_nano_eur=cost)]
     bench.arrive("r3", max_fee_nano_eur=10**9)
     assert bench.serve("r3", 1, "m1") == []
 
@@ -566,16 +569,16 @@ def test_a_cap_is_not_taken_by_a_claim(bench: Bench) -> None:
     """N-20, N-22: of a machine that nobody has registered one slow thread of the node's own wall time is believed,
     whatever the miner says of it; who ends a request by its word comes behind the others until it gives an answer."""
     bench.join("m1", fitness=Fitness(4_096, 100_000, 2**46), registered=None)
-    cap = fee_nano_eur(Usage(cpu_ns=10**10), LEAST, PRICES, 1_000_000)
+    cap = price(Usage(cpu_ns=10**10), LEAST, PRICES, 1_000_000)
     bench.arrive("r1", max_fee_nano_eur=cap)
     everything = Usage(cpu_ns=2**53 - 1, memory_byte_seconds=2**53 - 1)
     assert bench.tell(Progressed("r1", 1, "m1", everything, Measured(10**8, 0, 0))) == []
-    assert not bench.broker._miners["m1"].offers["noop"].failures
+    assert not bench.broker._dispatcher.miners["m1"].offers["noop"].failures
     bench.now_ms += 2_000
     memory = Usage(cpu_ns=2 * 10**9, memory_byte_seconds=8 * 2**30)
     told = bench.tell(Progressed("r1", 1, "m1", memory, Measured(2 * 10**9, 0, 0)))
     assert [type(command) for command in told] == [ReportError, CancelAttempt]
-    assert bench.broker._miners["m1"].offers["noop"].failures == 1
+    assert bench.broker._dispatcher.miners["m1"].offers["noop"].failures == 1
     more = replace(memory, cpu_ns=10**10)
     [row] = bench.tell(AttemptCut("r1", 1, "m1", more, Measured(2 * 10**9, 0, 0)))
     assert isinstance(row, RecordRow)
@@ -611,7 +614,7 @@ def test_a_signature_makes_no_claim_true(
     assert isinstance(row, RecordRow)
     expected = Usage(cpu_ns=billed.threads * 10**9, memory_byte_seconds=billed.memory_bytes)
     assert (row.usage, row.clipped) == (expected, ("cpu_ns", "memory_byte_seconds"))
-    assert row.fee_nano_eur == fee_nano_eur(expected, billed, PRICES, 1_000_000)
+    assert row.fee_nano_eur == price(expected, billed, PRICES, 1_000_000)
     assert report == ReportError("clipped", "r1", ("m1",), row.clipped), "its own machine cannot do that either"
 
 
@@ -647,7 +650,7 @@ def test_a_cap_that_bytes_alone_pass_is_nobodys_failure(bench: Bench) -> None:
     used = Usage(response_bytes=10**9)
     told = bench.tell(Progressed("r1", 1, "m1", used, Measured(1, 0, 10**9)))
     assert told == [CancelAttempt("r1", 1, "m1", "price_cap", settle=True)]
-    assert not bench.broker._miners["m1"].offers["noop"].failures
+    assert not bench.broker._dispatcher.miners["m1"].offers["noop"].failures
 
 
 def test_an_estimate_above_the_cap_ends_it_before_the_work(bench: Bench) -> None:
@@ -660,7 +663,7 @@ def test_an_estimate_above_the_cap_ends_it_before_the_work(bench: Bench) -> None
     dear = Usage(cpu_ns=assign.cpu_budget_ns + 10**9)
     refused = Refuse("r1", "price_cap", "estimate", price_nano_eur=priced(dear.cpu_ns))
     assert bench.tell(AttemptFailed("r1", 1, "m1", "price_cap", dear)) == [refused]
-    assert not bench.broker._miners["m1"].offers["noop"].failures
+    assert not bench.broker._dispatcher.miners["m1"].offers["noop"].failures
     [assign] = bench.arrive("r2", max_fee_nano_eur=1_000)
     assert isinstance(assign, Assign)
     cheap = AttemptFailed("r2", 1, assign.miner, "price_cap", Usage(cpu_ns=assign.cpu_budget_ns))
@@ -681,7 +684,7 @@ def test_what_has_left_of_an_answer_is_billed(bench: Bench, code: str, event: Ev
     bench.now_ms += 1
     [row] = bench.tell(AttemptCut("r1", 1, "m1", CLAIMED, MEASURED))
     assert isinstance(row, RecordRow)
-    assert (row.fee_nano_eur, row.ended) == (fee_nano_eur(CLAIMED, FITNESS, PRICES, 1_000_000), code)
+    assert (row.fee_nano_eur, row.ended) == (price(CLAIMED, FITNESS, PRICES, 1_000_000), code)
     assert bench.tell(RowStored("r1")) == [Refuse("r1", code)]
     assert bench.broker.statistics().recording == 0
 
@@ -722,8 +725,8 @@ def test_the_tier_s_factor_is_the_one_in_force_when_the_request_arrived(bench: B
     def factors(version: int, **tiers: int) -> Terms:
         return Terms(version, TERMS.dservices, PRICES, {name[1:]: factor for name, factor in tiers.items()})
 
-    once = fee_nano_eur(CLAIMED, FITNESS, PRICES, 1_000_000)
-    thrice = fee_nano_eur(CLAIMED, FITNESS, PRICES, 3_000_000)
+    once = price(CLAIMED, FITNESS, PRICES, 1_000_000)
+    thrice = price(CLAIMED, FITNESS, PRICES, 3_000_000)
     bench.arrive("r1", tiers=("2",))
     bench.tell(PolicyChanged(factors(2, t2=3_000_000)))
     assert bill("r1", "2", arrive_again=False) == (once, 1)
@@ -746,7 +749,7 @@ def test_service_times_are_averages_of_what_was_measured(bench: Bench) -> None:
     of_pool = ((800_000 * 15 + 1_600_000) // 16 * 15 + 400_000) // 16
     of_miner = ((800_000 * 7 + 1_600_000) // 8 * 7 + 400_000) // 8
     assert [pool.service_us for pool in bench.broker.statistics().pools if pool.miners] == [of_pool]
-    assert bench.broker._miners["m1"].offers["noop"].service_us == of_miner
+    assert bench.broker._dispatcher.miners["m1"].offers["noop"].service_us == of_miner
 
 
 def test_process_runner_outside_tier_one_is_refused(bench: Bench) -> None:
@@ -817,7 +820,7 @@ def test_nothing_grows_with_requests_that_have_ended(bench: Bench) -> None:
         bench.broker.handle(ClientGone(f"r{n}"), 1_000)
     bench.broker.check()
     held = bench.broker
-    assert len(held._requests) == 1
-    assert len(held._accounts) == 1
-    assert len(held._deadlines) < 2_000
-    assert sum(len(lane.fresh) for lane in held._lanes.values()) < 500
+    assert len(held._register.requests) == 1
+    assert len(held._register.shares) == 1
+    assert len(held._register.deadlines.ends.entries) < 2_000
+    assert sum(len(queue.fresh) for queue in held._register.queues.by_demand.values()) < 500

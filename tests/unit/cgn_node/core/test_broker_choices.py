@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from broker_bench import CLAIMED, FITNESS, MEASURED, PRICES, TERMS, Bench
+from broker_bench import CLAIMED, FITNESS, MEASURED, PRICES, TERMS, Bench, price
 
 from cgn_node.core import limits
 from cgn_node.core.broker import Settings
@@ -19,7 +19,7 @@ from cgn_node.core.events import (
     ServiceLevel,
     SlotsChanged,
 )
-from cgn_node.core.pricing import Fitness, Measured, Terms, Usage, fee_nano_eur
+from cgn_node.core.pricing import Fitness, Measured, Terms, Usage
 
 LEVEL = ServiceLevel(threads=4)
 SMALL = replace(FITNESS, threads=1)
@@ -30,7 +30,7 @@ def known(
 ) -> None:
     """A miner joins whose requests are known to take so long."""
     bench.join(miner, tier, slots, fitness=fitness)
-    offer = bench.broker._miners[miner].offers["noop"]
+    offer = bench.broker._dispatcher.miners[miner].offers["noop"]
     offer.learn(service_ms * 1_000)
     offer.place(turn=False)
     bench.broker.check()
@@ -173,7 +173,7 @@ def test_miners_that_are_not_to_blame_are_ranked_as_before(bench: Bench) -> None
 
 def test_kinds_of_request_that_nobody_uses_are_forgotten_beyond_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """And no miner, and no request that waits, is forgotten with them."""
-    monkeypatch.setattr(limits, "LANES", 4)
+    monkeypatch.setattr(limits, "QUEUES", 4)
     bench = Bench()
     bench.join("m1")
     bench.join("lonely", dservices=("media",))
@@ -182,23 +182,23 @@ def test_kinds_of_request_that_nobody_uses_are_forgotten_beyond_the_bound(monkey
     assert bench.arrive("none", tiers=("4a",)) == [Refuse("none", "no_miner", "tier", 1_000)]
     bench.arrive("r3", tiers=("2",), level=ServiceLevel(threads=1))
     bench.tell(ClientGone("r3"))
-    assert len(bench.broker._lanes) == 4
-    assert ("noop", "4a", "") in bench.broker._pools
+    assert len(bench.broker._register.queues.by_demand) == 4
+    assert ("noop", "4a", "") in bench.broker._register.queues.pools
     bench.arrive("r4", tiers=("2",), level=ServiceLevel(threads=2))
-    assert len(bench.broker._lanes) == 3, "of two that answer nobody nothing is kept"
-    assert ("noop", "4a", "") not in bench.broker._pools
+    assert len(bench.broker._register.queues.by_demand) == 3, "of two that answer nobody nothing is kept"
+    assert ("noop", "4a", "") not in bench.broker._register.queues.pools
     bench.broker.check()
     assert bench.join("m3", tier="3") == [Assign("waits", 1, "m3")]
     assert bench.arrive("m", dservice="media", tiers=("2",)) == [Assign("m", 1, "lonely")]
 
 
 def test_many_kinds_in_use_are_looked_through_only_when_they_have_doubled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LANES", 4)
+    monkeypatch.setattr(limits, "QUEUES", 4)
     bench = Bench()
     bench.join("m1", fitness=replace(FITNESS, threads=100))
     for n in range(5):
         bench.arrive(f"r{n}", level=ServiceLevel(threads=n))
-    assert (len(bench.broker._lanes), bench.broker._lanes_bound) == (5, 8)
+    assert (len(bench.broker._register.queues.by_demand), bench.broker._register.queues._bound) == (5, 8)
 
 
 @pytest.mark.parametrize(
@@ -220,12 +220,12 @@ def test_a_fault_in_any_part_of_its_books_is_found_by_the_check(bench: Bench) ->
     bench.arrive("r1")
     broker = bench.broker
     for book, name in (
-        (broker, "_waiting"),
-        (broker, "_recording"),
-        (broker._miners["m1"], "busy"),
-        (next(iter(broker._pools.values())), "slots"),
-        (next(iter(broker._lanes.values())), "live"),
-        (next(iter(broker._accounts.values())), "live"),
+        (broker._register, "waiting"),
+        (broker._register, "recording"),
+        (broker._dispatcher.miners["m1"], "busy"),
+        (next(iter(broker._register.queues.pools.values())), "slots"),
+        (next(iter(broker._register.queues.by_demand.values())), "live"),
+        (next(iter(broker._register.shares.values())), "live"),
     ):
         setattr(book, name, getattr(book, name) + 1)
         with pytest.raises(AssertionError):
@@ -273,7 +273,7 @@ def test_the_tier_s_factor_holds_while_the_request_waits(bench: Bench) -> None:
     bench.now_ms += 1_000
     [row] = bench.finish("r1", 1, "m1")
     assert isinstance(row, RecordRow)
-    assert (row.fee_nano_eur, row.terms_version) == (fee_nano_eur(CLAIMED, FITNESS, PRICES, 1_000_000), 1)
+    assert (row.fee_nano_eur, row.terms_version) == (price(CLAIMED, FITNESS, PRICES, 1_000_000), 1)
 
 
 # --------------------------------------------------------------------------------------------------- caps, deadlines
@@ -282,19 +282,19 @@ def test_the_tier_s_factor_holds_while_the_request_waits(bench: Bench) -> None:
 @pytest.mark.parametrize("below", [0, 1])
 def test_a_fee_may_be_as_much_as_the_cap(bench: Bench, below: int) -> None:
     """N-22."""
-    price = fee_nano_eur(CLAIMED, FITNESS, PRICES, 1_000_000)
+    cost = price(CLAIMED, FITNESS, PRICES, 1_000_000)
     bench.join("m1")
-    bench.arrive("r1", max_fee_nano_eur=price - below)
+    bench.arrive("r1", max_fee_nano_eur=cost - below)
     bench.now_ms += 1_000
     [row] = bench.finish("r1", 1, "m1")
     assert isinstance(row, RecordRow)
-    assert (row.fee_nano_eur, row.ended) == (price - below, "price_cap" if below else "whole")
-    refused = Refuse("r1", "price_cap", "max_fee", price_nano_eur=price)
+    assert (row.fee_nano_eur, row.ended) == (cost - below, "price_cap" if below else "whole")
+    refused = Refuse("r1", "price_cap", "max_fee", price_nano_eur=cost)
     assert bench.tell(RowStored("r1")) == [refused if below else Release("r1")]
 
 
 def priced(cpu_ns: int) -> int:
-    return fee_nano_eur(Usage(cpu_ns=cpu_ns), FITNESS, PRICES, 1_000_000)
+    return price(Usage(cpu_ns=cpu_ns), FITNESS, PRICES, 1_000_000)
 
 
 def test_the_price_that_is_named_is_the_highest_that_was_known(bench: Bench) -> None:

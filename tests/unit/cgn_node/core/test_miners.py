@@ -16,7 +16,7 @@ from cgn_node.core.events import (
     ServiceLevel,
     SlotsChanged,
 )
-from cgn_node.core.pools import Miner, Offer, Pool, fitness_fault
+from cgn_node.core.miners import Miner, Offer, Pool, fitness_fault
 from cgn_node.core.pricing import Fitness, Measured, Usage
 
 JOINED = MinerJoined("m1", 1, "2", "con_m1", None, ("noop",), 4, FITNESS)
@@ -63,7 +63,7 @@ def test_bounds_of_slots(bench: Bench, said: int, taken: int) -> None:
     bench.join("m1", slots=said)
     bench.join("m2", slots=1)
     bench.tell(SlotsChanged("m2", 2, said))
-    assert [miner.slots for miner in bench.broker._miners.values()] == [taken, taken]
+    assert [miner.slots for miner in bench.broker._dispatcher.miners.values()] == [taken, taken]
 
 
 @pytest.mark.parametrize("field", ["threads", "kmips_per_thread_milli", "bandwidth_bytes_per_s"])
@@ -78,14 +78,16 @@ def test_a_service_level_is_reached_by_as_much_and_not_by_one_less(field: str) -
 def test_expected_time_has_a_prior_the_network_and_failures_with_a_bound() -> None:
     pool = Pool("noop", "2", "")
     first = an_offer(pool)
-    assert first.expected_us() == limits.PRIOR_SERVICE_US
+    assert first.expected_us == limits.PRIOR_SERVICE_US
     first.learn(8_000)
     far = an_offer(pool, miner="m2", fitness=replace(FITNESS, latency_us=300))
-    assert far.expected_us() == 8_000 + 300, "the pool's mean until it is measured itself"
+    assert far.expected_us == 8_000 + 300, "the pool's mean until it is measured itself"
     first.failures = limits.FAILURE_SHIFT
-    slowest = first.expected_us()
+    first.place(turn=False)
+    slowest = first.expected_us
     first.failures += 1
-    assert first.expected_us() == slowest == 8_000 << limits.FAILURE_SHIFT
+    first.place(turn=False)
+    assert first.expected_us == slowest == 8_000 << limits.FAILURE_SHIFT
 
 
 def test_equals_take_turns_and_only_taking_a_request_is_a_turn(bench: Bench) -> None:
@@ -103,7 +105,7 @@ def test_equals_take_turns_and_only_taking_a_request_is_a_turn(bench: Bench) -> 
 def test_who_left_is_expected_for_its_grace_and_then_forgotten(bench: Bench) -> None:
     """N-10: at its last millisecond still, one later no more; who is back is not away."""
     bench.join("keeper")
-    pool = bench.broker._miners["keeper"].offers["noop"].pool
+    pool = bench.broker._dispatcher.miners["keeper"].offers["noop"].pool
     bench.join("m1")
     bench.tell(MinerLeft("m1", 2))
     bench.now_ms += limits.GRACE_MS
@@ -152,18 +154,18 @@ def test_requests_that_overlap_share_the_gpus_and_each_cut_is_named() -> None:
     assert miner.bill(Usage(cpu_ns=1, gpu_ns=1), 1_000) == (Usage(), ("cpu_ns", "gpu_ns"))
 
 
-def test_the_order_of_a_lane_survives_the_forgetting_of_what_left_it(bench: Bench) -> None:
+def test_the_order_of_a_queue_survives_the_forgetting_of_what_left_it(bench: Bench) -> None:
     """Two accounts in turns, most of them gone while they waited: memory is given back and the rest goes in its order."""
     bench.join("m1")
     bench.arrive("first", account="ent_first")
     names = [f"{account}{n:03d}" for account in "abc" for n in range(200)]
     for name in names:
         bench.broker.handle(RequestArrived(name, f"ent_{name[0]}", "noop", ("2", "3"), 60_000), bench.now_ms)
-    [lane] = [lane for lane in bench.broker._lanes.values() if lane.waiting_fresh]
+    [queue] = [queue for queue in bench.broker._register.queues.by_demand.values() if queue.waiting_fresh]
     kept = [name for place, name in enumerate(names) if place % 7 == 3]
     for name in sorted(set(names) - set(kept)):
         bench.broker.handle(ClientGone(name), bench.now_ms)
-    assert len(lane.fresh) <= 2 * len(kept) + 64
+    assert len(queue.fresh) <= 2 * len(kept) + 64
     bench.broker.check()
     order, current = [], "first"
     for _ in kept:

@@ -8,14 +8,13 @@ iteration is in order of insertion, never of a hash, so the same events give the
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from cgn_node.core import limits
 from cgn_node.core.events import MinerJoined, ServiceLevel
-from cgn_node.core.pricing import Usage, believed
+from cgn_node.core.pricing import Tariff, Terms, Usage, believed
 
-if TYPE_CHECKING:
-    from cgn_node.core.lanes import Lane, Request
+_LONGEST_US = limits.SERVICE_CEILING_US >> limits.FAILURE_SHIFT + 2
+"""Of a measured service time: with all failures and a full miner it still has a rank."""
 
 
 class Ranking:
@@ -55,7 +54,7 @@ class Ranking:
 
 
 class Pool:
-    """The miners of one DService in one tier (of one owner in tier 1), and the lanes that wait for them."""
+    """The miners of one DService in one tier (of one owner in tier 1)."""
 
     __slots__ = (
         "away",
@@ -68,7 +67,6 @@ class Pool:
         "slots",
         "tier",
         "tier_factor_ppm",
-        "waiting",
     )
 
     def __init__(self, dservice: str, tier: str, owner: str) -> None:
@@ -82,13 +80,12 @@ class Pool:
         self.slots = 0
         self.tier_factor_ppm = 0  # the latest known
         self.service_us = 0  # mean over the pool, 0 before the first result
-        self.waiting: dict[Lane, None] = {}
 
 
 class Offer:
     """One DService on one miner, and how long a request to it is expected to take."""
 
-    __slots__ = ("failures", "measured", "miner", "pool", "rank", "ranking", "service_us")
+    __slots__ = ("_tariff", "expected_us", "failures", "measured", "miner", "pool", "rank", "ranking", "service_us")
 
     def __init__(self, miner: "Miner", pool: Pool) -> None:
         self.miner = miner
@@ -96,36 +93,50 @@ class Offer:
         self.service_us = pool.service_us or limits.PRIOR_SERVICE_US
         self.measured = False
         self.failures = 0  # in a row
+        self.expected_us = 0  # of a request that is assigned now; as of the latest `place`
         self.rank = 0
         self.ranking: Ranking | None = None
+        self._tariff: Tariff | None = None  # the latest that was asked for
+
+    def tariff(self, terms: Terms) -> Tariff:
+        """By which an attempt that begins now is priced: the tier's factor in force when the request arrived, or for a
+        tier that was opened since, the latest."""
+        factor_ppm = terms.tier_factor_ppm.get(self.miner.tier)
+        if factor_ppm is None:
+            factor_ppm = self.pool.tier_factor_ppm
+        tariff = self._tariff
+        if tariff is None or tariff.terms is not terms or tariff.factor_ppm != factor_ppm:
+            ceiling = terms.cpus_milli.get(self.pool.dservice, 0)
+            tariff = self._tariff = Tariff(terms, self.miner.fitness, factor_ppm, ceiling)
+        return tariff
 
     def learn(self, service_us: int) -> None:
         """One more measured service time: exponentially weighted, the newest an eighth; the first stands alone."""
-        service_us = max(1, min(service_us, limits.SERVICE_CEILING_US >> limits.FAILURE_SHIFT + 2))
+        if not 0 < service_us <= _LONGEST_US:
+            service_us = 1 if service_us < 1 else _LONGEST_US
         self.service_us = (self.service_us * 7 + service_us) >> 3 if self.measured else service_us
         self.measured = True
         self.failures = 0
         pool = self.pool
         pool.service_us = (pool.service_us * 15 + service_us) >> 4 if pool.service_us else service_us
 
-    def expected_us(self) -> int:
-        """Of a request assigned now: network, and service time that grows up to twice with the miner's load."""
-        miner = self.miner
-        service_us = self.service_us
-        if miner.busy < miner.slots:
-            service_us += service_us * miner.busy // miner.slots
-        if self.failures:
-            service_us <<= min(self.failures, limits.FAILURE_SHIFT)
-        return miner.latency_us + service_us
-
     def place(self, turn: bool) -> None:
-        """Puts the offer where it belongs after its miner's load or its own figures changed; `turn`: and last among
-        equals."""
-        expected_us = self.expected_us() | 16
+        """Ranks the offer anew after its miner's load or its own figures changed. With `turn` it goes to the end of its
+        rank."""
+        miner = self.miner
+        busy, slots = miner.busy, miner.slots
+        expected_us = self.service_us
+        if busy < slots:  # service time grows up to twice with the miner's load
+            expected_us += expected_us * busy // slots
+            ranking = self.pool.free
+        else:
+            ranking = self.pool.full
+        if self.failures:
+            expected_us <<= min(self.failures, limits.FAILURE_SHIFT)
+        self.expected_us = expected_us = miner.latency_us + expected_us
+        expected_us |= 16
         bits = expected_us.bit_length()
         rank = (bits << 2) | ((expected_us >> (bits - 3)) & 3)
-        miner = self.miner
-        ranking = self.pool.free if miner.busy < miner.slots else self.pool.full
         at = self.ranking
         if at is ranking and self.rank == rank:
             if turn:
@@ -137,7 +148,7 @@ class Offer:
 
 
 class Miner:
-    """One connected miner. `running` holds its requests in the order they were assigned."""
+    """One connected miner. `running` holds its requests, in the order in which they were assigned, and since when."""
 
     __slots__ = (
         "billed_cpu_ns",
@@ -177,7 +188,7 @@ class Miner:
         self.billed_cpu_ns = 0
         self.billed_gpu_ns = 0
         self.billed_memory_byte_seconds = 0
-        self.running: dict[Request, None] = {}
+        self.running: dict[str, int] = {}
         self.offers: dict[str, Offer] = {}
 
     def __repr__(self) -> str:
@@ -214,16 +225,16 @@ class Miner:
         for offer in self.offers.values():
             offer.place(turn=False)
 
-    def take(self, request: "Request", now_ms: int) -> None:
+    def take(self, request: str, now_ms: int) -> None:
         """Reserves a slot."""
         if not self.busy:
             self.busy_since_ms = now_ms
         self.busy += 1
-        self.running[request] = None
+        self.running[request] = now_ms
         for offer in self.offers.values():
             offer.place(turn=True)
 
-    def give_back(self, request: "Request", now_ms: int) -> None:
+    def give_back(self, request: str, now_ms: int) -> None:
         """Frees the request's slot."""
         del self.running[request]
         self.busy -= 1
@@ -241,19 +252,18 @@ class Miner:
             busy_ns += now_ms - self.busy_since_ms + limits.CAPACITY_SLACK_MS
         busy_ns *= 1_000_000
         fitness = self.fitness
-        cpu_ns = min(usage.cpu_ns, busy_ns * fitness.threads - self.billed_cpu_ns)
-        gpu_ns = min(usage.gpu_ns, busy_ns * fitness.gpus - self.billed_gpu_ns)
+        cpu_ns = busy_ns * fitness.threads - self.billed_cpu_ns
+        gpu_ns = busy_ns * fitness.gpus - self.billed_gpu_ns
         memory = fitness.memory_bytes * busy_ns // 10**9 - self.billed_memory_byte_seconds
-        memory = min(usage.memory_byte_seconds, memory)
-        self.billed_cpu_ns += cpu_ns
-        self.billed_gpu_ns += gpu_ns
-        self.billed_memory_byte_seconds += memory
-        if cpu_ns == usage.cpu_ns and gpu_ns == usage.gpu_ns and memory == usage.memory_byte_seconds:
-            return usage, ()
-        cut = [name for name, left in (("cpu_ns", cpu_ns), ("gpu_ns", gpu_ns)) if left != getattr(usage, name)]
-        if memory != usage.memory_byte_seconds:
-            cut.append("memory_byte_seconds")
-        return replace(usage, cpu_ns=cpu_ns, gpu_ns=gpu_ns, memory_byte_seconds=memory), tuple(cut)
+        cut: tuple[str, ...] = ()
+        if usage.cpu_ns > cpu_ns or usage.gpu_ns > gpu_ns or usage.memory_byte_seconds > memory:
+            left = {"cpu_ns": cpu_ns, "gpu_ns": gpu_ns, "memory_byte_seconds": memory}
+            cut = tuple(name for name, room in left.items() if getattr(usage, name) > room)
+            usage = replace(usage, **{name: left[name] for name in cut})
+        self.billed_cpu_ns += usage.cpu_ns
+        self.billed_gpu_ns += usage.gpu_ns
+        self.billed_memory_byte_seconds += usage.memory_byte_seconds
+        return usage, cut
 
     def reaches(self, level: ServiceLevel) -> bool:
         fitness = self.fitness
