@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from cgn_sdk import signing
 from cgn_sdk.protocol import link, receipt
@@ -25,8 +25,8 @@ from cgn_sdk.protocol.errors import (
     CLOSE_REFUSED,
     ProblemError,
 )
-from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS, MESSAGE_INTEGER_MAX, MESSAGE_MAX_BYTES
-from cgn_sdk.protocol.messages import PROTOCOL, Cancel, Fail, GoAway, Hello, Open, Welcome
+from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS, MESSAGE_MAX_BYTES
+from cgn_sdk.protocol.messages import PROTOCOL, Cancel, Done, Fail, GoAway, Head, Hello, Open, Progress, Welcome
 from cgn_sdk.tunnel_connection import WRITE_LIMIT_BYTES, ListeningConnection
 from cgn_sdk.tunnel_io import TunnelLink
 from cgn_sdk.turns import Turns
@@ -38,7 +38,6 @@ from cgn_node import limits, websocket_server
 from cgn_node.central_endpoint import CentralUnreachable, refuse_upgrade
 from cgn_node.client_address import HEADERS, Proxies
 from cgn_node.core import events
-from cgn_node.core.commands import Assign
 from cgn_node.core.pricing import Fitness
 from cgn_node.driver import Driver
 from cgn_node.gate import Gate
@@ -47,9 +46,6 @@ from cgn_node.key_guard import pair_of
 from cgn_node.places import Standing
 from cgn_node.policy import PolicyView
 from cgn_node.refusals import TooMany
-
-if TYPE_CHECKING:
-    from cgn_node.work_request import Attempt, WorkRequest
 
 PATH = "/tunnel"
 CLOSE_TRY_AGAIN_LATER = 1013
@@ -64,6 +60,34 @@ class _Kept:
 
     grant: link.MinerGrant
     until_s: float
+
+
+class AttemptSink(Protocol):
+    """What a tunnel tells of one stream, and whom (`attempt.Attempt`). Each is one message of the miner, or its end."""
+
+    @property
+    def request_id(self) -> str: ...
+    def acknowledged(self) -> None: ...
+    def head(self, head: Head) -> None: ...
+    def data(self, data: bytes) -> None:
+        """Of whatever it has taken or passed on, it says `MinerTunnel.consumed`."""
+
+    def writable(self) -> None:
+        """The stream takes more of the request's body."""
+
+    def progressed(self, progress: Progress) -> None: ...
+    def done(self, done: Done) -> str:
+        """What is wrong with the statement, or empty."""
+
+    def sealed(self, seal: CanonicalText) -> None:
+        """The signature over the statement was checked."""
+
+    def failed(self, fail: Fail) -> None: ...
+    def lost(self) -> None:
+        """The tunnel is gone."""
+
+    def break_off(self) -> None:
+        """One of these has raised."""
 
 
 class MinerEndpoint:
@@ -235,8 +259,8 @@ class MinerTunnel:
         self._driver = endpoint.driver
         self._address = _address_of(connection, endpoint.proxies)
         self._signing_key = b""
-        self._streams: dict[int, Attempt] = {}
-        self._unsealed: dict[bytes, Attempt] = {}
+        self._streams: dict[int, AttemptSink] = {}
+        self._unsealed: dict[bytes, AttemptSink] = {}
         self._greeting: asyncio.Task[None] | None = None
         self._handlers = {
             wire.Acknowledged: self._on_acknowledged,
@@ -254,41 +278,38 @@ class MinerTunnel:
 
     # --- what requests ask --------------------------------------------------------------------------------------------
 
-    def open(self, request: "WorkRequest", command: Assign, now_ns: int) -> "Attempt | None":
-        """Opens a stream for an attempt; None when the tunnel takes none."""
-        from cgn_node.work_request import Attempt
-
+    def open(self, message: Open, sink: AttemptSink, *, is_empty: bool) -> int | None:
+        """Opens a stream and returns its number; None when the tunnel takes none. `is_empty`: no body follows."""
         if not self.tunnel.can_open or self.link.is_closed:
             return None
-        left_ms = max(0, request.deadline_ms - self._driver.clock_ms())
-        head, body = request.exchange.head, request.body
-        message = Open(
-            request_id=request.id,
-            attempt=command.attempt,
-            dservice=request.dservice.name,
-            method=head.method,
-            target=head.target,
-            headers=tuple(request.headers),
-            deadline_ms=left_ms,
-            body_bytes=body.length if body.ended else head.body_bytes,
-            cpu_budget_ns=_shortened(command.cpu_budget_ns),
-        )
-        is_empty = body.ended and not body.length
         stream = self.tunnel.open(message, end=is_empty)
-        attempt = Attempt(request, command.attempt, self, stream, now_ns, end_sent=is_empty)
-        self._streams[stream] = attempt
+        self._streams[stream] = sink
         self.link.flush(at_once=is_empty and len(self._streams) == 1)
-        return attempt
+        return stream
 
-    def cancel(self, attempt: "Attempt", code: str) -> None:
-        self._streams.pop(attempt.stream, None)
-        if self.tunnel.is_open(attempt.stream):
-            self.tunnel.cancel(attempt.stream, Cancel(code))
-            self.link.flush()
+    def room(self, stream: int) -> int:
+        """Bytes that the stream takes now."""
+        return self.tunnel.writable(stream)
+
+    def is_open(self, stream: int) -> bool:
+        return self.tunnel.is_open(stream)
+
+    def send(self, stream: int, data: bytes, *, end: bool) -> None:
+        """More of the request's body; it leaves with `flush`."""
+        self.tunnel.data(stream, data, end=end)
 
     def consumed(self, stream: int, size: int) -> None:
+        """Gives the miner credit for so much of its answer; it leaves with `flush`, or with what is sent next."""
         self.tunnel.consumed(stream, size)
+
+    def flush(self) -> None:
         if self.tunnel.has_data_to_send:
+            self.link.flush()
+
+    def cancel(self, stream: int, code: str) -> None:
+        self._streams.pop(stream, None)
+        if self.tunnel.is_open(stream):
+            self.tunnel.cancel(stream, Cancel(code))
             self.link.flush()
 
     def close(self, code: int, reason: str) -> None:
@@ -319,41 +340,41 @@ class MinerTunnel:
             attempt = self._streams.get(getattr(event, "stream", 0))
             if attempt is None:
                 raise
-            _log.exception("miner.event_failed", miner=self.miner_id, request_id=attempt.request.id)
-            attempt.request.break_off()
+            _log.exception("miner.event_failed", miner=self.miner_id, request_id=attempt.request_id)
+            attempt.break_off()
 
     def _on_acknowledged(self, event: wire.Acknowledged) -> None:
         attempt = self._streams.get(event.stream)
         if attempt is not None:
-            attempt.request.on_acknowledged(attempt)
+            attempt.acknowledged()
 
     def _on_head(self, event: wire.HeadReceived) -> None:
         attempt = self._streams.get(event.stream)
         if attempt is not None:
-            attempt.request.on_head(attempt, event.message)
+            attempt.head(event.message)
 
     def _on_data(self, event: wire.DataReceived) -> None:
         attempt = self._streams.get(event.stream)
         if attempt is None:
             self.tunnel.consumed(event.stream, len(event.data))
         elif event.data:
-            attempt.request.on_data(attempt, event.data)
+            attempt.data(event.data)
 
     def _on_writable(self, event: wire.Writable) -> None:
         attempt = self._streams.get(event.stream)
-        if attempt is not None and attempt.request.attempt is attempt:
-            attempt.request.pump()
+        if attempt is not None:
+            attempt.writable()
 
     def _on_finished(self, event: wire.Finished) -> None:
         attempt = self._streams.get(event.stream)
         if attempt is None:
             return
-        problem = attempt.request.on_done(attempt, event.message)
+        problem = attempt.done(event.message)
         self._streams.pop(event.stream, None)
         if problem:
             self._endpoint.counters["bad statements"] += 1
-            _log.warning("miner.bad_statement", miner=self.miner_id, request_id=attempt.request.id, problem=problem)
-            attempt.request.on_failed(attempt, Fail("bad_gateway"))
+            _log.warning("miner.bad_statement", miner=self.miner_id, request_id=attempt.request_id, problem=problem)
+            attempt.failed(Fail("bad_gateway"))
         else:
             self._unsealed[event.digest] = attempt
 
@@ -374,25 +395,25 @@ class MinerTunnel:
                 self._count_sealed(attempt, seal)
 
     @staticmethod
-    def _count_sealed(attempt: "Attempt", seal: CanonicalText) -> None:
+    def _count_sealed(attempt: AttemptSink, seal: CanonicalText) -> None:
         """Those that the same seal is about have no part in what goes wrong with one."""
         try:
-            attempt.request.on_sealed(attempt, seal)
+            attempt.sealed(seal)
         except Exception:
-            _log.exception("miner.seal_failed", request_id=attempt.request.id)
-            attempt.request.break_off()
+            _log.exception("miner.seal_failed", request_id=attempt.request_id)
+            attempt.break_off()
 
     def _on_failed(self, event: wire.Failed) -> None:
         attempt = self._streams.get(event.stream)
         if attempt is not None:
-            attempt.request.on_failed(attempt, event.message)
+            attempt.failed(event.message)
             self._streams.pop(event.stream, None)
 
     def _on_progressed(self, event: wire.Progressed) -> None:
         """A sign of life, and what has been used so far. What the work says on its way reaches the DApp with N-16."""
         attempt = self._streams.get(event.stream)
         if attempt is not None:
-            attempt.request.on_progress(attempt, event.message)
+            attempt.progressed(event.message)
 
     def _on_slots(self, event: wire.Slots) -> None:
         if self.joined:
@@ -497,7 +518,7 @@ class MinerTunnel:
         if self._driver.tunnels.get(self.miner_id) is self:
             del self._driver.tunnels[self.miner_id]
         for attempt in (*self._streams.values(), *self._unsealed.values()):
-            attempt.request.attempt_lost(attempt)
+            attempt.lost()
         self._streams.clear()
         self._unsealed.clear()
 
@@ -512,8 +533,3 @@ def _address_of(connection: ServerConnection, proxies: Proxies) -> str:
     headers = connection.request.headers if connection.request is not None else None
     fields = {name: ", ".join(headers.get_all(name)) for name in HEADERS} if headers is not None else {}
     return proxies.client(peer, fields)
-
-
-def _shortened(budget_ns: int | None) -> int | None:
-    """As a JSON integer: what is longer than a hundred days is no bound of anything."""
-    return None if budget_ns is None or budget_ns > MESSAGE_INTEGER_MAX else budget_ns

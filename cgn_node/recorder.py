@@ -15,21 +15,19 @@ from typing import Any, Protocol
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import link, merkle
 from cgn_sdk.protocol.canonical import CanonicalText
-from cgn_sdk.protocol.errors import CODES
 from cgn_sdk.protocol.messages import Statement
 from cgn_sdk.protocol.receipt import ROW, Inclusion, Receipt
-from cgn_sdk.protocol.row import SALT_BYTES, PayIn, Row, build_row, part_salt
+from cgn_sdk.protocol.row import SALT_BYTES, PayIn, Row, build_row, fee_nano_cpu, part_salt
 from cgn_sdk.signing import Signer
 
 from cgn_chassis import logs
 from cgn_node import limits
 from cgn_node.core import events, row_parts
 from cgn_node.core.commands import RecordRow
-from cgn_node.core.pricing import Measured
 from cgn_node.driver import Driver
 from cgn_node.lookups import LookUps
 from cgn_node.random_pool import RandomPool
-from cgn_node.work_request import Attempt, WorkRequest
+from cgn_node.work_order import FinishedAttempt, WorkOrder
 from ledger.core.batch import BatchRecord
 from ledger.core.money import Beneficiary, split_fee
 from ledger.port import Store, StoredRow
@@ -92,28 +90,30 @@ class Recorder:
         """Bytes that the spool dropped when it was opened: of a row under way at a crash, or of damage."""
         return sum(dropped.size for dropped in self._spool.dropped)
 
-    def record(self, request: WorkRequest) -> None:
-        """Signs the request's row and makes it durable; the outcome comes as an event."""
-        row = row_of(request, self._identity, self._random.take(SALT_BYTES))
+    def record(self, order: WorkOrder, finished: FinishedAttempt, command: RecordRow) -> None:
+        """Signs the row and makes it durable; the outcome comes as an event."""
+        welcome = self._identity.welcome
+        assert welcome is not None
+        row = row_of(order, finished, command, welcome, self._random.take(SALT_BYTES))
         row = row.signed(self._signer.sign(ROW, row.row_hash))
         is_alone = len(self._driver.requests) == 1
-        self._spool.put(row.to_bytes(), row, lambda error: self._recorded(request, row, error), alone=is_alone)
+        self._spool.put(row.to_bytes(), row, lambda error: self._recorded(row, error), alone=is_alone)
 
-    def _recorded(self, request: WorkRequest, row: Row, error: Exception | None) -> None:
+    def _recorded(self, row: Row, error: Exception | None) -> None:
         if error is None:
             self.rows += 1
             try:
                 self._note(row.row_id)  # before the answer: with it the DApp may send the id again
             finally:
-                self._driver.post(events.RowStored(request.id))
+                self._driver.post(events.RowStored(row.row_id))
             self._keep(row)  # somebody waits for the answer, so this comes behind it
         elif isinstance(error, SpoolFull):
             self.refused += 1
             self._full_until_s = time.monotonic() + limits.SPOOL_RETRY_S
-            _log.error("recorder.spool_full", request_id=request.id)
-            self._driver.post(events.RowRefused(request.id))
+            _log.error("recorder.spool_full", request_id=row.row_id)
+            self._driver.post(events.RowRefused(row.row_id))
         else:  # the spool has ended the process already, or is about to: nothing may be answered
-            _log.error("recorder.spool_broken", request_id=request.id, error=repr(error))
+            _log.error("recorder.spool_broken", request_id=row.row_id, error=repr(error))
 
     def _keep(self, row: Row) -> None:
         """As bytes: thousands of rows' objects would be walked by the garbage collector again and again."""
@@ -220,21 +220,17 @@ def _row_id(data: bytes) -> str | None:
     return found[1].decode() if found is not None else None
 
 
-def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
-    """The microtransaction of a finished request: who, what, how much, split to whom (L-1)."""
-    command, attempt, welcome = request.record_command, request.latest, identity.welcome
-    assert command is not None
-    assert attempt is not None
-    assert welcome is not None
-    assert attempt.tunnel.grant is not None
-    session, dservice, policy = request.session, request.dservice, request.view.policy
-    head, body = request.exchange.head, request.body
-    contributor, operator = attempt.tunnel.grant.contributor, welcome.operator
-    fee_eur, fee_cpu = command.fee_nano_eur, request.fee_nano_cpu
+def row_of(order: WorkOrder, finished: FinishedAttempt, command: RecordRow, node: link.NodeWelcome, salt: bytes) -> Row:
+    """The microtransaction of work that is over: who, what, how much, split to whom (L-1)."""
+    session, dservice, policy = order.session, order.dservice, order.view.policy
+    contributor, operator = finished.contributor, node.operator
+    rate = policy.exchange_rate_nano_eur_per_cpu
+    fee_eur, listed = command.fee_nano_eur, session.grant.redact
+    fee_cpu = fee_nano_cpu(fee_eur, rate)
     return build_row(
-        row_id=request.id,
+        row_id=order.id,
         event_time_ns=time.time_ns(),
-        node_id=welcome.node_public_id,
+        node_id=node.node_public_id,
         enterprise_id=session.public_id,
         end_user_id=session.end_user_id,
         contributor_id=contributor.public_id,
@@ -245,7 +241,7 @@ def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
         tier=command.tier,
         usage_fee_nano_eur=fee_eur,
         usage_fee_nano_cpu=fee_cpu,
-        exchange_rate_nano_eur_per_cpu=policy.exchange_rate_nano_eur_per_cpu,
+        exchange_rate_nano_eur_per_cpu=rate,
         pay_in=[PayIn("enterprise", session.public_id, fee_cpu)],
         payouts=split_fee(
             fee_eur,
@@ -258,54 +254,39 @@ def row_of(request: WorkRequest, identity: Identity, salt: bytes) -> Row:
         ),
         parts={
             "request": row_parts.request_part(
-                head.method,
-                head.target,
-                request.headers,
-                body.length,
-                body.sha256(),
-                _answered(request, attempt),
-                session.grant.redact,
+                order.method,
+                order.target,
+                order.headers,
+                finished.request_bytes,
+                finished.request_sha256,
+                finished.answered,
+                listed,
             ),
-            "metrics": _metrics_part(command, attempt, request),
-            "service": row_parts.fields_part(
-                attempt.done.metadata if attempt.done is not None else {}, session.grant.redact
-            ),
+            "metrics": _metrics_part(command, finished),
+            "service": row_parts.fields_part(finished.metadata, listed),
             "accounts": row_parts.accounts_part(
                 (session.public_id, session.address),
                 (contributor.public_id, contributor.address),
                 (dservice.developer.public_id, dservice.developer.address),
                 (operator.public_id, operator.address),
             ),
-            "custom": row_parts.fields_part(request.custom, session.grant.redact),
+            "custom": row_parts.fields_part(order.custom, listed),
         },
         salt=salt,
         keccak=keccak_256,
     )
 
 
-def _answered(request: WorkRequest, attempt: Attempt) -> Statement | row_parts.Answered:
-    """The miner's word for a whole response; else what has left of it."""
-    if attempt.done is not None:
-        return attempt.done.statement
-    digest, size = request.response.left()
-    return row_parts.Answered(request.response.status if size else CODES["price_cap"].status, size, digest)
-
-
-def _metrics_part(command: RecordRow, attempt: Attempt, request: WorkRequest) -> CanonicalText:
-    times = request.times
+def _metrics_part(command: RecordRow, finished: FinishedAttempt) -> CanonicalText:
     return row_parts.metrics_part(
-        attempts=request.attempts,
+        attempts=finished.number,
         billed=command.usage,
         clipped=command.clipped,
-        measured=Measured(
-            wall_ns=attempt.ended_ns - attempt.begun_ns,
-            request_bytes=attempt.sent_bytes,
-            response_bytes=attempt.received_bytes,
-        ),
-        match_ns=times.assigned - times.first_assigned,
-        queue_ns=times.first_assigned - times.arrived,
+        measured=finished.measured,
+        match_ns=finished.match_ns,
+        queue_ns=finished.queue_ns,
         policy_version=command.terms_version,
-        seal=attempt.seal,
-        statement=attempt.done.statement if attempt.done is not None else None,
+        seal=finished.seal,
+        statement=finished.answered if isinstance(finished.answered, Statement) else None,
         ended=command.ended,
     )

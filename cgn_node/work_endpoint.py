@@ -26,7 +26,7 @@ from cgn_node.bodies import HeldMemory, Piece, RequestBody
 from cgn_node.central_endpoint import CentralUnreachable
 from cgn_node.client_address import Proxies
 from cgn_node.core import events
-from cgn_node.core.commands import Refuse
+from cgn_node.core.commands import RecordRow, Refuse
 from cgn_node.disk_reads import DiskReads
 from cgn_node.driver import Driver
 from cgn_node.http1 import Headers, end_to_end
@@ -38,6 +38,7 @@ from cgn_node.random_pool import RandomPool
 from cgn_node.refusals import TooMany
 from cgn_node.results import Results
 from cgn_node.sessions import Session, Sessions
+from cgn_node.work_order import FinishedAttempt, WorkOrder
 from cgn_node.work_request import WorkRequest
 from ledger.port import StoreError
 
@@ -65,7 +66,7 @@ class Recorder(Protocol):
 
     @property
     def is_full(self) -> bool: ...
-    def record(self, request: WorkRequest) -> None: ...
+    def record(self, order: WorkOrder, finished: FinishedAttempt, command: RecordRow) -> None: ...
     async def receipt(self, request_id: str, enterprise_id: str) -> tuple[bool, bytes] | None: ...
     async def cost(self, request_id: str, enterprise_id: str) -> dict[str, Any] | None: ...
     def is_recorded(self, request_id: str) -> bool: ...
@@ -316,17 +317,22 @@ class WorkEndpoint:
             max_fee_nano_eur=options.max_fee_nano_eur,
             resumable=True,
         )
-        request = WorkRequest(
-            request_id,
-            exchange,
-            session,
-            view,
-            dservice,
+        order = WorkOrder(
+            id=request_id,
+            session=session,
+            view=view,
+            dservice=dservice,
+            method=head.method,
+            target=head.target,
             headers=[pair for pair in end_to_end(head, _OURS) if not pair[0].lower().startswith("cgn-")],
             custom=options.meta,
             deadline_ms=until_ms,
             max_fee_nano_eur=options.max_fee_nano_eur,
             is_named=options.request_id is not None,
+        )
+        request = WorkRequest(
+            order,
+            exchange,
             body=body,
             held_bytes=self._held_bytes,
             held_memory=self._held_memory,
@@ -340,9 +346,9 @@ class WorkEndpoint:
 
     def _hand_over(self, request: WorkRequest, arrived: events.RequestArrived) -> None:
         """Gives the request to the broker. While its body was on its way, what let it in may have ended."""
-        left_ms = request.deadline_ms - self._driver.clock_ms()
+        left_ms = request.order.deadline_ms - self._driver.clock_ms()
         key = _bearer(request.exchange)
-        if key is None or self._sessions.find(key, self._driver.clock_ms()) is not request.session:
+        if key is None or self._sessions.find(key, self._driver.clock_ms()) is not request.order.session:
             code = "not_authenticated"
         elif self._recorder.is_full:
             code = "ledger_full"
@@ -367,7 +373,7 @@ class WorkEndpoint:
         self.counters[(request.outcome and f"refused {request.outcome}") or request.state] += 1
         total_us = (time.monotonic_ns() - times.arrived) // 1000
         if command is not None and request.state == "done" and self._latencies is not None:
-            self._latencies(request.dservice.name, command.tier, total_us)
+            self._latencies(request.order.dservice.name, command.tier, total_us)
         if not _log.is_on(logs.INFO):
             return
         _log.info(
@@ -376,8 +382,8 @@ class WorkEndpoint:
             state=request.state,
             code=request.outcome,
             status=status,
-            account=request.session.account_id,
-            dservice=request.dservice.name,
+            account=request.order.session.account_id,
+            dservice=request.order.dservice.name,
             tier=command.tier if command else "",
             miner=command.miner if command else "",
             attempts=request.attempts,
@@ -396,7 +402,7 @@ class WorkEndpoint:
             state = {"request_id": request.id, "state": request.state, "attempts": request.attempts}
             if request.refusal is not None:
                 state |= {"problem": request.refusal.as_dict()}
-            self._endings[request.id] = (request.session.account_id, state)
+            self._endings[request.id] = (request.order.session.account_id, state)
             if len(self._endings) > limits.ENDINGS_KEPT:
                 self._endings.popitem(last=False)
 
@@ -405,7 +411,7 @@ class WorkEndpoint:
 
         def keep(data: list[bytes]) -> None:
             now_ms = self._driver.clock_ms()
-            self._results.put(request.id, request.session.account_id, status, headers, data, now_ms)
+            self._results.put(request.id, request.order.session.account_id, status, headers, data, now_ms)
             if self._forgetting is None:
                 self._forgetting = asyncio.get_running_loop().call_later(limits.RESULTS_SWEEP_S, self._forget_results)
 
@@ -429,7 +435,7 @@ class WorkEndpoint:
 
     def _give_back(self, request: WorkRequest) -> None:
         """What the request was counted under."""
-        self._uncount(request.session, request.exchange.peer)
+        self._uncount(request.order.session, request.exchange.peer)
 
     def _count(self, session: Session, peer: str) -> None:
         """Counts a request of this account and address, from its arrival. Raises TooMany."""
@@ -459,7 +465,7 @@ class WorkEndpoint:
     async def _serve_state(self, exchange: Exchange, session: Session, request_id: str) -> None:
         _only_get(exchange)
         live = self._driver.requests.get(request_id)
-        if isinstance(live, WorkRequest) and live.session.account_id == session.account_id:
+        if isinstance(live, WorkRequest) and live.order.session.account_id == session.account_id:
             state = {"request_id": request_id, "state": live.state, "attempts": live.attempts}
             exchange.answer(200, [_JSON, _NO_STORE], json_body(state))
             return

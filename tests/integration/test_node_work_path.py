@@ -435,8 +435,8 @@ async def test_a_paid_result_whose_reader_was_gone_can_be_fetched(tmp_path: Path
         await world.miner(serve=support.answer_with(b"precious", headers=(("X-Kind", "gem"),))).join()
         record = world.node.recorder.record
 
-        def later(request: Any) -> None:
-            record(request)
+        def later(*work: Any) -> None:
+            record(*work)
             go.set()
 
         world.node.work._recorder.record = later  # type: ignore[method-assign]

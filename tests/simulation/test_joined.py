@@ -8,8 +8,9 @@ cannot be built, an attempt that is resumed with other bytes.
 import asyncio
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -33,6 +34,7 @@ from cgn_node.policy import PolicyView
 from cgn_node.recorder import row_of
 from cgn_node.sessions import Account, Session
 from cgn_node.simulation.auditor import Auditor
+from cgn_node.work_order import FinishedAttempt, WorkOrder
 from cgn_node.work_request import WorkRequest
 
 HELD_BYTES = 40_000
@@ -263,14 +265,12 @@ class World:
             driver=self.driver, counters=Counter(), policy=lambda: self.view, draining=False, sandbox=False,
             node_id=support.NODE, proxies=None, turns=None,
         )  # fmt: skip
-        self.identity: Any = SimpleNamespace(
-            welcome=link.NodeWelcome(support.public_id("n"), OPERATOR, self.view.policy)
-        )
+        self.welcome = link.NodeWelcome(support.public_id("n"), OPERATOR, self.view.policy)
         self.miners: list[JoinedMiner] = []
         self.asked: dict[str, FalseExchange] = {}
         self.requests: dict[str, WorkRequest] = {}
         self.rows: dict[str, Row] = {}
-        self.pending: deque[WorkRequest] = deque()
+        self.pending: deque[Callable[[], Row]] = deque()
         self.finished: Counter[str] = Counter()
         grant = link.SessionGrant(support.ACCOUNT, support.public_id("e"), support.address("1"), "", ("2",), 30_000, 64)
         self.session = Session(Account(support.ACCOUNT, 64), grant, 10**12, b"", b"")
@@ -303,10 +303,13 @@ class World:
         body = RequestBody(self.folder)
         body.end()
         deadline_ms = random.choice((2_000, 20_000, 60_000))
+        order = WorkOrder(
+            request_id, self.session, self.view, self.view.by_name["noop"], "GET", target, [], {},
+            self.now_ms + deadline_ms, cap, True,
+        )  # fmt: skip
         request = WorkRequest(
-            request_id, exchange, self.session, self.view, self.view.by_name["noop"],  # type: ignore[arg-type]
-            headers=[], custom={}, deadline_ms=self.now_ms + deadline_ms, max_fee_nano_eur=cap, is_named=True,
-            body=body, held_bytes=HELD_BYTES, held_memory=self.held_memory, driver=self.driver, disk=self.disk, admit=None, recorder=self.pending.append,
+            order, exchange, body=body, held_bytes=HELD_BYTES, held_memory=self.held_memory,  # type: ignore[arg-type]
+            driver=self.driver, disk=self.disk, admit=None, recorder=lambda *a: self.pending.append(partial(self.row_of, *a)),
             finished=lambda request: self.finished.update([request.id]),
         )  # fmt: skip
         self.asked[request_id], self.requests[request_id] = exchange, request
@@ -316,16 +319,18 @@ class World:
         assert self.driver.take_on(request)
         self.driver.post(arrived)
 
+    def row_of(self, order: WorkOrder, finished: FinishedAttempt, command: commands.RecordRow) -> Row:
+        return row_of(order, finished, command, self.welcome, bytes(32))
+
     def record(self) -> None:
         """The disk's answer about the oldest row that waits."""
-        request = self.pending.popleft()
-        row = row_of(request, self.identity, bytes(32))
-        assert request.id not in self.rows
+        row = self.pending.popleft()()
+        assert row.row_id not in self.rows
         if self.random.random() < self.faults / 4:
-            self.driver.post(events.RowRefused(request.id))
+            self.driver.post(events.RowRefused(row.row_id))
         else:
-            self.rows[request.id] = row
-            self.driver.post(events.RowStored(request.id))
+            self.rows[row.row_id] = row
+            self.driver.post(events.RowStored(row.row_id))
 
     def leave(self) -> None:
         waiting = [request for request, exchange in self.asked.items() if exchange.open]
@@ -390,7 +395,7 @@ class World:
         assert self.finished == Counter(self.asked.keys())
         for request_id, exchange in self.asked.items():
             request, row = self.requests[request_id], self.rows.get(request_id)
-            content, cap = content_of(exchange.target), request.max_fee_nano_eur
+            content, cap = content_of(exchange.target), request.order.max_fee_nano_eur
             ended = row.parts["metrics"].get("ended", "whole") if row is not None else "unbilled"
             seen[f"{exchange.ended} {ended}"] += 1
             assert self.differs or content.startswith(exchange.got) or exchange.ended == "refused"
