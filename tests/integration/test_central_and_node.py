@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,12 @@ from typing import Any
 
 import pytest
 from central_kit import CON, ENT, KEYS, MIN, NOD, OPR, Certificates, api_key, make_seed
+from cgn_sdk import signing
 from cgn_sdk.protocol import link, link_envelope
 from cgn_sdk.protocol.errors import ProblemError
+from cgn_sdk.protocol.head import Head
+from cgn_sdk.protocol.loss import END, Loss, sign_loss
+from cgn_sdk.protocol.row import Row
 
 from central_service.answers import Answers
 from central_service.core.records import FLAGGED, SUSPENDED, Node, Pricing
@@ -22,7 +27,10 @@ from central_service.store import Store
 from cgn_chassis.supervisor import Supervisor
 from cgn_node import central_endpoint, limits
 from cgn_node.central_endpoint import CentralEndpoint, CentralUnreachable
+from cgn_node.head_teller import HeadTeller
 from cgn_node.policy import load_copy
+from ledger import open_store
+from ledger.heads import HeadKeeper
 
 SESSION = link.SessionOpen(ENT, KEYS[ENT]).to_params()
 MINER = link.MinerVerify(CON, MIN, KEYS[CON]).to_params()
@@ -257,3 +265,43 @@ async def test_miners_that_come_back_at_once_cost_one_hash(
     answers += await asyncio.gather(*(node.endpoint.ask("miner.verify", MINER) for _ in range(200)))
     assert all(each["miner_id"] == MIN for each in answers)
     assert len(hashed) == 1
+
+
+async def test_central_keeps_the_heads_that_a_node_signs(
+    node: NodeEnd, make_links: Any, central: Answers, tmp_path: Path, make_row: Callable[..., Row]
+) -> None:
+    """L-12: over the real link; a ledger that was cut with its heads and the node's own copy is an ailment, and goes on
+    when its loss was accepted."""
+    await make_links()
+    await until(lambda: node.endpoint.link_count)
+    public_id, signer = node.endpoint.node_public_id, signing.Signer(bytes(32))
+    rows = [make_row(number) for number in range(1, 6)]
+
+    async def told(name: str, count: int, loss: Loss | None = None) -> HeadTeller:
+        store = await open_store(f"sqlite:///{tmp_path}/{name}.db")
+        if loss is not None:
+            await store.put_loss(loss)
+        await store.append(rows[:count])
+        heads = HeadKeeper(store, signer, node_id=lambda: public_id, kept=tmp_path / f"{name}.json")
+        await heads.advance()
+        teller = HeadTeller(heads, node.endpoint, signer.public_key)
+        await teller.tell()
+        await store.close()
+        return teller
+
+    first = await told("first", 4)
+    assert (first.problem, first.told_rows) == ("", 4)
+    cut = await told("cut", 2)
+    assert "fewer rows than the 4" in cut.problem
+    longer = await told("longer", 5)
+    assert (longer.problem, longer.told_rows) == ("", 5)
+    now_ns = time.time_ns()
+    commitment = Head.decode((await central.store.read(lambda facts: facts.trust())).heads[0]).commitment
+    unsigned = Loss(public_id, 2, END, 3, 5, commitment, "cut", "a disk died", "Ada", now_ns, b"")
+    loss = sign_loss(unsigned, signer.sign)
+    again = await told("again", 3, loss)
+    assert (again.problem, again.told_rows) == ("", 3)
+    kept = await central.store.read(lambda facts: facts.trust())
+    assert Head.decode(kept.heads[0]).last_ingest == 3
+    assert kept.losses == (loss.encode(),)
+    assert [each.code for each in await central.store.read(lambda facts: facts.head_findings())] == ["head_lower"]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.head import Head
+from cgn_sdk.protocol.loss import SPOOL, Loss
 from cgn_sdk.protocol.row import Row
 from elasticsearch import AsyncElasticsearch, AuthorizationException
 from secured_elasticsearch import PASSWORD, Secured, distribution, secured
@@ -70,6 +71,7 @@ async def the_whole_ledger(store: Store) -> list[object]:
         await store.totals(1, 100),
         await store.row_hashes(0, 100),
         await store.heads(),
+        await store.losses(),
         await store.settlements(),
         batches,
         [payment async for payment in store.payments(1, 100)],
@@ -87,6 +89,8 @@ async def test_each_role_does_its_work(made: Secured, admin: AsyncElasticsearch,
     head = Head("p" + "a" * 26, 6, b"c" * 32, 5, b"s" * 64)
     await node.put_head(head)
     assert await node.newest_head(head.node_id) == head
+    loss = Loss("p" + "a" * 26, 6, SPOOL, 1, 0, b"", "", "why", "who", 5, b"s" * 64)
+    await node.put_loss(loss)
     await seal_months(made.url("admin", PREFIX), "2026-12")
     await node.append([make_row(7)])
     payouts = await open_store(made.url("payouts", PREFIX))
@@ -121,10 +125,13 @@ async def test_nobody_but_an_administrator_can_alter_what_was_written(made: Secu
     payouts = await open_store(made.url("payouts", PREFIX))
     await payouts.put_batch(batch_of(rows))
     await node.put_head(Head("p", 5, b"c" * 32, 5, b"s" * 64))
+    loss = Loss("p" + "a" * 26, 6, SPOOL, 1, 0, b"", "", "why", "who", 5, b"s" * 64)
+    await node.put_loss(loss)
     places = {
         "rows-2026-11": rows[0].row_id,
         "blocks": f"{1:016d}",
         "heads": f"{5:020d}-p",
+        "losses": keccak_256(loss.encode()).hex(),
         "batches": (b"b" * 32).hex(),
         "settlements": f"1-0x-{bytes(32).hex()}",
         "format": "current",

@@ -13,7 +13,7 @@ from elasticsearch import ApiError, AsyncElasticsearch, BadRequestError, Conflic
 
 from ledger import initialise, limits, open_store
 from ledger.elasticsearch_setup import seal_months
-from ledger.elasticsearch_store import ElasticsearchStore
+from ledger.elasticsearch_store import FORMAT_VERSION, ElasticsearchStore
 from ledger.port import BatchRecord, Conflict, StoreError
 
 pytestmark = pytest.mark.engine("elasticsearch")
@@ -314,7 +314,7 @@ async def test_a_ledger_of_an_older_program_is_brought_up_to_date(
     second = first._replace(batch_id=b"2" * 32, period="two", first_ingest=3, previous=first.settlement_id(keccak_256))
     for batch in (first, second):
         await store.put_batch(batch)
-    for kind in ("format", "heads", "settlements"):
+    for kind in ("format", "heads", "settlements", "losses"):
         await client.indices.delete(index=f"{prefix}-{kind}")
     with pytest.raises(StoreError, match="cgn ledger init"):
         await open_store(url)
@@ -325,6 +325,7 @@ async def test_a_ledger_of_an_older_program_is_brought_up_to_date(
         found = {record.settlement_id: bool(record.ended_ns) for record in await again.settlements()}
         assert found == {first.settlement_id(keccak_256): True, second.settlement_id(keccak_256): False}
         await again.close()
-    await client.index(index=f"{prefix}-format", id="current", document={"version": 3})
-    with pytest.raises(StoreError, match="of version 3; this program reads version 2"):
+    newer = FORMAT_VERSION + 1
+    await client.index(index=f"{prefix}-format", id="current", document={"version": newer})
+    with pytest.raises(StoreError, match=f"of version {newer}; this program reads version {FORMAT_VERSION}"):
         await open_store(url)

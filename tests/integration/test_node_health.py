@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from cgn_sdk.protocol.errors import Problem
 from node_world import World, world
 
 from ledger.port import StoreError
@@ -62,3 +63,22 @@ async def test_a_shipper_that_fails_is_begun_again(tmp_path: Path, monkeypatch: 
         assert shown['cgn_node_task_ends_total{task="ledger shipper"}'] == 1
         running = {name.split('"')[1] for name, value in shown.items() if "task_running" in name and value == 1}
         assert {"ledger shipper", "give memory back", "look at the spool", "count refused rows"} <= running
+
+
+async def test_a_head_that_central_does_not_keep_turns_health_red(tmp_path: Path) -> None:
+    """L-12: Central has seen more of this ledger, or another one; the newest head is told by itself, with its key."""
+    async with world(tmp_path) as node:
+        await node.miner().join()
+        detail = "Central does not keep this head: it is over fewer rows than the 9 that this node has signed before."
+        node.central.against_heads = Problem("conflict", detail, extra={"finding": "head_lower"})
+        assert (await node.call("GET", "/noop")).status == 200
+        async with asyncio.timeout(30):
+            while (health := await node.call("GET", "/health", endpoint="status")).status == 200:
+                await asyncio.sleep(0.1)
+        assert json.loads(health.body)["reasons"] == [f"the ledger is not what Central has seen of it: {detail}"]
+        shown = await metrics(node)
+        assert (shown["cgn_node_ledger_head_refused"], shown["cgn_node_ledger_head_told_rows"]) == (1, 0)
+        status = json.loads((await node.call("GET", "/status", endpoint="status")).body)
+        [told] = node.central.heads
+        assert told.public_key.hex() == status["public_key"]
+        assert json.loads(told.head.encode()) == status["ledger_head"]

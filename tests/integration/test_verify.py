@@ -17,6 +17,7 @@ import payout_world as kit
 import pytest
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.head import NO_ROWS, extend, sign_head
+from cgn_sdk.protocol.loss import END, Loss, sign_loss
 from cgn_sdk.protocol.receipt import ROW, Anchor, Trust
 from cgn_sdk.protocol.row import ROLES, Row
 from cgn_sdk.signing import Signer
@@ -130,6 +131,48 @@ def test_a_ledger_that_was_rolled_back_is_found_the_next_time(
     assert "head 12, seen by an earlier audit," in capsys.readouterr().out
     state.write_bytes(b"[]")
     assert verify_app.main([*words(world, ledger), "--state", str(state)]) == 2
+
+
+def test_a_ledger_that_was_cut_with_its_heads_is_found_by_what_central_keeps(
+    world: Any, copy: sqlite3.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By who has never checked it before; and a loss that the node has signed for is named, and is no finding."""
+    ledger, trust = f"sqlite:///{tmp_path}/ledger.sqlite", tmp_path / "central.json"
+    (text,) = copy.execute("SELECT hex(commitment) FROM heads WHERE last_ingest = 12").fetchone()
+    newest = sign_head(kit.public_id("node"), ROWS + OPEN, bytes.fromhex(text), 1, NODE.sign)
+    trust.write_bytes(Trust({kit.public_id("node"): NODE.public_key}, heads=(newest.encode(),)).encode())
+    with_trust = [*wordless(world, ledger), "--trust", str(trust)]
+    assert verify_app.main(with_trust) == 0
+    copy.execute(f"DELETE FROM rows WHERE ingest > {ROWS}")
+    copy.execute(f"DELETE FROM entries WHERE ingest > {ROWS}")
+    copy.execute(f"DELETE FROM heads WHERE last_ingest > {ROWS}")
+    assert verify_app.main(words(world, ledger)) == 0, "nothing in the ledger says so"
+    capsys.readouterr()
+    assert verify_app.main(with_trust) == 1
+    said = capsys.readouterr().out
+    assert f"head 12 of {kit.public_id('node')}, kept outside the ledger,: is over 12 rows; the ledger holds 9" in said
+    loss = sign_loss(
+        Loss(kit.public_id("node"), ROWS, END, ROWS + 1, 12, newest.commitment, "cut", "a disk died", "Ada", 2, b""),
+        NODE.sign,
+    )
+    copy.execute("INSERT INTO losses VALUES (?, ?)", (keccak_256(loss.encode()), loss.encode()))
+    assert verify_app.main(with_trust) == 0
+    said = capsys.readouterr().out
+    assert f"LOST, AND ACCEPTED BY {kit.public_id('node')}: rows that were signed and are gone" in said
+    assert "10 to 12: a disk died (accepted by Ada; cut)" in said
+    assert "SOUND, but for what was lost" in said
+    copy.execute("DELETE FROM losses")
+    trust.write_bytes(
+        Trust({kit.public_id("node"): NODE.public_key}, heads=(newest.encode(),), losses=(loss.encode(),)).encode()
+    )
+    assert verify_app.main([*with_trust, "--json"]) == 1, "the ledger keeps quiet about it"
+    report = json.loads(capsys.readouterr().out)
+    assert [finding["code"] for finding in report["findings"]] == ["loss_missing"]
+    assert report["accepted_losses"][0]["by"] == "Ada"
+    other = tmp_path / "other.json"
+    other.write_bytes(Trust({kit.public_id("node"): bytes(32)}).encode())
+    assert verify_app.main([*with_trust, "--trust", str(other)]) == 2
+    assert "two keys are given" in capsys.readouterr().err
 
 
 def altered(value: Any) -> Any:
