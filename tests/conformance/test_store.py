@@ -145,6 +145,24 @@ async def test_a_row_id_with_another_hash_is_refused_and_nothing_stored(store: S
     assert await store.head() == 1
 
 
+@pytest.mark.parametrize("place", [0, 3, 6])
+async def test_a_long_append_with_a_refused_row_stores_nothing(
+    store: Store, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """Wherever it stands: longer than what the store handles in one step."""
+    monkeypatch.setattr(limits, "PORTION_ROWS", 3)
+    rows = [make_row(n) for n in range(1, 8)]
+    await store.append([rows[place]])
+    changed = [*rows[:place], make_row(place + 1, fee_nano_eur=2_000), *rows[place + 1 :]]
+    with pytest.raises(Conflict):
+        await store.append(changed)
+    assert await store.head() == 1
+    await store.append(rows)
+    assert [row.row_id for row in await everything(store)][1:] == [
+        row.row_id for number, row in enumerate(rows) if number != place
+    ]
+
+
 async def test_a_row_whose_money_or_hash_is_wrong_is_not_stored(store: Store, make_row: MakeRow) -> None:
     """L-1: enforced when stored, whoever made the object."""
     sound = make_row(1)
@@ -247,6 +265,9 @@ async def test_entity_rows(store: Store, make_row: MakeRow) -> None:
         int(next(e["amount_nano_cpu"] for e in r.public["payouts"] if e["role"] == "contributor")) for _, r in mine
     ]
     assert [row async for row in store.entity_rows("developer", wanted, 1, 10)] == []
+    for first, last in ((4, 7), (5, 7), (4, 6), (4, 4), (5, 6)):
+        within = [row.ingest async for row in store.entity_rows("contributor", wanted, first, last)]
+        assert within == [number for number in (4, 7) if first <= number <= last]
 
 
 def batch_for(row: Row, role: str, number: int = 1, **changes: Any) -> BatchRecord:

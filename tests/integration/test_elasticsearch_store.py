@@ -166,6 +166,28 @@ async def test_many_blocks_and_large_appends(
     assert [row.ingest async for row in store.batch_rows(b"b" * 32)] == list(range(1, 61))
 
 
+async def test_requests_and_blocks_are_bounded_in_bytes(
+    store: ElasticsearchStore, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One operation more than fits begins the next request, and one row more the next block; none is left out."""
+    rows = [make_row(n) for n in range(1, 9)]
+    of_rows = [len(row.public_json) + len(row.private_json) for row in rows]
+    real, sent = store.client.bulk, list[int]()
+
+    async def watched(*, operations: list[bytes]) -> Any:
+        sent.append(sum(map(len, operations)))
+        return await real(operations=operations)
+
+    monkeypatch.setattr(store.client, "bulk", watched)
+    for number, most in enumerate((sum(of_rows[:4]), sum(of_rows[4:]) - 1)):
+        monkeypatch.setattr(limits, "PORTION_BYTES", most)
+        await store.append(rows[4 * number : 4 * number + 4])
+    assert [(await store._block(block)).last_ingest for block in (1, 2, 3)] == [4, 7, 8]
+    assert len(sent) > 3, "operations are longer than their rows"
+    assert max(sent) <= sum(of_rows[:4])
+    assert [row.verified(keccak_256) for row in await store.read(0, 20)] == rows
+
+
 async def test_payment_states_changed_by_two_at_once_do_not_lose_one(
     store: ElasticsearchStore, elasticsearch_url: str, prefix: str, make_row: MakeRow
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import syncs
 from cgn_sdk import signing
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.head import NO_ROWS, Head, extend, head_findings, sign_head
@@ -413,3 +414,19 @@ async def test_a_head_over_lost_rows_holds_up_no_new_one(store: Store, kept: Pat
     await ship(store, again, [make_row(3)])
     await again.advance()
     assert [head.last_ingest for head in await store.heads()] == [2, 3]
+
+
+async def test_the_copy_is_whole_on_disk_before_it_has_its_name(
+    store: Store, kept: Path, make_row: MakeRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows leave the spool on the strength of it."""
+    keeper = keeper_of(store, kept)
+    await ship(store, keeper, [make_row(1)])
+    with monkeypatch.context() as patched:
+        done = syncs.watch(patched)
+        await keeper.advance()
+    content = kept.read_bytes()
+    assert [(each.what, each.path, each.content) for each in done] == [
+        ("sync", "head.new", content),
+        ("name", "head.json", content),
+    ]

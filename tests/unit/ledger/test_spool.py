@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from ledger import limits
+from ledger import disk, limits
 from ledger.core import spool_format
 from ledger.core.spool_format import SpoolDamaged
 from ledger.spool import Record, Spool, SpoolBroken, SpoolFull
@@ -251,6 +251,48 @@ async def test_what_was_dropped_of_a_segment_that_held_nothing_is_kept(folder: P
     [dropped] = again.dropped
     assert dropped.kept.read_bytes() == torn.rstrip(b"\0")
     assert await contents(again) == [b"one"]
+    await again.close()
+
+
+async def test_one_row_less_than_at_a_clean_stop_is_damage(folder: Path) -> None:
+    """Cut off without a trace: behind a whole group, with neither end nor torn bytes."""
+    spool = await Spool.open(folder)
+    for row in (b"one", b"two"):
+        await spool.append(row)
+    last = spool_format.group_bytes([b"two"])
+    path, size = spool._segments[-1].path, spool._segments[-1].size
+    await spool.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: size - last])
+    with pytest.raises(SpoolDamaged, match="rows 2 to 2 are missing"):
+        await Spool.open(folder)
+    path.write_bytes(whole[:size])
+    again = await Spool.open(folder)
+    assert await contents(again) == [b"one", b"two"], "the end itself holds no row"
+    await again.close()
+
+
+async def test_an_end_that_could_not_be_written_at_a_stop_is_no_damage(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row is durable without it; what is torn of it is said like any torn end."""
+    spool = await Spool.open(folder)
+    await spool.append(b"one")
+    write = disk.write
+    end = spool_format.segment_end(2)
+
+    def torn(file: int, data: bytes | memoryview, offset: int) -> None:
+        if bytes(data) == end:
+            write(file, end[:7], offset)
+            raise OSError(errno.EIO, "the disk is failing")
+        write(file, data, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "write", torn)
+        await spool.close()
+    again = await Spool.open(folder)
+    assert await contents(again) == [b"one"]
+    assert [dropped.kept.read_bytes() for dropped in again.dropped] == [end[:7].rstrip(b"\0")]
     await again.close()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cgn_sdk.protocol.loss import ROWS, SPOOL, Loss
 from cgn_sdk.protocol.row import Row
 
 from ledger import open_store
@@ -100,3 +101,30 @@ async def test_rows_of_another_node_are_no_facts(path: Path, make_row: Callable[
     assert found.accounts[enterprise] == "0x" + "b" * 40
     assert [fact.ingest for fact in (await loaded(path)).facts] == [1, 2, 3, 4, 5], "where nobody has said"
     assert [row.ingest for row in (await loaded(path, other.public["node_id"])).foreign] == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "last", "is_left_out"),
+    [
+        (ROWS, 2, 2, True),
+        (ROWS, 1, 3, True),
+        (ROWS, 1, 1, False),
+        (ROWS, 3, 3, False),
+        (SPOOL, 2, 2, False),
+    ],
+)
+async def test_a_row_that_cannot_be_read_is_left_out_where_its_loss_was_accepted(
+    path: Path, kind: str, first: int, last: int, is_left_out: bool
+) -> None:
+    """L-3: and no other row, whatever a loss says of it."""
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TRIGGER rows_update")
+        database.execute("UPDATE rows SET public_json = '[]' WHERE ingest = 2")
+    store = await open_store(f"sqlite:///{path}")
+    await store.put_loss(Loss("p" + "a" * 26, 3, kind, first, last, b"", "", "why", "who", 5, bytes(64)))
+    await store.close()
+    if is_left_out:
+        assert [fact.ingest for fact in (await loaded(path)).facts] == [1, 3]
+    else:
+        with pytest.raises(FactError, match="does not verify"):
+            await loaded(path)
