@@ -37,6 +37,10 @@ class Room:
     """Globs of what is changed; settings and limits are left out, since their numbers are choices."""
     tests: tuple[str, ...]
     """What must notice, the quickest first."""
+    without: str = ""
+    """Glob of sources that are a room of their own."""
+    asked: str = ""
+    """Which of the tests, as pytest's `-k` takes it."""
 
 
 ROOMS = {
@@ -67,7 +71,22 @@ ROOMS = {
             "tests/integration/test_node_gate.py",
         ),
     ),
-    "ledger": Room(("ledger/*.py", "ledger/core/*.py"), ("tests/unit/ledger", "tests/conformance/test_store.py")),
+    "ledger": Room(
+        ("ledger/*.py", "ledger/core/*.py"),
+        ("tests/unit/ledger", "tests/conformance/test_store.py"),
+        without="ledger/elasticsearch_*.py",
+        asked="not elasticsearch or address",
+    ),
+    "elasticsearch": Room(
+        ("ledger/elasticsearch_*.py",),
+        (
+            "tests/unit/ledger/test_elasticsearch_address.py",
+            "tests/integration/test_elasticsearch_store.py",
+            "tests/conformance/test_store.py",
+            "tests/integration/test_verify_elasticsearch.py",
+        ),
+        asked="elasticsearch",
+    ),
     "miner": Room(
         ("miner_client/*.py", "miner_client/core/*.py"),
         (
@@ -261,7 +280,7 @@ def faults_of(room: Room, tree: Path) -> list[Fault]:
     found: list[Fault] = []
     for pattern in room.sources:
         for path in sorted(tree.glob(pattern)):
-            if path.name not in NOT_CHANGED:
+            if path.name not in NOT_CHANGED and not (room.without and path.match(room.without)):
                 found += Finder(str(path.relative_to(tree)), path.read_bytes()).faults
     return found
 
@@ -312,9 +331,10 @@ def tests_for(room: Room, fault: Fault | None, tree: Path) -> list[str]:
     return [*named, *(test for test in room.tests if (tree / test).exists())]
 
 
-def ask(tree: Path, tests: list[str], timeout_s: float) -> tuple[int, str]:
-    """(pytest's exit code, the end of what it printed); 124 when it took too long."""
+def ask(tree: Path, tests: list[str], timeout_s: float, asked: str) -> tuple[int, str]:
+    """(pytest's exit code, the end of what it printed); 124 when it took too long. `asked`: which tests of these."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=1", *tests]
+    command += ["-k", asked] if asked else []
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             command, cwd=tree, env=_environment(tree), stdout=said, stderr=said, start_new_session=True
@@ -339,7 +359,7 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
 def judge(name: str, room: Room, tree: Path, seconds: float, seed: int) -> Iterator[tuple[Fault, bool]]:
     """Each planted fault, and whether it was noticed, until the time is over."""
     began = time.monotonic()
-    code, said = ask(tree, tests_for(room, None, tree), seconds)
+    code, said = ask(tree, tests_for(room, None, tree), seconds, room.asked)
     if code != 0:
         print(f"{name}: left out, without any fault the tests end with {code}:\n{said}")
         return
@@ -354,7 +374,7 @@ def judge(name: str, room: Room, tree: Path, seconds: float, seed: int) -> Itera
         path.write_bytes(fault.apply(sound))
         try:
             ast.parse(path.read_bytes())
-            code, _ = ask(tree, tests_for(room, fault, tree), 4 * alone_s + 30)
+            code, _ = ask(tree, tests_for(room, fault, tree), 4 * alone_s + 30, room.asked)
         finally:
             path.write_bytes(sound)
         yield fault, code != 0

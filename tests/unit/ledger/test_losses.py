@@ -15,7 +15,7 @@ from cgn_sdk import signing
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.canonical import encode
 from cgn_sdk.protocol.head import Head, sign_head
-from cgn_sdk.protocol.loss import END, ROWS, SPOOL, Loss, loss_findings
+from cgn_sdk.protocol.loss import END, ROWS, SPOOL, Loss, loss_findings, sign_loss
 from cgn_sdk.protocol.row import Row
 
 from cgn_chassis.keys import load_or_create
@@ -259,6 +259,66 @@ async def test_a_row_missing_in_the_middle_is_not_accepted(world: World, capsys:
     assert world.accept() == 1
     assert "row number 3 behind 1: put a whole copy back" in capsys.readouterr().err
     assert world.losses() == []
+
+
+async def test_a_ledger_that_is_gone_as_a_whole(world: World) -> None:
+    """Nothing is left to sign a head over: the node begins its line with the loss."""
+    await world.live(1, 2)
+    world.path.unlink()
+    await (await world.ledger()).close()
+    assert world.accept() == 0
+    [loss] = world.losses()
+    assert (loss.kind, loss.at, loss.first, loss.last) == (END, 0, 1, 2)
+    assert not world.kept.exists()
+    newest = await world.live(3)
+    assert newest is not None
+    assert newest.last_ingest == 1
+    assert world.audit().sound
+
+
+async def test_what_was_accepted_is_not_stated_again(world: World) -> None:
+    """Rows that cannot be read, beside one that cannot be read since then."""
+    await world.live(1, 2, 3)
+    for ingest in (1, 3):
+        with sqlite3.connect(world.path) as other:
+            other.execute("DROP TRIGGER IF EXISTS rows_update")
+            other.execute("UPDATE rows SET private_json = '{}' WHERE ingest = ?", (ingest,))
+        other.close()
+        assert world.accept() == 0
+    assert [(loss.kind, loss.first, loss.last) for loss in world.losses()] == [(ROWS, 1, 1), (ROWS, 3, 3)]
+
+
+async def test_losses_by_nobody_known_and_by_a_wrong_signature_excuse_nothing(world: World) -> None:
+    """L-12: the first is passed over, like a head of somebody unknown; the second is named."""
+    await world.live(1, 2)
+    copy = await world.copied("copy.db")
+    newest = await world.live(3)
+    assert newest is not None
+    world.put_back(copy)
+    unsigned = Loss(NODE, 2, END, 3, 3, newest.commitment, "", "why", "who", 2**62, b"")
+    stranger = sign_loss(unsigned._replace(node_id="p" + "b" * 25 + "a"), signing.Signer(bytes(32)).sign)
+    forged = sign_loss(unsigned, signing.Signer(bytes(32)).sign)
+    kept = Published((newest,))
+    assert [each.code for each in world.audit(published=kept).findings] == ["head_rows"]
+    store = await world.ledger()
+    await store.put_loss(stranger)
+    report = world.audit(published=kept)
+    assert ([each.code for each in report.findings], report.losses) == (["head_rows"], ())
+    await store.put_loss(forged)
+    await store.close()
+    report = world.audit(published=kept)
+    assert ([each.code for each in report.findings], report.losses) == (["loss_signature", "head_rows"], ())
+
+
+async def test_a_row_that_is_accepted_as_lost_hides_no_exchanged_one(world: World) -> None:
+    """Readable, and not by its node: a thief's row under an accepted number, which no head is over yet."""
+    await world.live(1)
+    store = await world.ledger()
+    thief = world.row(2).signed(bytes(64))
+    await store.append([thief])
+    await store.put_loss(sign_loss(Loss(NODE, 2, ROWS, 2, 2, b"", "", "why", "who", 5, b""), world.signer.sign))
+    await store.close()
+    assert [finding.code for finding in world.audit().findings] == ["node_signature"]
 
 
 @pytest.mark.parametrize("steps", range(6))
