@@ -1,6 +1,7 @@
 """A journal is lost, and the ledger tells what was settled: it is believed where the chain says the same (P-11)."""
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import payout_world as kit
 import pytest
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.settlement import Scope, batch_id_of, commit, settlement_id
-from payout_faults import Time, settle
+from payout_faults import Once, Time, settle
 from payout_judge import FEE, check_books, check_chain, row
 
 from ledger import open_store
@@ -140,3 +141,34 @@ def test_a_settlement_whose_blocks_have_gone_is_made_anew(world: Any) -> None:
 def everything_begun(world: Any) -> list[OnChain]:
     chain = Web3Chain(world.url)
     return settlements(Token(chain, world.manifest.token.address, kit.account("payer")), 0, chain.head().number)
+
+
+def test_a_plan_is_carried_on_over_its_own_rows_alone(world: Any) -> None:
+    """A run dies with its plan fixed, and the ledger is an older copy in which another row has taken the number: nothing
+    is signed until the rows are there again."""
+    ledger = world.folder / "ledger.sqlite"
+    older, newer = world.folder / "older.sqlite", world.folder / "newer.sqlite"
+    shutil.copy(ledger, older)
+    world.add_rows([row(4)])
+    with pytest.raises(Died):
+        settle(world, Time(), at=Once("run.planned.after", die))
+    shutil.copy(ledger, newer)
+    shutil.copy(older, ledger)
+    world.add_rows([row(5)])
+    before = int(world.rpc("eth_blockNumber"), 16)
+    with pytest.raises(SettlementError, match=f"the ledger does not hold row {row(4).row_id}.*Nothing was signed"):
+        world.settle()
+    assert int(world.rpc("eth_blockNumber"), 16) == before
+    shutil.copy(newer, ledger)
+    world.settle()
+    world.settle()
+    check_chain(world, set(range(5)))
+    check_books(world)
+
+
+class Died(Exception):
+    """The run ends here, as if the power had gone."""
+
+
+def die() -> None:
+    raise Died

@@ -9,7 +9,7 @@ from cgn_sdk.protocol.settlement import Scope, batch_id, commit, entity_on_chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payouts.core.rollup import ROLE_NUMBERS, Fact, Party, Plan, Share, plan, remaining, reservations
+from payouts.core.rollup import ROLE_NUMBERS, Fact, Party, Plan, Share, cut, plan, remaining, reservations
 
 SCOPE = Scope(31337, "0x" + "7" * 40, "2026-11-21")
 SETTLEMENT = settlement_id(SCOPE, 1, 99, bytes(32), keccak_256)
@@ -169,3 +169,28 @@ def test_what_is_reserved_covers_what_is_collected(rows: list[Fact], unresolved:
     if not unresolved:
         collections = settle(rows, unresolved).collections
         assert {batch.party: batch.commitment.amount_nano_cpu for batch in collections} == reserved
+
+
+@given(facts(), unresolved_sets, amounts, st.data())
+def test_a_plan_that_was_given_up_loses_nothing(
+    rows: list[Fact], unresolved: frozenset[Party], minimum: int, data: st.DataObject
+) -> None:
+    """Some of the collections happened, or all and some of the payouts; what the next run does makes it whole, to the
+    unit, and nobody is collected from or paid twice."""
+    fixed = settle(rows, unresolved, minimum)
+    batches = [batch.batch_id for batch in (*fixed.collections, *fixed.payouts)]
+    settled = frozenset(batches[: data.draw(st.integers(0, len(batches)))])
+    came_to = cut(rows, fixed, settled, keccak_256)
+    assert {batch.batch_id for batch in (*came_to.collections, *came_to.payouts)} == settled
+    left = remaining(rows, came_to)
+    held = {(held.party, row_id) for held in (*came_to.carried, *came_to.pending) for row_id in held.row_ids}
+    assert held == {(party, fact.row_id) for fact in left for party in (fact.payers if fact.owed else fact.payees)}
+    again = settle(list(left), frozenset())
+    assert came_to.paid + again.paid + again.carried_out == sum(fact.due for fact in rows)
+    assert came_to.collected + again.collected == sum(fact.owed for fact in rows)
+    if settled == frozenset(batches):
+        assert (came_to.collections, came_to.payouts) == (fixed.collections, fixed.payouts)
+    assert (came_to.plan_hash == fixed.plan_hash) == (
+        (came_to.collections, came_to.payouts, came_to.carried, came_to.pending)
+        == (fixed.collections, fixed.payouts, fixed.carried, fixed.pending)
+    )
