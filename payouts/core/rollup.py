@@ -321,20 +321,16 @@ def cut(facts: Iterable[Fact], fixed: Plan, settled: Set[bytes], keccak: Keccak)
     for fact in remaining(facts, came_to):
         for party, amount in fact.pay_in if fact.owed else fact.payouts:
             (pending if fact.owed else carried)[party].add(fact, amount)
-    held = [[_held(party, rows, ABANDONED) for party, rows in sorted(of.items())] for of in (carried, pending)]
-    return replace(
-        came_to,
-        carried=tuple(held[0]),
-        pending=tuple(held[1]),
-        plan_hash=_plan_hash(
-            fixed.settlement_id,
-            collections=list(collections),
-            payouts=list(payouts),
-            carried=held[0],
-            pending=held[1],
-            keccak=keccak,
-        ),
+    held, waiting = ([_held(party, rows, ABANDONED) for party, rows in sorted(of.items())] for of in (carried, pending))
+    plan_hash = _plan_hash(
+        fixed.settlement_id,
+        collections=list(collections),
+        payouts=list(payouts),
+        carried=held,
+        pending=waiting,
+        keccak=keccak,
     )
+    return replace(came_to, carried=tuple(held), pending=tuple(waiting), plan_hash=plan_hash)
 
 
 @dataclass(slots=True)

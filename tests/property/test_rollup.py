@@ -124,6 +124,7 @@ def test_every_share_is_settled_once_or_left_open(rows: list[Fact], unresolved: 
     )
     everything = Counter((fact.row_id, s.party) for fact in rows for s in (*fact.pay_in, *fact.payouts))
     assert settled + left == everything
+    assert all(fact.payers or fact.payees for fact in remaining(rows, result)), "a row that is settled is no fact"
     assert max((settled + left).values(), default=1) == 1
 
 
