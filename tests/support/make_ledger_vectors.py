@@ -1,4 +1,4 @@
-"""Writes tests/vectors/{canonical,merkle,row,keccak,head,settlement}.json and receipt/, for implementers in other languages.
+"""Writes tests/vectors/{canonical,merkle,row,keccak,head,loss,settlement}.json and receipt/, for implementers in other languages.
 
 Run it only when the protocol changes; the tests read the files and would show any change of bytes.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from cgn_sdk import signing
 from cgn_sdk.keccak import keccak_256
-from cgn_sdk.protocol import head, merkle, receipt, row
+from cgn_sdk.protocol import head, loss, merkle, receipt, row
 from cgn_sdk.protocol.canonical import encode
 from cgn_sdk.protocol.settlement import NO_SETTLEMENT, Scope, batch_id_of, commit, entity_on_chain, settlement_id
 
@@ -130,6 +130,42 @@ def heads() -> list[dict[str, Any]]:
             }
         )
     return made
+
+
+def losses() -> list[loss.Loss]:
+    """One of each kind: rows of the spool behind row 2, an end behind row 2 a moment later, rows behind row 3."""
+    node, said = public_id("node"), "found by the tools"
+    unsigned = [
+        loss.Loss(
+            node, 2, loss.SPOOL, 7, 0, b"", said, "a disk died", "Ada of operations", 1_795_250_000_000_000_000, b""
+        ),
+        loss.Loss(
+            node,
+            2,
+            loss.END,
+            3,
+            5,
+            bytes(range(32)),
+            said,
+            "a copy of yesterday",
+            "Ada",
+            1_795_250_000_000_000_001,
+            b"",
+        ),
+        loss.Loss(node, 3, loss.ROWS, 1, 2, b"", said, "a bit", "Ada", 1_795_250_000_000_000_002, b""),
+    ]
+    return [loss.sign_loss(one, NODE_KEY.sign) for one in unsigned]
+
+
+def line_with_losses() -> list[dict[str, Any]]:
+    """The commitment over each number of rows."""
+    hashes = [keccak_256(bytes([number])) for number in range(1, 5)]
+    found = []
+    for count in range(len(hashes) + 1):
+        line = loss.Line(losses(), keccak_256)
+        line.extend(hashes[:count])
+        found.append({"row_hashes": [each.hex() for each in hashes[:count]], "commitment": line.commitment.hex()})
+    return found
 
 
 def settlements() -> list[dict[str, Any]]:
@@ -268,6 +304,15 @@ def main() -> None:
             "about": "Heads: the commitment over the row hashes in their order, what is signed, the signed head.",
             "public_key": NODE_KEY.public_key.hex(),
             "heads": heads(),
+        },
+    )
+    write(
+        "loss.json",
+        {
+            "about": "Losses: what is signed, the signed loss, and the commitment over rows with all of them in the line.",
+            "public_key": NODE_KEY.public_key.hex(),
+            "losses": [{"signed_hex": one.signed_bytes().hex(), "loss": json.loads(one.encode())} for one in losses()],
+            "line": line_with_losses(),
         },
     )
     write(

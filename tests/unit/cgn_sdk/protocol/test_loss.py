@@ -1,11 +1,14 @@
 """A loss as signed bytes, its bounds, and its place in the line of heads (L-3)."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cgn_sdk import signing
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import loss as protocol
+from cgn_sdk.protocol.canonical import encode
 from cgn_sdk.protocol.head import NO_ROWS, Head, extend
 from cgn_sdk.protocol.loss import END, ROWS, SPOOL, Line, Loss, in_words, loss_findings, sign_loss
 
@@ -136,3 +139,21 @@ def test_a_loss_is_a_link_behind_its_row() -> None:
     behind.extend(HASHES[4:5])
     assert behind.commitment == keccak_256(b"x" * 32 + HASHES[4])
     assert Line([], keccak_256).commitment == NO_ROWS
+
+
+def test_the_vectors() -> None:
+    """What implementers in other languages compute: by hand here, from the documented rule."""
+    file = json.loads((Path(__file__).parents[3] / "vectors/loss.json").read_text())
+    losses = [Loss.decode(encode(each["loss"])) for each in file["losses"]]
+    assert {loss.kind for loss in losses} == set(protocol.KINDS)
+    for loss, each in zip(losses, file["losses"], strict=True):
+        assert loss.signed_bytes().hex() == each["signed_hex"]
+        assert loss_findings(loss, {loss.node_id: bytes.fromhex(file["public_key"])}, signing.verify) == []
+    for each in file["line"]:
+        commitment = NO_ROWS
+        for number, row_hash in enumerate(each["row_hashes"]):
+            behind = sorted((loss for loss in losses if loss.at == number), key=lambda loss: loss.time_ns)
+            links = [keccak_256(loss.signed_bytes()) for loss in behind]
+            commitment = extend(commitment, [*links, bytes.fromhex(row_hash)], keccak_256)
+        assert commitment.hex() == each["commitment"]
+    assert len({each["commitment"] for each in file["line"]}) == 5
