@@ -26,6 +26,11 @@ def test_day_zero_is_31_january_2019() -> None:
     assert date.fromordinal(date(1970, 1, 1).toordinal() + prices.DAY_ZERO) == date(2019, 1, 31)
 
 
+def test_amounts_are_in_1e_18_of_a_unit() -> None:
+    """As the contract has them: 3290.4 KMIPS-hours on the first day."""
+    assert prices.amount_on(prices.CPU.white_paper, prices.DAY_ZERO) == 3_290_400_000_000_000_000_000
+
+
 def test_white_papers_k() -> None:
     assert f"{prices.factor(730) / 2**128:.12f}" == "1.000949967619"
 
