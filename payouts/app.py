@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     window = run.add_mutually_exclusive_group()
     window.add_argument("--day", type=date.fromisoformat, metavar="YYYY-MM-DD", help="up to the end of that UTC day")
     window.add_argument("--until-ingest", type=int, metavar="N", help="rows up to this ingestion number")
-    run.add_argument("--json", action="store_true", help="print the report for machines, and nothing else")
+    run.add_argument("--json", action="store_true", help="print the report of each run for machines, and nothing else")
     account = commands.add_parser("account", help="make the key of this node's payouts account, or show its address")
     account.add_argument("--key-file", type=Path, required=True, help="where the key is, or is to be")
     accept = commands.add_parser("accept", help="open the payouts account, or take its new collector, once announced")
@@ -138,8 +138,14 @@ async def _run(wanted: PayoutSettings, options: argparse.Namespace, tell: Callab
     from payouts.journal import JournalError
     from payouts.rpc import RpcError, Unreachable
 
+    until_ingest = options.until_ingest
     try:
-        report = await settle(wanted, day=options.day, until_ingest=options.until_ingest, tell=tell)
+        while True:
+            report = await settle(wanted, day=options.day, until_ingest=until_ingest, tell=tell)
+            print(json.dumps(report, indent=2) if options.json else _readable(report), flush=True)
+            if not report["balances"] or not report["more"]:
+                return EXIT_OK if report["balances"] else EXIT_BOOKS
+            until_ingest = report["window_end"]  # what came meanwhile is for another day
     except ManifestMismatch as error:
         print("The chain is not the manifest's:", *error.findings, sep="\n  ", file=sys.stderr)
         return EXIT_FAILED
@@ -152,11 +158,6 @@ async def _run(wanted: PayoutSettings, options: argparse.Namespace, tell: Callab
     except ValueError as error:
         print(f"cgn payouts: {error}", file=sys.stderr)
         return EXIT_USAGE
-    if options.json:
-        print(json.dumps(report, indent=2))
-    else:
-        print(_readable(report))
-    return EXIT_OK if report["balances"] else EXIT_BOOKS
 
 
 async def settle(
@@ -168,7 +169,8 @@ async def settle(
     at: Callable[[str], None] = _silent,
     outside: "Outside | None" = None,
 ) -> dict[str, Any]:
-    """Builds everything for one run, runs it, and returns its report (payouts.settlement).
+    """Builds everything for one run, runs it, and returns its report (payouts.settlement), with `window_end`, the
+    last row that stood in the window as it began, and `more`, whether rows up to it are left for a further run.
 
     `at` is told of each point of the journal (payouts.journal), `outside` is what the run knows of time and chain.
     """
@@ -198,11 +200,19 @@ async def settle(
             at=at,
         ) as journal:
             settlement = _settlement(wanted, keys, token, store, journal, node_id, outside, tell)
-            if (report := await _catch_up(settlement, Standing(settlement, first_block))) is not None:
-                return report
-            last = await last_ingest_of(store, journal.last_ingest() + 1, day, until_ingest)
-            period = day.isoformat() if day else datetime.now(UTC).date().isoformat()
-            return await settlement.complete(settlement.begin(period, last))
+
+            window_end = await store.head() if until_ingest is None else until_ingest
+
+            async def last_row() -> int:
+                first = journal.last_ingest() + 1
+                return await last_ingest_of(store, first, day, window_end, wanted.rows_per_run)
+
+            report = await _catch_up(settlement, Standing(settlement, first_block))
+            if report is None:
+                period = day.isoformat() if day else datetime.now(UTC).date().isoformat()
+                report = await settlement.complete(settlement.begin(period, await last_row()))
+            is_more = await last_row() > journal.last_ingest()
+            return {**report, "window_end": window_end, "more": is_more}
     finally:
         await store.close()
 

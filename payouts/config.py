@@ -45,6 +45,13 @@ class PayoutSettings:
     minimum_payout_nano_cpu: int = setting(
         1_000_000_000, unit="1e-9 CPU", minimum=0, about="Smaller payouts are carried over to the next run"
     )
+    rows_per_run: int = setting(
+        limits.ROWS_PER_RUN,
+        unit="rows",
+        minimum=1,
+        maximum=limits.ROWS_PER_RUN_MAX,
+        about="A window of more rows is settled in several runs: less memory, and gas for each of them",
+    )
     settle_timeout_s: int = setting(
         limits.SETTLE_TIMEOUT_S, unit="s", minimum=1, about="How long one step may take before the run gives up for now"
     )

@@ -133,10 +133,12 @@ async def node_of_ledger(store: Store) -> str:
     return _Reading().checked(first[0]).node_id if first else ""
 
 
-async def last_ingest_of(store: Store, first_ingest: int, day: date | None, until_ingest: int | None) -> int:
+async def last_ingest_of(
+    store: Store, first_ingest: int, day: date | None, until_ingest: int | None, rows_per_run: int
+) -> int:
     """Returns the last row that a run should take: `until_ingest`, or the last that is of the day or older, or the
-    newest; never more than ROWS_PER_RUN from the first."""
-    bound = min(await store.head(), first_ingest - 1 + limits.ROWS_PER_RUN)
+    newest; never more than `rows_per_run` from the first. The one before the first when there is none to take."""
+    bound = min(await store.head(), first_ingest - 1 + rows_per_run)
     if until_ingest is not None:
         bound = min(bound, until_ingest)
     if day is None:

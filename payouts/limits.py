@@ -112,10 +112,15 @@ DAYS_TRIED = (0, -1, -2, -3, -4, -5, -6, -7, 1)
 """Days from the block's to that of the run, when a settlement is known by its events alone: a run settles the day
 before as a rule, and one that lay still or whose host's clock differs is found too."""
 
-ROWS_PER_RUN = 500_000
-"""Rows of one run, which it holds in memory: about 0.6 KiB each as facts and plan (tests/bench/bench_audit.py), and as
-much again for the plan as the journal gives it back; so 0.6 GiB in all. More are taken by the next run."""
+ROWS_PER_RUN = 100_000
+"""Rows of one run unless the settings say otherwise. A run holds them in memory: about 0.6 KiB each as facts and plan
+(tests/bench/bench_audit.py), and as much again for the plan as the journal gives it back. A window of more rows is
+several runs, so memory does not grow with it; each run costs the gas of a settlement and of its payees."""
 
+ROWS_PER_RUN_MAX = 500_000
+"""What the settings may say, and how far back the rows of a settlement known by its events alone are looked for."""
+
+assert ROWS_PER_RUN <= ROWS_PER_RUN_MAX
 assert 64_000 * PAYEES_PER_TRANSACTION < GAS_PER_TRANSACTION
 assert POLL_FIRST_MS < POLL_MOST_MS < 1_000 * RPC_TIMEOUT_S
 assert RPC_TIMEOUT_S < STUCK_AFTER_S < SETTLE_TIMEOUT_S

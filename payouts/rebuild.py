@@ -172,7 +172,7 @@ async def _named(settlement: Settlement, seen: OnChain) -> SettlementRecord | No
     previous = settlement.journal.last_settlement_id()
 
     def search() -> SettlementRecord | None:
-        earliest = max(settlement.journal.last_settled_row() + 1, last + 1 - limits.ROWS_PER_RUN)
+        earliest = max(settlement.journal.last_settled_row() + 1, last + 1 - limits.ROWS_PER_RUN_MAX)
         for first in range(earliest, last + 2):
             for day in days:
                 if settlement.settlement_id(day, first, last, previous) == begun.batch_id:

@@ -10,6 +10,8 @@ from typing import Any
 import payout_world as kit
 import pytest
 
+from payouts import app
+
 pytestmark = pytest.mark.engine("anvil")
 
 
@@ -138,8 +140,6 @@ def test_a_payer_cannot_empty_the_treasury(world: Any) -> None:
         there = world.balance("enterprise 0")
         if there:
             kit.Sender(world.rpc, kit.development_key("enterprise 0")).send(token.transfer(thief, there))
-
-    from payouts import app
 
     for _ in range(3):
         report = asyncio.run(app.settle(world.settings(treasury_key=treasury), at=steal, tell=print))
@@ -273,7 +273,6 @@ def test_the_payouts_account_is_made_here_and_opens_itself(
     world: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """P-18: the key never leaves the node; an administrator announces the address, and the account agrees."""
-    from payouts import app
 
     key = tmp_path / "account.key"
     assert app.main(["account", "--key-file", str(key)]) == 0
@@ -309,8 +308,7 @@ def test_a_payee_without_an_account_holds_nobody_up(world: Any) -> None:
 def test_what_an_overtaken_run_had_set_aside_goes_back(world: Any) -> None:
     """P-11: another host settles the same rows between a run's reservation and its next step. What this one holds of the
     payer is given back by the next run, not by its expiry days later."""
-    from payouts import app
-    from payouts.settlement import SettlementError
+    from payouts.errors import SettlementError
 
     world.fund("enterprise 0", 10**12, approved=10**12)
     world.add_rows([row(n) for n in range(3)])
@@ -347,8 +345,6 @@ def test_many_payees_are_split_over_transactions(world: Any) -> None:
 def settle_day(world: Any, day: str) -> Any:
     from datetime import date
 
-    from payouts import app
-
     return asyncio.run(app.settle(world.settings(), day=date.fromisoformat(day), tell=print))
 
 
@@ -383,10 +379,21 @@ def test_a_row_from_the_future_or_the_past_holds_nobody_up(world: Any, capsys: p
     assert {state for state, _ in world.payment_states(future.row_id).values()} == {"collected", "paid"}
 
 
+def test_a_large_window_is_several_runs(world: Any) -> None:
+    """P-6: each takes at most `rows_per_run` and says whether more of the window is left; rows that come meanwhile are
+    for another day, or the runs of a busy node would never end."""
+    world.fund("enterprise 0", 10**12, approved=10**12)
+    world.add_rows([row(number) for number in range(5)])
+    first = world.settle(rows_per_run=3)
+    world.add_rows([row(number) for number in range(5, 9)])
+    second = asyncio.run(app.settle(world.settings(rows_per_run=3), until_ingest=first["window_end"]))
+    found = [(report["collected"], report["window_end"], report["more"]) for report in (first, second)]
+    assert found == [(3 * FEE, 5, True), (2 * FEE, 5, False)]
+    assert world.settle()["collected"] == 4 * FEE
+
+
 def test_the_command(world: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line, its JSON report, and refusals that say what to change."""
-    from payouts import app
-
     world.fund("enterprise 0", 10**12, approved=10**12)
     world.add_rows([row(1)])
     key = world.folder / "collector.key"
@@ -400,6 +407,12 @@ def test_the_command(world: Any, capsys: pytest.CaptureFixture[str], monkeypatch
     )
     assert app.main(["run", "--config", str(config), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["paid"] == FEE
+    world.add_rows([row(number) for number in range(2, 7)])
+    config.write_text(config.read_text() + "rows_per_run = 2\n")
+    assert app.main(["run", "--config", str(config), "--until-ingest", "5"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("The books agree with the chain.") == 2  # rows 2 and 3, 4 and 5; the sixth is not in the window
+    assert world.settle()["collected"] == FEE
     assert app.main(["run", "--config", str(config)]) == 0
     assert "The books agree with the chain." in capsys.readouterr().out
     key.write_text("not a key")
