@@ -192,9 +192,14 @@ async def test_slots_bound_what_runs_and_cancel_frees_them(tmp_path: Path, free_
 
 async def test_sigterm_drains(tmp_path: Path, free_port: Callable[[], int]) -> None:
     async with a_network(tmp_path, free_port()) as (node, miner):
-        call = node.open("/slow/600")
+        call = node.open("/slow/2000")
         await asyncio.sleep(0.2)
         miner.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            while GoAway("draining", "the miner is about to stop") not in node.told:
+                await asyncio.sleep(0.01)
+        with pytest.raises(AttemptFailed, match="no_slot"):
+            await node.call("/noop/1")  # one that was on its way
         assert await call.whole() == b"slow\n"
         assert await miner.wait() == 0
         await node.left.wait()
