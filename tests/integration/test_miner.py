@@ -311,6 +311,7 @@ async def test_what_a_long_answer_has_used_is_said_with_its_bytes(tmp_path: Path
         call = node.open("/big/3")
         size = len(await call.whole())
         assert len(call.progress) >= size // (2 * miner_limits.PROGRESS_BYTES)
+        assert len(call.progress) <= size // miner_limits.PROGRESS_BYTES + 8, "and not with each piece"
         said = [progress.cpu_ns for progress in call.progress]
         assert said == sorted(said)
         assert 0 < said[-1] <= (await call.done).statement.cpu_ns

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cgn_sdk.dservice.addresses import Address
+from cgn_sdk.protocol.http_fields import HOP_BY_HOP
 
 from miner_client import egress as egress_module
 from miner_client.egress import Egress
@@ -202,3 +203,31 @@ async def test_only_listed_targets_without_public(socket_path: Path) -> None:
     await way.stop()
     assert answer.startswith(b"HTTP/1.1 403")
     assert b"not on the list of allowed hosts" in answer
+
+
+async def test_a_target_that_does_not_answer_is_504(
+    socket_path: Path, canary: tuple[int, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silence(*where: object, **how: object) -> None:
+        await asyncio.sleep(3_600)
+
+    port, _ = canary
+    way = Egress(socket_path, [f"127.0.0.1:{port}"])
+    await way.start()
+    reader, writer = await asyncio.open_unix_connection(socket_path)
+    monkeypatch.setattr(egress_module.asyncio, "open_connection", silence)
+    monkeypatch.setattr(egress_module, "CONNECT_TIMEOUT_S", 0.05)
+    writer.write(b"GET http://127.0.0.1:%d/ HTTP/1.1\r\nHost: h\r\n\r\n" % port)
+    answer = await asyncio.wait_for(reader.read(), 20)
+    writer.close()
+    await way.stop()
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert b"127.0.0.1 did not answer within" in answer
+
+
+def test_every_field_of_this_hop_stays_here() -> None:
+    """Those of the table and those that `Connection` names, whatever their case; what frames the body goes on."""
+    ours = [*sorted(HOP_BY_HOP - {"connection", "transfer-encoding"}), "host", "x-named"]
+    kept = [b"Accept: */*", b"Transfer-Encoding: chunked", b"Content-Length: 3"]
+    lines = [b"Connection: close, X-Named", *(f"{name.title()}: v".encode() for name in ours), *kept]
+    assert egress_module._onward_fields(b"\r\n".join(lines)) == kept
