@@ -13,6 +13,7 @@ from payout_faults import CountsTooHigh, LateReceipts, LateTransactions, Once, T
 
 from payouts.deploy import Sender
 from payouts.errors import SettlementError
+from payouts.journal import Journal
 
 pytestmark = pytest.mark.engine("anvil")
 
@@ -54,6 +55,26 @@ def test_a_receipt_comes_late(world: Any, hidden: int, confirmations: int) -> No
     report = settle(world, mining(world), chain_at=layer, confirmations=confirmations)
     assert report["flagged"] == []
     assert steps(world) == [(name, 1, "final") for name in ("reserve", "begin", "collect", "pay")]
+    check_settled_once(world)
+
+
+@pytest.mark.parametrize("looks", [2, 10])
+@pytest.mark.parametrize("hidden", [0, 2], ids=["reserve", "collect"])
+def test_nothing_is_given_up_over_a_few_looks(
+    world: Any, hidden: int, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint that knows neither the transaction nor its receipt, but a used nonce, for less than LOST_BLOCKS."""
+    given_up: list[str] = []
+    real = Journal.lost
+
+    def lost(self: Journal, tx: Any, detail: str) -> Any:
+        given_up.append(tx.step)
+        return real(self, tx, detail)
+
+    monkeypatch.setattr(Journal, "lost", lost)
+    layer = type("Late", (LateTransactions,), {"hidden": hidden, "looks": looks})
+    settle(world, mining(world), chain_at=layer)
+    assert given_up == []
     check_settled_once(world)
 
 
