@@ -164,6 +164,7 @@ def _orientation(block: bytes) -> int:
 def _png(head: bytes, guess: Facts) -> Facts:
     width, height, depth, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", head, 16)
     bands = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}[colour]
+    turned = False
     frames, dpi, at, colours = 1, 72.0, 8, 2 ** min(depth, 8) if colour == 0 and depth < 8 else 0
     while at + 8 <= len(head):
         (length,) = struct.unpack_from(">I", head, at)
@@ -176,6 +177,8 @@ def _png(head: bytes, guess: Facts) -> Facts:
             colours = length // 3
         elif kind == b"tRNS":
             bands = 4
+        elif kind == b"eXIf":
+            turned = _orientation(body) >= 5
         elif kind == b"pHYs" and len(body) == 9 and body[8] == 1:
             per_metre = struct.unpack_from(">I", body)[0]
             dpi = per_metre * 0.0254 if per_metre > 1000 else 72.0
@@ -188,6 +191,7 @@ def _png(head: bytes, guess: Facts) -> Facts:
         bands=4 if frames > 1 else bands,
         frames=frames,
         progressive=bool(interlace),
+        turned=turned,
         dpi=round(dpi, 2),
         deep=depth == 16,
         lossless=True,

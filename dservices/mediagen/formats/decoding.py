@@ -134,6 +134,14 @@ def _header(image: Image, name: str, default: Any = None) -> Any:
     return image.get(name) if image.get_typeof(name) else default
 
 
+def _orientation(header: Image, kind: str) -> int:
+    """How the picture is to be turned (Exif 2.32, 0x0112); libvips hands on PNG's Exif block unread."""
+    if kind != "png" or not header.get_typeof("exif-data"):
+        return int(_header(header, "orientation", 1))
+    found = dict(metadata.read_exif(bytes(header.get("exif-data")))).get("Orientation", "1")
+    return int(found) if found.isascii() and found.isdigit() else 1
+
+
 def _header_of(data: Data, kind: str, safe: dict[str, Any]) -> Image:
     if kind in ("gif", "webp"):  # frames of one size: what tells of the first can hold them all, below each other
         with contextlib.suppress(pyvips.Error):  # more lines than an image may have: the first one's size says so
@@ -154,7 +162,7 @@ def _load_vips(data: Data, kind: str, options: Mapping[str, Any]) -> Picture:
         return _load_pages(data, kind, pages, header, safe, options, facts)
     if kind == "avif":  # the decoder applies the container's own turn and keeps the tag
         return Picture(undecoded=_undecoded(data, header, Turn(), safe, kind=kind), **facts)
-    turn = EXIF_TURNS.get(int(_header(header, "orientation", 1)), Turn())
+    turn = EXIF_TURNS.get(_orientation(header, kind), Turn())
     return Picture(undecoded=_undecoded(data, header, turn, safe, kind=kind), **facts)
 
 

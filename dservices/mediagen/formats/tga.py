@@ -38,7 +38,7 @@ class _Head:
         self.kind, self.packed = kind & ~_PACKED, kind & _PACKED
         self.width, self.height, self.bits, self.flags = width, height, bits, flags
         self.map_first, self.map_count, self.map_bits = first, count, map_bits
-        depths = {_MAPPED: (8,), _COLOURS: (15, 16, 24, 32), _GRAY: (8,)}.get(self.kind, ())
+        depths = {_MAPPED: (8,), _COLOURS: (15, 16, 24, 32), _GRAY: (8, 16)}.get(self.kind, ())
         if kind & ~(_PACKED | 3) or bits not in depths or has_map > 1 or flags & 0xC0 or not width or not height:
             raise ValueError("tga: this is no kind of it that is in use")
         if has_map and (map_bits not in (15, 16, 24, 32) or not 0 < count <= 256 or first + count > 256):
@@ -46,7 +46,8 @@ class _Head:
         if (self.kind == _MAPPED and not has_map) or (not has_map and (count or map_bits)):
             raise ValueError("tga: a palette is missing")
         self.alpha_bits = flags & 15
-        if self.alpha_bits not in {8: (0,), 15: (0,), 16: (0, 1), 24: (0,), 32: (0, 8)}[bits]:
+        possible = {8: (0,), 15: (0,), 16: (0, 1), 24: (0,), 32: (0, 8)}[bits]
+        if self.alpha_bits not in ((8,) if (self.kind, bits) == (_GRAY, 16) else possible):
             raise ValueError("tga: impossible alpha")
         self.bytes = (bits + 7) // 8
         self.map_start = _HEADER.size + note
@@ -68,6 +69,8 @@ def load(data: bytes) -> Picture:
         image = image.maplut(_palette(data, head))
     elif head.kind == _COLOURS:
         image = _colours(image, head.bits, head.alpha_bits)
+    elif head.bits == 16:  # gray with alpha
+        image = image[0].bandjoin([image[0], image[0], image[1]])
     if not head.flags & _TOP_FIRST:
         image = image.flipver()
     if head.flags & _RIGHT_TO_LEFT:

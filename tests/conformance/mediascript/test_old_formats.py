@@ -3,8 +3,10 @@ reason (G-6, G-14)."""
 
 import io
 import random
+import struct
 
 import PIL.Image
+import PIL.ImageOps
 import pytest
 
 from dservices.mediagen.formats import recognised, tga, wbmp
@@ -129,6 +131,101 @@ def test_what_has_no_mark_of_its_own_is_not_found_in_anything():
     found = [recognised.sniff(chance.randbytes(chance.choice([40, 400, 4000]))) for _ in range(3000)]
     assert set(found) <= {None, "tga", "bmp"} and found.count("tga") <= 1
     assert not tga.is_tga(b"", 0) and not wbmp.is_wbmp(b"\0\0", 2)
+
+
+@pytest.mark.parametrize("packing", ["raw", "rle"])
+def test_gray_with_alpha(bench, packing):
+    image = PIL.Image.frombytes("LA", (9, 5), random.Random(3).randbytes(90))
+    bench.add("la.tga", by_pillow(image, compression="tga_rle" if packing == "rle" else None))
+    assert pixels(bench, "la.tga") == told(image.convert("RGBA"))
+
+
+def bmp_file(
+    bits: int, compression: int, body: bytes, width: int, height: int, *, masks=(), palette=b"", header: int = 40
+) -> bytes:
+    info = struct.pack(
+        "<IiiHHIIiiII", header, width, height, 1, bits, compression, len(body), 0, 0, len(palette) // 4, 0
+    )
+    extra = b"".join(struct.pack("<I", mask) for mask in masks)
+    start = 14 + len(info) + len(extra) + len(palette)
+    return b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start) + info + extra + palette + body
+
+
+PALETTE = bytes(value for n in range(256) for value in (n, 255 - n, n * 7 % 256, 0))
+
+
+def coloured(index: int) -> tuple[int, int, int]:
+    return index * 7 % 256, 255 - index, index
+
+
+def test_bmp_by_run_lengths(bench):
+    """Runs, literal stretches, ends of rows, a step aside and an early end; four and eight bits."""
+    eight = bytes([3, 9, 0, 0, 0, 3, 1, 2, 3, 0, 0, 0, 1, 7, 0, 2, 1, 0, 1, 8, 0, 1])
+    bench.add("rle8.bmp", bmp_file(8, 1, eight, 3, 3, palette=PALETTE))
+    rows = [[9, 9, 9], [1, 2, 3], [7, 0, 8]][::-1]
+    assert pixels(bench, "rle8.bmp") == [coloured(index) for row in rows for index in row]
+    four = bytes([5, 0x12, 0, 0, 0, 5, 0x34, 0x56, 0x70, 0, 0, 1])
+    bench.add("rle4.bmp", bmp_file(4, 2, four, 5, 2, palette=PALETTE[:64]))
+    rows = [[1, 2, 1, 2, 1], [3, 4, 5, 6, 7]][::-1]
+    assert pixels(bench, "rle4.bmp") == [coloured(index) for row in rows for index in row]
+    for body in (eight[:9], bytes([4, 1]), bytes([0, 9]), b""):
+        bench.add("bad.bmp", bmp_file(8, 1, body, 3, 3, palette=PALETTE))
+        assert bench.problem(LOAD.format("bad.bmp") + PNG).code == "FileMangled"
+
+
+@pytest.mark.parametrize(
+    ("bits", "masks", "unit", "wanted"),
+    [
+        (16, (), 31 << 10 | 16 << 5 | 1, (255, 132, 8)),
+        (16, (0xF800, 0x7E0, 0x1F), 31 << 11 | 32 << 5 | 1, (255, 130, 8)),
+        (32, (0xFF000000, 0xFF0000, 0xFF00), 0x80402000, (128, 64, 32)),
+        (32, (0x3FF00000, 0xFFC00, 0x3FF), 1023 << 20 | 512 << 10 | 1, (255, 128, 0)),
+    ],
+)
+def test_bmp_by_masks(bench, bits, masks, unit, wanted):
+    body = unit.to_bytes(bits // 8, "little").ljust(4, b"\0")
+    bench.add("m.bmp", bmp_file(bits, 3 if masks else 0, body, 1, 1, masks=masks))
+    assert pixels(bench, "m.bmp") == [wanted]
+
+
+def test_bmp_of_os2(bench):
+    """The header of 12 bytes, with entries of three bytes."""
+    palette = bytes(value for n in range(256) for value in (n, 255 - n, n * 7 % 256))
+    start = 26 + len(palette)
+    data = (
+        b"BM"
+        + struct.pack("<IHHI", start + 4, 0, 0, start)
+        + struct.pack("<IHHHH", 12, 3, 1, 1, 8)
+        + palette
+        + b"\1\2\3\0"
+    )
+    bench.add("os2.bmp", data)
+    assert pixels(bench, "os2.bmp") == [coloured(index) for index in (1, 2, 3)]
+
+
+def test_bmp_with_another_format_inside_is_named(bench):
+    bench.add("j.bmp", bmp_file(24, 4, b"\xff\xd8", 8, 8))
+    problem = bench.problem(LOAD.format("j.bmp") + PNG)
+    assert (problem.status, problem.code) == (415, "source_unsupported") and "JPEG" in problem.detail
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_png_stands_upright_by_its_exif(bench, orientation):
+    """PNG, third edition, 11.3.2.9; as browsers show it."""
+    image = picture("RGB", 7, 4)
+    exif = PIL.Image.Exif()
+    exif[0x112] = orientation
+    out = io.BytesIO()
+    image.save(out, "PNG", exif=exif.tobytes())
+    bench.add("turned.png", out.getvalue())
+    wanted = PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(out.getvalue())))
+    made = bench.image(LOAD.format("turned.png") + PNG)
+    assert (made.width, made.height) == wanted.size
+    assert pixels(bench, "turned.png") == told(wanted)
+    small = bench.image(
+        LOAD.format("turned.png") + f"m.scale(xs @ {wanted.width - 2}, ys @ {wanted.height - 2}); {PNG}"
+    )
+    assert (small.width, small.height) == (wanted.width - 2, wanted.height - 2)
 
 
 REFUSED = {
