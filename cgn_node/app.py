@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cgn_sdk.protocol import ids
 from cgn_sdk.protocol.redaction import redact_text
@@ -31,6 +31,7 @@ from cgn_node.policy import load_copy
 
 if TYPE_CHECKING:
     from cgn_sdk.protocol import link
+    from cgn_sdk.signing import Signer
     from cgn_sdk.turns import Turns
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -39,12 +40,16 @@ if TYPE_CHECKING:
     from cgn_node.driver import Driver
     from cgn_node.head_teller import HeadTeller
     from cgn_node.http_server import HttpListener
+    from cgn_node.key_desk import KeyDesk
     from cgn_node.key_guard import KeyGuard
+    from cgn_node.miner_endpoint import MinerEndpoint
     from cgn_node.policy import PolicyView
+    from cgn_node.recorder import Recorder
     from cgn_node.session_file import SessionFile
     from cgn_node.sessions import Sessions
     from cgn_node.shipping import Shipping
-    from cgn_node.status_endpoint import Facts
+    from cgn_node.status_endpoint import Facts, Latencies
+    from cgn_node.work_endpoint import WorkEndpoint
     from ledger.heads import HeadKeeper
     from ledger.port import Store
     from ledger.refused import Refused
@@ -190,17 +195,17 @@ def _check(chosen: Settings, shares: Shares | None) -> int:
 class Node:
     """All parts of a running node, for `run_node` and for tests that start one in their own process."""
 
-    driver: Any
-    central: Any
-    miners: Any
-    work: Any
-    recorder: Any
-    spool: Any
-    store: Any
-    shipper: Any
+    driver: "Driver"
+    central: "CentralEndpoint"
+    miners: "MinerEndpoint"
+    work: "WorkEndpoint"
+    recorder: "Recorder"
+    spool: "Spool"
+    store: "Store"
+    shipper: "Shipper"
     supervisor: Supervisor
-    session_file: Any
-    listeners: list[Any] = field(default_factory=list)
+    session_file: "SessionFile"
+    listeners: "list[HttpListener]" = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
 
     async def drain(self, longest_s: float) -> bool:
@@ -273,36 +278,22 @@ async def start_node(
     from cgn_sdk.signing import Signer
     from cgn_sdk.turns import Turns
 
-    from cgn_node.bodies import body_folder
-    from cgn_node.core import settings as broker_settings
     from cgn_node.core.broker import Broker
+    from cgn_node.core.settings import Settings as Patience
     from cgn_node.driver import Driver
     from cgn_node.head_teller import HeadTeller
     from cgn_node.http_server import HttpListener
     from cgn_node.key_desk import KeyDesk
-    from cgn_node.key_guard import KeyGuard
-    from cgn_node.miner_endpoint import MinerEndpoint
     from cgn_node.recorder import Recorder
-    from cgn_node.shipping import Shipping
     from cgn_node.status_endpoint import Facts, Latencies
-    from cgn_node.work_endpoint import WorkEndpoint
-    from ledger import open_store
-    from ledger.heads import HeadKeeper
 
     state = chosen.state
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer = Signer(_signing_key(state).private_bytes_raw())
-    store = await open_store(chosen.ledger, apart=True, now_ns=time.time_ns)
-    spool = await _open_spool(state / "spool")
-    refused = _refused(state / "refused")
-    shipping = Shipping(lambda: spool.backlog, lambda: shipper.shipped)
-    supervisor = Supervisor(give_up)
-
-    turns = Turns()
-    patience = broker_settings.Settings(chosen.miner.acknowledge_ms, chosen.miner.silence_ms)
-    driver = Driver(Broker(patience), report=_report)
+    ledger = await _open_ledger(chosen, signer, lambda: central.node_public_id)
+    supervisor, turns, latencies = Supervisor(give_up), Turns(), Latencies()
+    driver = Driver(Broker(Patience(chosen.miner.acknowledge_ms, chosen.miner.silence_ms)), report=_report)
     sessions, session_file, guard = await _restored(chosen, driver.clock_ms())
-    latencies = Latencies()
     policy = _PolicyInForce(driver)
 
     def on_revoke(revoked: link.Revoke) -> None:
@@ -315,7 +306,79 @@ async def start_node(
         policy.change(central.welcome.policy)
     work_keys = KeyDesk(central, guard)
     proxies = Proxies(chosen.trusted_proxies, chosen.proxy_header)
-    miners = MinerEndpoint(
+    miners = _miner_endpoint(chosen, driver, policy, central, proxies, shares, turns)
+    teller = HeadTeller(ledger.heads, central, signer.public_key)
+    recorder = Recorder(driver=driver, identity=central, spool=ledger.spool, store=ledger.store, signer=signer)
+    work = _work_endpoint(chosen, driver, policy, sessions, work_keys, proxies, recorder, latencies)
+    tls = server_context((chosen.tls.certificate, chosen.tls.key))
+    work_listener = HttpListener(
+        work, tls=tls, name="work", connections_max=shares.work, turns=turns, is_proxy=proxies.is_proxy, disk=work.disk
+    )
+    node = Node(
+        driver, central, miners, work, recorder, ledger.spool, ledger.store, ledger.shipper, supervisor, session_file
+    )
+    facts = Facts(
+        geolocation=chosen.geolocation,
+        version=VERSION,
+        parts=node,
+        work_listener=work_listener,
+        sessions=sessions,
+        heads=ledger.heads,
+        teller=teller,
+        public_key=signer.public_key,
+        latencies=latencies,
+        policy=policy,
+        shipping=ledger.shipping,
+        refused=ledger.refused,
+        rows_wait_s=chosen.rows_wait_s,
+    )
+    node.listeners = [work_listener, *_status_listeners(facts, tls, turns)]
+    _keep_running(supervisor, ledger, teller, miners)
+    await _listen(node, chosen)
+    return node
+
+
+@dataclass(frozen=True)
+class _Ledger:
+    """Where rows go: the spool, the store behind it, and what moves and signs them."""
+
+    store: "Store"
+    spool: "Spool"
+    refused: "Refused"
+    shipping: "Shipping"
+    heads: "HeadKeeper"
+    shipper: "Shipper"
+
+
+async def _open_ledger(chosen: Settings, signer: "Signer", node_id: "Callable[[], str]") -> _Ledger:
+    from cgn_node.shipping import Shipping
+    from ledger import open_store
+    from ledger.heads import HeadKeeper
+
+    state = chosen.state
+    store = await open_store(chosen.ledger, apart=True, now_ns=time.time_ns)
+    spool = await _open_spool(state / "spool")
+    refused = _refused(state / "refused")
+    shipping = Shipping(lambda: spool.backlog, lambda: shipper.shipped)
+    heads = HeadKeeper(store, signer, node_id=node_id, kept=state / HEAD_NAME)
+    shipper = _shipper(spool, store, refused, shipping, heads)
+    return _Ledger(store, spool, refused, shipping, heads, shipper)
+
+
+def _miner_endpoint(
+    chosen: Settings,
+    driver: "Driver",
+    policy: "_PolicyInForce",
+    central: "CentralEndpoint",
+    proxies: Proxies,
+    shares: Shares,
+    turns: "Turns",
+) -> "MinerEndpoint":
+    from cgn_node.key_desk import KeyDesk
+    from cgn_node.key_guard import KeyGuard
+    from cgn_node.miner_endpoint import MinerEndpoint
+
+    return MinerEndpoint(
         node_id=chosen.node_id,
         driver=driver,
         policy=policy,
@@ -325,56 +388,41 @@ async def start_node(
         connections_max=shares.miners,
         turns=turns,
     )
-    heads = HeadKeeper(store, signer, node_id=lambda: central.node_public_id, kept=state / HEAD_NAME)
-    teller = HeadTeller(heads, central, signer.public_key)
-    shipper = _shipper(spool, store, refused, shipping, heads)
-    recorder = Recorder(driver=driver, identity=central, spool=spool, store=store, signer=signer)
-    work = WorkEndpoint(
+
+
+def _work_endpoint(
+    chosen: Settings,
+    driver: "Driver",
+    policy: "_PolicyInForce",
+    sessions: "Sessions",
+    keys: "KeyDesk",
+    proxies: Proxies,
+    recorder: "Recorder",
+    latencies: "Latencies",
+) -> "WorkEndpoint":
+    from cgn_node.bodies import body_folder
+    from cgn_node.work_endpoint import WorkEndpoint
+
+    return WorkEndpoint(
         driver=driver,
         sessions=sessions,
-        keys=work_keys,
+        keys=keys,
         proxies=proxies,
         policy=policy,
         recorder=recorder,
-        bodies_folder=body_folder(state / "bodies"),
+        bodies_folder=body_folder(chosen.state / "bodies"),
         held_bytes=chosen.work.held_bytes,
         latencies=latencies.add,
     )
-    tls = server_context((chosen.tls.certificate, chosen.tls.key))
-    work_listener = HttpListener(
-        work, tls=tls, name="work", connections_max=shares.work, turns=turns, is_proxy=proxies.is_proxy, disk=work.disk
-    )
-    node = Node(driver, central, miners, work, recorder, spool, store, shipper, supervisor, session_file)
-    facts = Facts(
-        geolocation=chosen.geolocation,
-        version=VERSION,
-        parts=node,
-        work_listener=work_listener,
-        sessions=sessions,
-        heads=heads,
-        teller=teller,
-        public_key=signer.public_key,
-        latencies=latencies,
-        policy=policy,
-        shipping=shipping,
-        refused=refused,
-        rows_wait_s=chosen.rows_wait_s,
-    )
-    node.listeners = [work_listener, *_status_listeners(facts, tls, turns)]
-    supervisor.every("tell of strangers", limits.STRANGERS_TOLD_S, miners.tell_strangers)
-    _keep_running(supervisor, shipper, teller, shipping, refused)
-    await _listen(node, chosen)
-    return node
 
 
-def _keep_running(
-    supervisor: Supervisor, shipper: "Shipper", teller: "HeadTeller", shipping: "Shipping", refused: "Refused"
-) -> None:
-    supervisor.keep("ledger shipper", shipper.run)
+def _keep_running(supervisor: Supervisor, ledger: _Ledger, teller: "HeadTeller", miners: "MinerEndpoint") -> None:
+    supervisor.keep("ledger shipper", ledger.shipper.run)
     supervisor.keep("tell Central the head", teller.run)
+    supervisor.every("tell of strangers", limits.STRANGERS_TOLD_S, miners.tell_strangers)
     supervisor.every("give memory back", limits.FREED_LOOK_S, give_memory_back)
-    supervisor.every("look at the spool", limits.SHIPPING_LOOK_S, shipping.look)
-    supervisor.every("count refused rows", limits.SHIPPING_LOOK_S, refused.look)
+    supervisor.every("look at the spool", limits.SHIPPING_LOOK_S, ledger.shipping.look)
+    supervisor.every("count refused rows", limits.SHIPPING_LOOK_S, ledger.refused.look)
 
 
 class _PolicyInForce:

@@ -63,6 +63,7 @@ async def long_answer(miner: support.ScriptedMiner, opened: tunnel.Opened) -> No
     while left:
         part = piece[:left]
         await miner.link.send_data(stream, part)
+        miner.show_life(stream)
         answered.update(part)
         left -= len(part)
     miner.tunnel.data(stream, b"", end=True)

@@ -250,14 +250,18 @@ class ScriptedMiner:
         self.tunnel.acknowledge(stream)
         self.link.flush()
 
+    def show_life(self, stream: int) -> None:
+        """As an honest miner does now and then."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._spoke_at > SIGN_OF_LIFE_S:
+            self._spoke_at = now_s
+            self.tunnel.progress(stream, messages.Progress())
+            self.link.flush()
+
     async def piece(self, stream: int) -> tuple[bytes, bool]:
         """The next of a body, and whether it is the last; what an honest miner says of its work meanwhile."""
-        loop = asyncio.get_running_loop()
         while True:
-            if loop.time() - self._spoke_at > SIGN_OF_LIFE_S:
-                self._spoke_at = loop.time()
-                self.tunnel.progress(stream, messages.Progress())
-                self.link.flush()
+            self.show_life(stream)
             try:
                 return await asyncio.wait_for(self.bodies[stream].get(), SIGN_OF_LIFE_S)
             except TimeoutError:

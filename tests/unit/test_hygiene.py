@@ -22,7 +22,7 @@ PACKAGES = (
     "sdk/src/cgn_sdk",
     "infra/sandbox/cgn_sandbox",
 )
-LONGEST_FUNCTION_LINES = 100
+LONGEST_FUNCTION_LINES = 69
 """A ratchet: lower it when the longest function gets shorter, never raise it."""
 COPYLEFT = re.compile(r"\bA?GPL|GNU (Affero )?General Public", re.IGNORECASE)
 
