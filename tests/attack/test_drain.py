@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from cgn_sdk.sandbox.children import Child
-from cgn_sdk.sandbox.network import Sandbox, SandboxOptions
+from cgn_sandbox.children import Child
+from cgn_sandbox.network import Sandbox, SandboxOptions
 
 NOOP = Path(__file__).resolve().parents[1] / "support/noop_dservice.py"
 LONG_MS = 18_000
