@@ -36,8 +36,10 @@ def families(data: bytes) -> list[str]:
 def characters(data: bytes) -> list[Range]:
     """Runs of the code points that the fonts of a file have glyphs for, in no order."""
     found: list[Range] = []
+    seen: set[int] = set()
     for tables in _fonts(data):
-        if b"cmap" in tables:
+        if tables.get(b"cmap", 0) not in seen and b"cmap" in tables:
+            seen.add(tables[b"cmap"])  # the fonts of a collection share most tables
             try:
                 found += _mapped(data, tables[b"cmap"])
             except struct.error:
@@ -114,10 +116,18 @@ def _segments(data: bytes, at: int) -> Iterator[Range]:
 
 def _groups(data: bytes, at: int) -> Iterator[Range]:
     (count,) = struct.unpack_from(">L", data, at + 12)
-    for index in range(min(count, (len(data) - at) // 12)):
-        first, last, glyph = struct.unpack_from(">LLL", data, at + 16 + 12 * index)
-        if first + (glyph == 0) <= last:
-            yield first + (glyph == 0), last
+    count = min(count, (len(data) - at - 16) // 12)
+    start, end = 0, -1  # of the run so far: glyphs jump about where characters follow each other
+    for code, last, glyph in struct.iter_unpack(">LLL", data[at + 16 : at + 16 + 12 * max(0, count)]):
+        first = code + (glyph == 0)
+        if first == end + 1 and last >= first:
+            end = last
+            continue
+        if start <= end:
+            yield start, end
+        start, end = first, last
+    if start <= end:
+        yield start, end
 
 
 class Coverage:

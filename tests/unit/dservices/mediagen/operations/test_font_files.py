@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import pytest
+from fontTools.ttLib import TTCollection, TTFont
 
 from dservices.mediagen.operations import font_files, fonts
 
@@ -61,6 +62,19 @@ def test_both_forms_of_the_table_are_read():
     segments += struct.pack(">3H", 0x41, 0x50, 0xFFFF) + struct.pack(">3H", -0x42 & 0xFFFF, 0, 1)
     segments += struct.pack(">3H", 0, 4, 0) + struct.pack(">3H", 9, 0, 9)
     assert font_files.characters(font_with(segments)) == [(0x41, 0x41), (0x43, 0x43), (0x50, 0x50), (0x52, 0x52)]
+
+
+def test_the_characters_of_every_packaged_face_are_those_that_fonttools_finds():
+    """G-4: too few would refuse a text that can be drawn, too many would draw boxes."""
+    for path in fonts.chosen_files(None):
+        data = path.read_bytes()
+        faces = TTCollection(str(path)).fonts if data[:4] == b"ttcf" else [TTFont(str(path))]
+        tables = [
+            table for face in faces for table in face["cmap"].tables if table.isUnicode() and table.format in (4, 12)
+        ]
+        wanted = {code for table in tables for code, name in table.cmap.items() if name != ".notdef"}
+        found = {code for first, last in font_files.characters(data) for code in range(first, last + 1)}
+        assert found == wanted, path.name
 
 
 def test_any_bytes_are_read():
