@@ -6,7 +6,10 @@ Sources: ICC.1:2022 (4.4), 7.2 and 9.2; IEC 61966-2-1 for what sRGB is.
 from __future__ import annotations
 
 import functools
+import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pyvips
@@ -120,6 +123,51 @@ def on_screen(picture: Picture, image: Image) -> Image:
         return image
     made = first_bands(made, 1).copy(interpretation="b-w") if mode == GRAY else made
     return made.bandjoin(image[count]).copy(interpretation="srgb") if image.bands > count else made
+
+
+def in_colours_of(base: Picture, other: Picture) -> Picture:
+    """`other` with its numbers in the space of `base`, so that the two can be put together: both RGB, one of them in
+    another space than the other. A picture without a profile is in sRGB."""
+    if {base.mode, other.mode} - {RGB, RGBA}:
+        return other
+    theirs, ours = (
+        picture.profile if picture.profile is not None and space(picture.profile) == "RGB" else built_in("srgb")
+        for picture in (other, base)
+    )
+    if theirs == ours or (means_srgb(theirs) and means_srgb(ours)):
+        return other
+    other = other.decoded()
+
+    def moved(image: Image) -> Image:
+        made = _moved(first_bands(image, 3), theirs, ours)
+        if made is None:
+            return image
+        return made.bandjoin(image[3]).copy(interpretation="srgb") if image.bands == 4 else made
+
+    return replace(other, images=tuple(moved(image) for image in other.images), strip=None, profile=base.profile)
+
+
+def _moved(colours: Image, source: bytes, target: bytes) -> Image | None:
+    """Through two profiles: libvips takes the one from the image, the other from a file, here one in memory."""
+    colours = colours.copy()
+    colours.set_type(pyvips.GValue.blob_type, "icc-profile-data", source)
+    try:
+        with as_file(target) as name:
+            made = colours.icc_transform(name, embedded=True, intent="relative")
+    except pyvips.Error:
+        return None
+    return made.cast("uchar").copy(interpretation="srgb")
+
+
+@contextmanager
+def as_file(data: bytes) -> Iterator[str]:
+    """libvips wants a file name for a profile: an anonymous one in memory."""
+    descriptor = os.memfd_create("profile")
+    try:
+        os.write(descriptor, data)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def _through(colours: Image, profile: bytes | None, instead: str | None) -> Image | None:

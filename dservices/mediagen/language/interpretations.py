@@ -33,7 +33,7 @@ GENERAL: tuple[str, ...] = (
     " name has the Japanese forms of shared characters; `font @ 'Noto Sans CJK SC'` (TC, HK, KR) has its own.",
     "What is saved without a profile is sRGB, which is what its readers take it for: other RGB and gray is converted"
     " through its profile, inks where the format has none (`save`, `embedProfile`). Colours in calls are numbers in the"
-    " picture's own space.",
+    " picture's own space; what is put on a picture of another RGB space is converted into that one's.",
     "SVG and single pages of PDF have no pixels until some are wanted: `scale` straight after `load` (turns and mirrors"
     " may lie between) renders them at that size, whatever `alg` says. Several pages at once are rendered at `dpi`.",
     "What alpha hides takes no part in filters that look at neighbours.",

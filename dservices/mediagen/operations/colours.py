@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 from cgn_sdk.dservice.problems import Problem
@@ -483,19 +482,6 @@ def profile_name(data: bytes) -> str:
     return ""
 
 
-@contextmanager
-def _as_file(data: bytes) -> Iterator[str]:
-    """libvips wants a file name for a profile: an anonymous one in memory."""
-    import os
-
-    descriptor = os.memfd_create("profile")
-    try:
-        os.write(descriptor, data)
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
-
-
 def correct(host: Host, picture: Picture, args: Args) -> Picture:
     """colorCorrect: source = embedded profile, else `sourceProfile`, else the default of the mode (3.4)."""
     picture = picture.decoded()
@@ -519,7 +505,7 @@ def correct(host: Host, picture: Picture, args: Args) -> Picture:
             expected="an RGB, CMYK or gray profile",
         )
 
-    with _as_file(source) as source_file, _as_file(target) as target_file:
+    with profiles.as_file(source) as source_file, profiles.as_file(target) as target_file:
 
         def change(image: Image) -> Image:
             colours, alpha = split(as_rgb(image) if mode_of(image) == GRAY else image)

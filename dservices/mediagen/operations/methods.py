@@ -8,7 +8,7 @@ from typing import Any
 
 from cgn_sdk.dservice.problems import Problem
 
-from dservices.mediagen.formats import metadata
+from dservices.mediagen.formats import metadata, profiles
 from dservices.mediagen.language.values import Args
 from dservices.mediagen.operations import (
     colours,
@@ -66,7 +66,15 @@ def composite(host: Host, picture: Picture, args: Args) -> Picture:
         source = host.picture(args["source"])
     elif args["name"] is not None:
         source = host.load_named(args["name"])
+    if source is not None:
+        source = profiles.in_colours_of(picture, source)
     return compositing.composite(picture, source, args)
+
+
+def _alike(host: Host, picture: Picture, args: Args) -> Picture:
+    """The Media that becomes a part of the picture, in its colours; what is still empty takes on those of its first."""
+    media = host.picture(args["media"])
+    return profiles.in_colours_of(picture, media) if picture.images or picture.undecoded is not None else media
 
 
 def set_resolution(host: Host, picture: Picture, args: Args) -> Picture:
@@ -203,7 +211,7 @@ TRANSFORMS: dict[str, Transform] = {
     "glow": _plain(filters.glow),
     "selection": select,
     "collapse": _plain(layering.collapse),
-    "setLayer": lambda host, picture, args: layering.set_layer(picture, host.picture(args["media"]), args),
+    "setLayer": lambda host, picture, args: layering.set_layer(picture, _alike(host, picture, args), args),
     "setLayerBlend": lambda host, picture, args: layering.change_layer(picture, args["index"], blend=args["blend"]),
     "setLayerOpacity": lambda host, picture, args: layering.change_layer(
         picture, args["index"], opacity=args["opacity"]
@@ -215,7 +223,7 @@ TRANSFORMS: dict[str, Transform] = {
         picture, args["index"], x=int(args["x"]), y=int(args["y"])
     ),
     "setLayerName": lambda host, picture, args: layering.change_layer(picture, args["index"], name=args["name"]),
-    "setFrame": lambda host, picture, args: layering.set_frame(picture, host.picture(args["media"]), args),
+    "setFrame": lambda host, picture, args: layering.set_frame(picture, _alike(host, picture, args), args),
     "setFrameDelay": _plain(layering.set_delay),
     "setMetadata": set_metadata,
 }

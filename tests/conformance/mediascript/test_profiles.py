@@ -167,3 +167,45 @@ def pyvips_tiff(profile: bytes) -> bytes:
     image = pyvips.Image.black(4, 4, bands=3).copy(interpretation="srgb")
     image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
     return bytes(image.tiffsave_buffer())
+
+
+CANVAS = "var c = new Media(); c.makeCanvas(xs @ 24, ys @ 16, fillColor @ 0xFFFFFF); "
+TOGETHER = {
+    "composite": "c.composite(source @ m, x @ 0, y @ 0, handleX @ 'left', handleY @ 'top');",
+    "composite onto": "m.composite(source @ c, onto @ true, x @ 0, y @ 0, handleX @ 'left', handleY @ 'top'); c = m;",
+    "setFrame": "c.setFrame(1, m);",
+    "setLayer": "c.setLayer(1, m);",
+    "by address": "c.composite(name @ 'wide.png', x @ 0, y @ 0, handleX @ 'left', handleY @ 'top');",
+}
+
+
+@pytest.mark.parametrize("way", TOGETHER)
+def test_pictures_of_two_spaces_are_put_together_as_they_are_seen(bench, way):
+    """A photograph in Display P3 on a canvas, which is sRGB: in the canvas's colours, as littlecms has them."""
+    image = noise(3)
+    bench.add("wide.png", stored(image, P3, "PNG"))
+    script = CANVAS + LOAD.format("wide.png") + TOGETHER[way] + " c.save(type @ 'png');"
+    mean, most = away(bench.body(script), judged(image, P3))
+    assert most <= 2
+
+
+def test_an_srgb_mark_on_a_wide_picture(bench):
+    """In the picture's space: what is saved with its profile shows the mark as it was."""
+    bench.add("wide.png", stored(PIL.Image.new("RGB", (24, 16), (250, 40, 40)), P3, "PNG"))
+    bench.add("mark.png", stored(PIL.Image.new("RGB", (24, 16), (0, 200, 0)), None, "PNG"))
+    script = LOAD.format("wide.png") + "m.composite(name @ 'mark.png'); m.save(type @ 'png'{});"
+    assert bench.image(script.format(""))(3, 3) == pytest.approx([0, 200, 0], abs=2)
+    kept = bench.image(script.format(", embedProfile @ true"))
+    assert kept.get("icc-profile-data") == P3 and kept(3, 3) != pytest.approx([0, 200, 0], abs=8)
+    assert kept.icc_transform("srgb", embedded=True)(3, 3) == pytest.approx([0, 200, 0], abs=3)
+
+
+@pytest.mark.parametrize("rtype", ["Gray", "RGBA", "CMYK"])
+def test_pictures_of_other_kinds_are_put_together_by_their_numbers(bench, rtype):
+    bench.add("inks.tif", stored(noise(4), CMYK))
+    name = "inks.tif" if rtype == "CMYK" else "wide.png"
+    bench.add("wide.png", stored(noise(3), P3, "PNG"))
+    outcome, _ = bench.outcome(
+        f"{CANVAS.replace('ys @ 16', f'ys @ 16, rtype @ {chr(39)}{rtype}{chr(39)}')}{LOAD.format(name)}c.composite(source @ m); c.save(type @ 'tiff');"
+    )
+    assert "problem" not in outcome, outcome
