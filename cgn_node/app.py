@@ -279,7 +279,7 @@ async def start_node(
     from cgn_sdk.turns import Turns
 
     from cgn_node.core.broker import Broker
-    from cgn_node.core.settings import Settings as Patience
+    from cgn_node.core.settings import BrokerSettings
     from cgn_node.driver import Driver
     from cgn_node.head_teller import HeadTeller
     from cgn_node.http_server import HttpListener
@@ -292,7 +292,8 @@ async def start_node(
     signer = Signer(_signing_key(state).private_bytes_raw())
     ledger = await _open_ledger(chosen, signer, lambda: central.node_public_id)
     supervisor, turns, latencies = Supervisor(give_up), Turns(), Latencies()
-    driver = Driver(Broker(Patience(chosen.miner.acknowledge_ms, chosen.miner.silence_ms)), report=_report)
+    patience = BrokerSettings(chosen.miner.acknowledge_ms, chosen.miner.silence_ms)
+    driver = Driver(Broker(patience), report=_report)
     sessions, session_file, guard = await _restored(chosen, driver.clock_ms())
     policy = _PolicyInForce(driver)
 

@@ -32,7 +32,7 @@ NODE_FIELDS = HOP_BY_HOP | {"content-length", "date", "server-timing"}
 """Response headers that are the node's own or speak about one connection; all `CGN-` ones are too."""
 
 
-class Request(Protocol):
+class AttemptOwner(Protocol):
     """What an attempt asks of its request (`work_request.WorkRequest`)."""
 
     order: WorkOrder
@@ -70,7 +70,7 @@ class Attempt:
     )
 
     def __init__(
-        self, request: Request, number: int, tunnel: MinerTunnel, driver: Driver, disk: DiskReads, begun_ns: int
+        self, request: AttemptOwner, number: int, tunnel: MinerTunnel, driver: Driver, disk: DiskReads, begun_ns: int
     ) -> None:
         self.request = request
         self.number = number

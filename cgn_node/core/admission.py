@@ -6,7 +6,7 @@ from cgn_node.core.events import RequestArrived
 from cgn_node.core.pricing import Terms
 from cgn_node.core.queues import QueueShare, WaitQueue
 from cgn_node.core.requests import Request
-from cgn_node.core.settings import Settings
+from cgn_node.core.settings import BrokerSettings
 
 
 def unserved(event: RequestArrived, terms: Terms | None, is_draining: bool) -> Refuse | None:
@@ -30,7 +30,7 @@ def overloaded(
     queue: WaitQueue[Request],
     share: QueueShare[Request] | None,
     depth: int,
-    settings: Settings,
+    settings: BrokerSettings,
 ) -> Refuse | None:
     """Whether one more may wait. `depth`: how many wait in its preferred tier already."""
     of_account = share.waiting if share is not None else 0

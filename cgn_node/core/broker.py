@@ -39,15 +39,15 @@ from cgn_node.core.pricing import Refusal, Terms, Usage, clip, settle
 from cgn_node.core.queues import WaitQueue
 from cgn_node.core.register import Register
 from cgn_node.core.requests import OPEN, RECORDING, SETTLING, WAITING, Attempt, Request
-from cgn_node.core.settings import Settings
+from cgn_node.core.settings import BrokerSettings
 from cgn_node.core.statistics import Statistics, of_pools
 
 
 class Broker:
     """`handle` is to be called from one place only, with a time that never goes back."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self._register = Register(settings or Settings())
+    def __init__(self, settings: BrokerSettings | None = None) -> None:
+        self._register = Register(settings or BrokerSettings())
         self._dispatcher = Dispatcher(self._register)
         self._requests = self._register.requests
         self.next_deadline: Callable[[], int | None] = self._register.deadlines.next_ms

@@ -17,13 +17,13 @@ from cgn_node.core.requests import (
     Request,
     State,
 )
-from cgn_node.core.settings import Settings
+from cgn_node.core.settings import BrokerSettings
 
 
 class Register:
     """`now_ms` is set by who uses it, before anything else."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BrokerSettings) -> None:
         self.settings = settings
         self.now_ms = 0
         self.requests: dict[str, Request] = {}

@@ -6,7 +6,7 @@ from cgn_node.core import limits
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class BrokerSettings:
     acknowledge_ms: int = limits.ACKNOWLEDGE_MS
     silence_ms: int = limits.SILENCE_MS
     quarantine_miners: int = limits.QUARANTINE_MINERS

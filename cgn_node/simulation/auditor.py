@@ -21,7 +21,7 @@ from typing import Any
 
 from cgn_node.core import commands, events
 from cgn_node.core.pricing import Fitness, Measured, Terms, Usage
-from cgn_node.core.settings import Settings
+from cgn_node.core.settings import BrokerSettings
 
 CAPACITY_SLACK_MS = 2
 """The clock counts whole milliseconds at both ends of a busy period."""
@@ -151,7 +151,7 @@ class RequestBook:
 class Auditor:
     """`told` before the broker handles an event, `commanded` with what it answered; both raise `AuditError`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: BrokerSettings) -> None:
         self.settings = settings
         self.now_ms = 0
         self.terms: Terms | None = None

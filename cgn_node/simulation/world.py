@@ -20,7 +20,7 @@ from cgn_sdk.protocol.limits import PROGRESS_MS
 from cgn_node.core import commands, events
 from cgn_node.core.broker import Broker
 from cgn_node.core.pricing import Fitness, Measured, Prices, Terms, Usage
-from cgn_node.core.settings import Settings
+from cgn_node.core.settings import BrokerSettings
 from cgn_node.simulation.auditor import AuditError, Auditor
 
 TIERS = ("1", "2", "3", "4a", "4b")
@@ -128,7 +128,7 @@ class World:
         self,
         seed: int,
         size: Size | None = None,
-        make: Callable[[Settings], Broker] = Broker,
+        make: Callable[[BrokerSettings], Broker] = Broker,
         check_core: bool = True,
     ) -> None:
         self.seed = seed
@@ -137,7 +137,7 @@ class World:
         random = self.random
         self.swarm = Swarm.drawn(random)
         tight = random.random() < 0.25
-        self.settings = Settings(
+        self.settings = BrokerSettings(
             grace_ms=random.choice((3_000, 10_000)),
             tier_queue_depth=random.randint(3, 8) if tight else 20_000,
             account_queue_depth=random.randint(1, 4) if tight else 5_000,

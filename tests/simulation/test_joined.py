@@ -27,7 +27,7 @@ from cgn_node import miner_endpoint
 from cgn_node.bodies import HeldMemory, RequestBody
 from cgn_node.core import commands, events
 from cgn_node.core.broker import Broker
-from cgn_node.core.settings import Settings
+from cgn_node.core.settings import BrokerSettings
 from cgn_node.driver import Driver
 from cgn_node.miner_endpoint import MinerTunnel
 from cgn_node.policy import PolicyView
@@ -40,7 +40,7 @@ from cgn_node.work_request import WorkRequest
 HELD_BYTES = 40_000
 REQUESTS = 30
 SEEDS = range(1, 101)
-SETTINGS = Settings(acknowledge_ms=1_000, silence_ms=1_500, grace_ms=3_000)
+SETTINGS = BrokerSettings(acknowledge_ms=1_000, silence_ms=1_500, grace_ms=3_000)
 OPERATOR = link.Party(support.public_id("f"), support.address("3"), "opr_" + "f" * 20)
 
 

@@ -17,7 +17,7 @@ from cgn_node.core.events import (
     Tick,
 )
 from cgn_node.core.pricing import Fitness, Measured, Prices, Tariff, Terms, Usage
-from cgn_node.core.settings import Settings
+from cgn_node.core.settings import BrokerSettings
 
 FITNESS = Fitness(threads=4, kmips_per_thread_milli=9_000, memory_bytes=8 << 30)
 LEAST = Fitness(threads=1, kmips_per_thread_milli=1_000, memory_bytes=4 << 30)
@@ -37,7 +37,7 @@ def price(usage: Usage, fitness: Fitness = FITNESS, prices: Prices = PRICES, fac
 class Bench:
     """A broker with a clock of its own and short ways to say what happens."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: BrokerSettings | None = None) -> None:
         self.broker = Broker(settings)
         self.now_ms = 1_000
         self.tunnels = 0

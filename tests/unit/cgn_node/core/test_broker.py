@@ -34,7 +34,7 @@ from cgn_node.core.events import (
     SlotsChanged,
 )
 from cgn_node.core.pricing import Fitness, Measured, Terms, Usage
-from cgn_node.core.settings import Settings
+from cgn_node.core.settings import BrokerSettings
 
 
 def test_one_request_lives_and_is_billed_once(bench: Bench) -> None:
@@ -361,7 +361,7 @@ def test_accounts_take_turns_when_they_wait(bench: Bench) -> None:
 
 def test_queue_bounds(bench: Bench) -> None:
     """N-7, N-15: 503 with Retry-After."""
-    bench = Bench(Settings(tier_queue_depth=3, account_queue_depth=2))
+    bench = Bench(BrokerSettings(tier_queue_depth=3, account_queue_depth=2))
     bench.join("m1")
     assert bench.arrive("r0") == [Assign("r0", 1, "m1")]
     assert bench.arrive("r1") == bench.arrive("r2") == []
@@ -372,7 +372,7 @@ def test_queue_bounds(bench: Bench) -> None:
 
 def test_one_account_cannot_invent_kinds_of_request_without_end(bench: Bench) -> None:
     """A freed slot looks at each kind that waits."""
-    bench = Bench(Settings(account_kinds=3))
+    bench = Bench(BrokerSettings(account_kinds=3))
     bench.join("m1", fitness=Fitness(threads=100, kmips_per_thread_milli=9_000, memory_bytes=8 << 30))
     bench.arrive("r0")
     for n in range(1, 4):

@@ -6,7 +6,6 @@ import pytest
 from broker_bench import CLAIMED, FITNESS, MEASURED, PRICES, TERMS, Bench, price
 
 from cgn_node.core import limits
-from cgn_node.core.broker import Settings
 from cgn_node.core.commands import Assign, CancelAttempt, CloseMiner, Command, RecordRow, Refuse, Release, ReportError
 from cgn_node.core.events import (
     AttemptCut,
@@ -20,6 +19,7 @@ from cgn_node.core.events import (
     SlotsChanged,
 )
 from cgn_node.core.pricing import Fitness, Measured, Terms, Usage
+from cgn_node.core.settings import BrokerSettings
 
 LEVEL = ServiceLevel(threads=4)
 SMALL = replace(FITNESS, threads=1)
@@ -207,7 +207,7 @@ def test_many_kinds_in_use_are_looked_through_only_when_they_have_doubled(monkey
 )
 def test_who_is_refused_for_the_queue_hears_how_long_that_takes(service_ms: int, slots: int, retry_ms: int) -> None:
     """N-15: what waits, times what one takes, over all slots, between a second and a minute."""
-    bench = Bench(Settings(account_queue_depth=2))
+    bench = Bench(BrokerSettings(account_queue_depth=2))
     known(bench, "m1", service_ms, slots=slots)
     for n in range(slots + 2):
         bench.arrive(f"r{n}")
