@@ -62,6 +62,8 @@ class Life:
         self._stop = asyncio.Event()
         self.reason = ""
         self.has_given_up = False
+        self.code = EXIT_FAILED
+        """With which it leaves when it has given up."""
         self.was_ready = False
         self._reload: Callable[[], None] | None = None
 
@@ -103,10 +105,11 @@ class Life:
             self.reason = reason
             self._stop.set()
 
-    def give_up(self, reason: str) -> None:
-        """Asks the process to stop because it cannot go on: it cleans up and leaves with EXIT_FAILED."""
+    def give_up(self, reason: str, code: int = EXIT_FAILED) -> None:
+        """Asks the process to stop because it cannot go on: it cleans up and leaves with that code."""
         if not self._stop.is_set():
             self.has_given_up = True
+            self.code = code
         self.stop(reason)
 
     async def wait_stop(self) -> None:
@@ -169,7 +172,7 @@ async def _lived(main: Main, life: Life, grace_s: float, expected: tuple[type[Ba
     watch = asyncio.ensure_future(_cancel_after_grace(life, task, grace_s))
     try:
         code = await task
-        return (EXIT_FAILED if life.has_given_up else EXIT_OK) if code in (None, EXIT_OK) else code
+        return (life.code if life.has_given_up else EXIT_OK) if code in (None, EXIT_OK) else code
     except asyncio.CancelledError:
         return EXIT_UNCLEAN
     except SettingsError:

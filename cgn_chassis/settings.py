@@ -37,10 +37,12 @@ SECRET_BYTES_MAX = 64 * 1024
 class Secret:
     """A value that never shows itself: `reveal()` is the only way to read it."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_value", "exposed")
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, exposed: str = "") -> None:
         self._value = value
+        self.exposed = exposed
+        """The file it came from, when others than its owner can read that."""
 
     def reveal(self) -> str:
         return self._value
@@ -113,8 +115,14 @@ class _Source:
         return self.path.parent if self.path else Path.cwd()
 
 
+_OF_OTHERS = re.compile(r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?")
+"""What Kubernetes puts into every pod beside a Service that has the name of a program of ours: nobody's mistake."""
+
+
 def load(cls: type[S], path: Path | None, *, prefix: str, environ: Mapping[str, str]) -> S:
     """Settings of class `cls` from the file at `path` (None: defaults and environment only).
+
+    Variables that Kubernetes sets for a Service of that name are passed over.
 
     `prefix` begins each environment variable (`EXAMPLE_`): field `port` is `EXAMPLE_PORT`, field `size` of table
     `cache` is `EXAMPLE_CACHE__SIZE`. Raises SettingsError with all mistakes at once.
@@ -124,11 +132,23 @@ def load(cls: type[S], path: Path | None, *, prefix: str, environ: Mapping[str, 
     result = _build(cls, values, "", source)
     known = set(_variables(cls, "", source))
     for variable in sorted(name for name in environ if name.startswith(prefix)):
-        if variable not in known:
+        if variable not in known and not _OF_OTHERS.fullmatch(variable.removeprefix(prefix)):
             source.mistakes.append(f"environment {variable}: no such setting{_suggest(variable, known)}")
     if source.mistakes or result is None:
         raise SettingsError(source.mistakes)
     return result
+
+
+def exposed(settings: Any) -> list[str]:
+    """A sentence for each secret whose file others can read: what a program says when it checks itself."""
+    found = []
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        if isinstance(value, Secret) and value.exposed:
+            found.append(f"{item.name}_file: {value.exposed} can be read by others: chmod 600 it")
+        elif is_dataclass(value) and not isinstance(value, type):
+            found += exposed(value)
+    return found
 
 
 def reference(cls: type[Any]) -> str:
@@ -140,7 +160,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
             raise SettingsError([f"{path}: longer than {FILE_BYTES_MAX} bytes"])
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows' editors begin a file with a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError([f"{path}: cannot be read: {error}"]) from error
     try:
@@ -260,9 +280,10 @@ def _secret(
     try:
         with file.open("rb") as stream:
             content = stream.read(SECRET_BYTES_MAX + 1)
+            mode = os.fstat(stream.fileno()).st_mode
         if len(content) > SECRET_BYTES_MAX:
             raise _Mistake(f"{place}: {name}_file: {file} is longer than {SECRET_BYTES_MAX} bytes")
-        return True, Secret(content.decode("utf-8").strip())
+        return True, Secret(content.decode("utf-8").strip(), str(file) if mode & 0o077 else "")
     except (OSError, UnicodeDecodeError) as error:
         raise _Mistake(f"{place}: {name}_file: {file} cannot be read: {error}") from error
 

@@ -23,6 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from cgn_chassis import failures
+
 AUTHORITY_DAYS = 3_650
 """Days an authority lives: longer than what it signs, since renewing it means visiting each machine."""
 
@@ -167,6 +169,58 @@ def client_context(
     if credential_paths is not None:
         context.load_cert_chain(*credential_paths)
     return context
+
+
+def authority_findings(path: Path, what: str) -> list[str]:
+    """What is wrong with an authority's certificate; `what` is the setting that names it."""
+    return _certificate_findings(path, what)
+
+
+def credential_findings(certificate_path: Path, key_path: Path, what: tuple[str, str]) -> list[str]:
+    """What is wrong with a certificate and its key: files, modes, dates, and whether they belong together. `what` are
+    the settings that name them."""
+    found = _certificate_findings(certificate_path, what[0])
+    try:
+        if key_path.stat().st_mode & 0o077:
+            found.append(f"{what[1]}: {key_path} can be read by others: chmod 600 it")
+        key_path.read_bytes()
+    except OSError as error:
+        sentence = failures.told(error)
+        found.append(f"{what[1]}: {sentence.sentence if sentence else error}")
+    if found:
+        return found
+    try:
+        server_context((certificate_path, key_path))
+    except OSError as error:
+        sentence = failures.told(error)
+        return [f"{what[1]}: {key_path}: {sentence.sentence if sentence else error}"]
+    return []
+
+
+def _certificate_findings(path: Path, what: str) -> list[str]:
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except OSError as error:
+        sentence = failures.told(error)
+        return [f"{what}: {sentence.sentence if sentence else error}"]
+    except ValueError:
+        return [f"{what}: {path} is no certificate in PEM"]
+    now = datetime.datetime.now(datetime.UTC)
+    if certificate.not_valid_after_utc <= now:
+        return [
+            f"{what}: {path} has expired on {certificate.not_valid_after_utc:%Y-%m-%d}: renew it (cgn init --renew)"
+        ]
+    if certificate.not_valid_before_utc > now:
+        return [
+            f"{what}: {path} begins on {certificate.not_valid_before_utc:%Y-%m-%d at %H:%M} UTC: is the clock right?"
+        ]
+    return []
+
+
+def days_left(path: Path) -> int:
+    """Whole days until a certificate expires; negative when it has."""
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    return (certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)).days
 
 
 def write_private(path: Path, content: bytes) -> None:

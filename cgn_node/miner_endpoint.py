@@ -10,7 +10,7 @@ import itertools
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,13 +20,26 @@ from cgn_sdk.protocol import tunnel as wire
 from cgn_sdk.protocol.canonical import CanonicalText
 from cgn_sdk.protocol.errors import (
     CLOSE_DRAINING,
+    CLOSE_NORMAL,
     CLOSE_NOT_AUTHENTICATED,
     CLOSE_PROTOCOL_VIOLATION,
     CLOSE_REFUSED,
     ProblemError,
 )
-from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS, MESSAGE_MAX_BYTES
-from cgn_sdk.protocol.messages import PROTOCOL, Cancel, Done, Fail, GoAway, Head, Hello, Open, Progress, Welcome
+from cgn_sdk.protocol.limits import KEEPALIVE_DEFAULT_MS, MESSAGE_MAX_BYTES, TEXT_MAX_CHARS
+from cgn_sdk.protocol.messages import (
+    PROTOCOL,
+    Cancel,
+    Done,
+    DServiceOffer,
+    Fail,
+    GoAway,
+    Head,
+    Hello,
+    Open,
+    Progress,
+    Welcome,
+)
 from cgn_sdk.tunnel_connection import WRITE_LIMIT_BYTES, ListeningConnection
 from cgn_sdk.tunnel_io import TunnelLink
 from cgn_sdk.turns import Turns
@@ -38,6 +51,7 @@ from cgn_node import limits, websocket_server
 from cgn_node.central_endpoint import CentralUnreachable, refuse_upgrade
 from cgn_node.client_address import HEADERS, Proxies
 from cgn_node.core import events
+from cgn_node.core.pools import fitness_fault
 from cgn_node.core.pricing import Fitness
 from cgn_node.driver import Driver
 from cgn_node.gate import Gate
@@ -48,6 +62,8 @@ from cgn_node.policy import PolicyView
 from cgn_node.refusals import TooMany
 
 PATH = "/tunnel"
+CHECK_PATH = "/tunnel/check"
+"""Where a miner asks whether it would be taken, without joining: the same HELLO gets the same answer, then the end."""
 CLOSE_TRY_AGAIN_LATER = 1013
 """RFC 6455's registry: the server cannot do it now. For a miner that Central cannot be asked about."""
 
@@ -207,7 +223,7 @@ class MinerEndpoint:
         return grant
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
-        if request.path != PATH:
+        if request.path not in (PATH, CHECK_PATH):
             return refuse_upgrade(404, "not_found", f"Miners connect at {PATH}.")
         if PROTOCOL not in request.headers.get("Sec-WebSocket-Protocol", ""):
             return refuse_upgrade(400, "bad_request", f"The subprotocol spoken here is {PROTOCOL}.")
@@ -235,6 +251,20 @@ class MinerEndpoint:
         level("miner.left", miner=tunnel.miner_id, tunnel=number, code=closed.code, reason=closed.reason)
 
 
+def unserved(offer: DServiceOffer, known: Mapping[str, link.DServicePolicy], tier: str) -> str:
+    """Why an offer is not taken, with what would be; empty when it is."""
+    found = known.get(offer.name)
+    if found is None:
+        return f"{offer.name} is not served here; there are: {', '.join(sorted(known)) or 'none'}"
+    if found.version != offer.version:
+        return f"{offer.name} {offer.version} is offered, and {found.version} is the version served here"
+    if tier not in found.allowed_tiers:
+        return (
+            f"{offer.name} is not served in tier {tier}, which is this miner's, but in {', '.join(found.allowed_tiers)}"
+        )
+    return ""
+
+
 class MinerTunnel:
     """One miner's connection: its streams, its unsealed results, what Central says about it."""
 
@@ -258,6 +288,7 @@ class MinerTunnel:
         self._endpoint = endpoint
         self._driver = endpoint.driver
         self._address = _address_of(connection, endpoint.proxies)
+        self._only_asks = connection.request is not None and connection.request.path == CHECK_PATH
         self._signing_key = b""
         self._streams: dict[int, AttemptSink] = {}
         self._unsealed: dict[bytes, AttemptSink] = {}
@@ -438,7 +469,8 @@ class MinerTunnel:
             grant = await self._endpoint.verify(hello, self._address)
         except ProblemError as error:
             wrong = error.problem.code in ("not_authenticated", "bad_request", "not_found")
-            self.close(CLOSE_NOT_AUTHENTICATED if wrong else CLOSE_REFUSED, error.problem.detail or error.problem.title)
+            code = CLOSE_NOT_AUTHENTICATED if wrong else CLOSE_REFUSED
+            self._refuse(code, error.problem.detail or error.problem.title)
             return
         except TooMany as error:
             self.close(CLOSE_REFUSED, error.detail)
@@ -455,19 +487,41 @@ class MinerTunnel:
     def _join(self, hello: Hello, grant: link.MinerGrant) -> None:
         endpoint, driver = self._endpoint, self._driver
         view = endpoint.policy()
-        accepted = tuple(
-            offer
-            for offer in hello.dservices
-            if view is not None
-            and (known := view.by_name.get(offer.name)) is not None
-            and known.version == offer.version
-            and grant.tier in known.allowed_tiers
-        )
+        if view is None:
+            self.close(CLOSE_TRY_AGAIN_LATER, "Central has not told this node yet what is served here")
+            return
+        reasons = {offer: unserved(offer, view.by_name, grant.tier) for offer in hello.dservices}
+        accepted = tuple(offer for offer, reason in reasons.items() if not reason)
         if not accepted:
-            self.close(CLOSE_REFUSED, f"none of the DServices offered is served here in tier {grant.tier}")
+            self._refuse(CLOSE_REFUSED, "; ".join(reasons.values()) or "no DService is offered")
             return
         if grant.miner_id != hello.miner_id or endpoint.draining or self.link.is_closed:
             self.close(CLOSE_DRAINING if endpoint.draining else CLOSE_REFUSED, "not now")
+            return
+        joined = events.MinerJoined(
+            miner=self.miner_id,
+            tunnel=self.number,
+            tier=grant.tier,
+            contributor=grant.contributor.public_id,
+            enterprise=grant.enterprise_id,
+            dservices=tuple(offer.name for offer in accepted),
+            slots=hello.slots,
+            fitness=Fitness(
+                threads=hello.capabilities.threads,
+                kmips_per_thread_milli=hello.capabilities.kmips_per_thread_milli,
+                memory_bytes=hello.capabilities.memory_bytes,
+            ),
+            registered=_registered(grant.machine),
+            runner="docker" if endpoint.sandbox else hello.runner,
+        )
+        welcome = Welcome(grant.miner_public_id, grant.tier, accepted, KEEPALIVE_DEFAULT_MS, endpoint.node_id)
+        if self._only_asks:
+            if fault := fitness_fault(joined):
+                self._refuse(CLOSE_REFUSED, fault)
+                return
+            self.tunnel.send_welcome(welcome)
+            self.link.flush()
+            self.close(CLOSE_NORMAL, "this miner would be taken")
             return
         self.grant = grant
         self._signing_key = bytes.fromhex(hello.signing_key)
@@ -475,31 +529,18 @@ class MinerTunnel:
         self._channel.stand(Standing.BUSY)
         driver.by_number[self.number] = self
         driver.tunnels[self.miner_id] = self
-        self.tunnel.send_welcome(
-            Welcome(grant.miner_public_id, grant.tier, accepted, KEEPALIVE_DEFAULT_MS, endpoint.node_id)
-        )
+        self.tunnel.send_welcome(welcome)
         self.link.flush()
         _log.info("miner.joined", miner=self.miner_id, tunnel=self.number, tier=grant.tier, slots=hello.slots)
         if grant.machine is None:
             _log.warning("miner.machine_unknown", miner=self.miner_id, effect="it is billed as one slow thread")
-        driver.post(
-            events.MinerJoined(
-                miner=self.miner_id,
-                tunnel=self.number,
-                tier=grant.tier,
-                contributor=grant.contributor.public_id,
-                enterprise=grant.enterprise_id,
-                dservices=tuple(offer.name for offer in accepted),
-                slots=hello.slots,
-                fitness=Fitness(
-                    threads=hello.capabilities.threads,
-                    kmips_per_thread_milli=hello.capabilities.kmips_per_thread_milli,
-                    memory_bytes=hello.capabilities.memory_bytes,
-                ),
-                registered=_registered(grant.machine),
-                runner="docker" if endpoint.sandbox else hello.runner,
-            )
-        )
+        driver.post(joined)
+
+    def _refuse(self, code: int, reason: str) -> None:
+        """What would be right takes more room than a close frame has (123 bytes), so it goes before it."""
+        self.tunnel.send_goaway(GoAway("forbidden", reason[:TEXT_MAX_CHARS]))
+        self.link.flush()
+        self.close(code, reason)
 
     def leave(self) -> None:
         """Takes the miner out of the pool; its connection may end later."""

@@ -4,7 +4,7 @@ nothing else does."""
 import argparse
 import asyncio
 import contextlib
-import shutil
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,8 @@ from cgn_sdk.protocol import ids
 from cgn_sdk.protocol.redaction import redact_text
 
 from cgn_chassis import logs, process, scratch
-from cgn_chassis.settings import SettingsError, reference
+from cgn_chassis.failures import Refusal, told
+from cgn_chassis.settings import SettingsError, exposed, reference
 from miner_client import limits
 from miner_client.settings import PREFIX, MinerSettings, read
 
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--config", type=Path, help="settings file (miner.toml)")
     run.add_argument("--check", action="store_true", help="check settings, engine, images and keys, and stop")
     run.add_argument("--offline", action="store_true", help="with --check: ask nobody outside this machine")
+    key = commands.add_parser("key", help="make this miner's signing key, and print its public half for a trust file")
+    key.add_argument("--config", type=Path, help="settings file (miner.toml)")
     commands.add_parser("settings", help="print every setting with its default")
     chosen = parser.parse_args(arguments)
     if chosen.command == "settings":
@@ -41,8 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print("\n".join(error.mistakes), file=sys.stderr)
         return process.EXIT_USAGE
+    if chosen.command == "key":
+        return _key(settings)
     if chosen.check:
-        return _check(settings)
+        return _check(settings, offline=chosen.offline)
     logs.configure(level=settings.log_level, hide=ids.SECRET_PATTERNS, redact=redact_text)
     grace_s = settings.drain_s + limits.STOP_S
     return process.run(lambda life: _run(life, settings), name="miner", grace_s=grace_s)
@@ -58,6 +63,8 @@ async def _run(life: process.Life, settings: MinerSettings) -> int | None:
     from miner_client.core import slots as slots_
     from miner_client.dservice import DService
 
+    for line in exposed(settings):
+        logs.get("miner").warning("settings.exposed", problem=line)
     signer = Signer(keys.load_or_create(settings.signing_key).private_bytes_raw())
     context = tls.client_context(settings.authority) if settings.node.startswith("wss:") else None
     capabilities = fitness.measure(settings.share_ppm, settings.kmips_per_thread_milli)
@@ -84,12 +91,21 @@ async def _run(life: process.Life, settings: MinerSettings) -> int | None:
         try:
             for name, one in dservices.items():
                 supervisor.keep(f"dservice {name}", one.run)
-            supervisor.need("client", lambda: _work_when_ready(client, dservices))
+            supervisor.need("client", lambda: _work_until_refused(client, dservices, life))
             await life.wait_stop()
             in_time = life.has_given_up or await client.drain(settings.drain_s)
         finally:
             await supervisor.close()
     return process.EXIT_OK if in_time else process.EXIT_UNCLEAN
+
+
+async def _work_until_refused(client: "Client", dservices: "dict[str, DService]", life: process.Life) -> None:
+    try:
+        await _work_when_ready(client, dservices)
+    except Refusal as refused:
+        print(f"cgn miner: {refused}", file=sys.stderr, flush=True)
+        life.give_up(str(refused), refused.code)
+        await asyncio.Event().wait()  # until the process has cleaned up
 
 
 async def _work_when_ready(client: "Client", dservices: "dict[str, DService]") -> None:
@@ -123,31 +139,34 @@ def _runtime_folder(settings: MinerSettings) -> Iterator[Path]:
         scratch.remove(folder)
 
 
-def _check(settings: MinerSettings) -> int:
-    """Says line by line what is there and what is not."""
-    from cgn_chassis import keys
-    from miner_client import runner
+def _check(settings: MinerSettings, *, offline: bool) -> int:
+    """Says line by line what is there and what is not; the node is asked last, when all else is in order."""
+    from miner_client import check
 
-    problems = []
-    try:
-        keys.load_or_create(settings.signing_key)
-    except (OSError, ValueError) as error:
-        problems.append(f"signing_key: {error}")
-    for name, one in settings.runner_settings().items():
-        if one.image:
-            if not runner.docker_present():
-                problems.append(f"dservices.{name}: no Docker Engine answers")
-            elif not runner.image_present(one.image):
-                problems.append(f"dservices.{name}: the image {one.image} is not on this machine")
-        elif shutil.which(one.command[0]) is None:
-            problems.append(f"dservices.{name}: there is no program {one.command[0]}")
-        else:
-            print(f"dservices.{name}: runs as a child process, for the local sandbox only", file=sys.stderr)
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    if not problems:
+    found = check.local(settings)
+    if not found.mistakes and not offline:
+        answer = asyncio.run(check.ask_node(settings))
+        found.mistakes += answer.mistakes
+        found.notes += answer.notes
+    for line in (*found.mistakes, *found.notes):
+        print(line, file=sys.stderr)
+    if not found.mistakes:
         print(f"ready to join {settings.node} as {settings.miner_id} with {', '.join(settings.dservices)}")
-    return process.EXIT_USAGE if problems else process.EXIT_OK
+    return process.EXIT_USAGE if found.mistakes else process.EXIT_OK
+
+
+def _key(settings: MinerSettings) -> int:
+    """Makes the signing key where there is none, and prints the member `miners` of a trust file."""
+    from cgn_chassis import keys
+
+    try:
+        public = keys.public_bytes(keys.load_or_create(settings.signing_key)).hex()
+    except (OSError, ValueError) as error:
+        found = told(error)
+        print(f"cgn miner key: {found.sentence if found else error}", file=sys.stderr)
+        return process.EXIT_USAGE
+    print(json.dumps({"miners": {settings.miner_id: {"key": public, "contributor_id": ""}}}))
+    return process.EXIT_OK
 
 
 if __name__ == "__main__":

@@ -33,12 +33,14 @@ from websockets.typing import Subprotocol
 
 from cgn_chassis import logs
 from cgn_chassis.backoff import Backoff, Failures
+from cgn_chassis.failures import Refusal
 from miner_client import limits
 from miner_client.core.slots import Slots
 from miner_client.dservice import DService
 from miner_client.work import Work
 
 _log = logs.get("miner.client")
+_REFUSED = Backoff(limits.REFUSED_WAIT_MS, limits.REFUSED_WAIT_MOST_MS)
 _BACKOFF = Backoff(limits.DIAL_FIRST_MS, limits.DIAL_MOST_MS)
 
 
@@ -82,21 +84,31 @@ class Client:
         self._is_leaving = False
         self._dials_at_once = False
         self._welcomed_at_ns = 0
+        self._is_welcome = False
+        """In the tunnel that is open now."""
+        self._refusal = ""
 
     @property
     def in_flight(self) -> int:
         return self._work.in_flight if self._work is not None else 0
 
     async def run(self) -> None:
-        """Dials and works until cancelled, or until `drain` has finished."""
+        """Dials and works until cancelled, or until `drain` has finished. Raises Refusal when the node has refused this
+        miner again and again without ever having taken it: somebody has to change something first."""
         failures = Failures(limits.DIAL_STABLE_MS)
+        refusals = 0
         while not self._is_leaving:
             began = time.monotonic_ns()
             refused = False
+            self._refusal = ""
             try:
                 closed = await self._one_tunnel(self._address)
                 refused = closed.code in (errors.CLOSE_NOT_AUTHENTICATED, errors.CLOSE_REFUSED)
-                problem = f"closed with {int(closed.code)} {closed.reason}".strip()
+                reason = self._refusal or closed.reason
+                problem = f"closed with {int(closed.code)} {reason}".strip()
+                refusals = refusals + 1 if refused else 0
+                if refused and not self._welcomed_at_ns and refusals >= limits.REFUSALS_MOST:
+                    raise Refusal(f"the node {self._address} refuses this miner: {reason}")
             except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
                 problem = f"{type(error).__name__}: {error}"
             if self._is_leaving:
@@ -105,7 +117,8 @@ class Client:
                 self._dials_at_once = False
                 continue
             count = failures.ended((time.monotonic_ns() - began) // 1_000_000)
-            wait_ms = limits.REFUSED_WAIT_MS if refused else _BACKOFF.wait_ms(count, random.random())  # noqa: S311
+            backoff, times = (_REFUSED, refusals) if refused else (_BACKOFF, count)
+            wait_ms = backoff.wait_ms(times, random.random())  # noqa: S311
             (_log.error if refused else _log.warning)(
                 "tunnel.ended", node=self._address, problem=problem, again_in_ms=wait_ms
             )
@@ -166,6 +179,7 @@ class Client:
             work = Work(link, self._identity.miner_id, self._dservices, self._slots)
             work.on_idle = self._idle.set
             self._link, self._work = link, work
+            self._is_welcome = False
             tunnel.send_hello(self._hello())
             sweeper = asyncio.create_task(self._sweep(work), name="sweep")
             try:
@@ -199,6 +213,7 @@ class Client:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, Welcome):
             self._welcomed_at_ns = time.monotonic_ns()
+            self._is_welcome = True
             _log.info("tunnel.welcome", node=event.node_id, tier=event.tier, miner=event.miner_public_id)
             offered = {one.name for one in self._dservices.values() if one.can_be_offered}
             missing = offered - {offer.name for offer in event.dservices}
@@ -213,6 +228,9 @@ class Client:
     def _on_goaway(self, event: GoAway) -> None:
         """The node is about to stop. It closes the tunnel when none of the requests that it has accepted can need this
         miner, for a first try or another one; then `run` dials again."""
+        if not self._is_welcome:
+            self._refusal = event.reason  # in full: the close frame has no room for it
+            return
         _log.info("tunnel.goaway", code=event.code, reason=event.reason, move_to=event.move_to)
 
     async def _leave(self, link: TunnelLink, work: Work) -> None:

@@ -40,6 +40,10 @@ DIAL_MOST_MS = 30_000
 DIAL_STABLE_MS = 30_000
 REFUSED_WAIT_MS = 60_000
 """A node that refused the key or the miner will hardly think otherwise sooner."""
+REFUSED_WAIT_MOST_MS = 3_600_000
+"""A miner that was taken before stays, and asks once an hour at least."""
+REFUSALS_MOST = 2
+"""A miner that was never taken stops after so many: a minute apart, so that whoever registers it may come second."""
 
 DIAL_TIMEOUT_MS = 10_000
 DRAIN_S = DEADLINE_MAX_MS // 1_000

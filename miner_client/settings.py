@@ -120,6 +120,8 @@ def read(path: Path | None) -> MinerSettings:
         mistakes.append(f"node must be wss://host:port/tunnel, is {settings.node!r}")
     elif parts.scheme == "ws" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
         mistakes.append("node: ws:// (without TLS) is for this machine only; give a wss:// address")
+    elif parts.path != "/tunnel":
+        mistakes.append(f"node: miners connect at the path /tunnel: write wss://{parts.netloc}/tunnel")
     if settings.authority is not None and not settings.authority.is_file():
         mistakes.append(f"authority: there is no file {settings.authority}")
     if not settings.dservices:

@@ -19,6 +19,8 @@ from cgn_sdk.signing import Signer
 from false_node import AttemptFailed, FalseNode, false_node
 from websockets.exceptions import ConnectionClosed
 
+from cgn_chassis.backoff import Backoff
+from cgn_chassis.failures import Refusal
 from miner_client import limits
 from miner_client.client import Client, Identity
 from miner_client.core.slots import Slots
@@ -129,7 +131,7 @@ async def test_a_bad_node_costs_only_its_tunnel(tmp_path: Path, how: str) -> Non
 
 
 async def test_refused_miners_wait_long_before_they_ask_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REFUSED_WAIT_MS", 300)
+    monkeypatch.setattr("miner_client.client._REFUSED", Backoff(300, 300))
     async with false_node(0, refuse_with=4401) as node:
         client_ready = asyncio.create_task(_until_hello(node))
         with contextlib.suppress(TimeoutError):
@@ -138,6 +140,36 @@ async def test_refused_miners_wait_long_before_they_ask_again(tmp_path: Path, mo
         assert await client_ready
         assert 1 <= len(node.hellos) <= 4
         assert {one.code for one in node.closed} == {4401}
+
+
+async def test_a_miner_that_was_never_taken_does_not_ask_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is wrong is told in full, and somebody has to change something before it is started again."""
+    monkeypatch.setattr("miner_client.client._REFUSED", Backoff(50, 50))
+    async with false_node(0, refuse_with=4403) as node:
+        client = Client(
+            f"ws://127.0.0.1:{node.port}/tunnel",
+            None,
+            Identity("con_a", "min_a", "k", Signer(bytes(32))),
+            capabilities=Capabilities(1, 1, 1),
+            dservices={},
+            slots=Slots(1),
+        )
+        with pytest.raises(Refusal, match="refuses this miner: refused by the test"):
+            await client.run()
+        assert len(node.hellos) == limits.REFUSALS_MOST
+
+
+async def test_a_miner_that_was_taken_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("miner_client.client._REFUSED", Backoff(50, 50))
+    async with false_node(0) as node, a_miner_inside(tmp_path, node):
+        async with asyncio.timeout(30):
+            await node.arrived.wait()
+        node.refuse_with = 4403
+        assert node.link is not None
+        node.link.close(4403, "revoked")
+        async with asyncio.timeout(30):
+            while len(node.hellos) < limits.REFUSALS_MOST + 3:
+                await asyncio.sleep(0.02)
 
 
 async def _until_hello(node: FalseNode) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cgn_chassis.settings import Secret, SettingsError, load, named_sections, reference, section, setting
+from cgn_chassis.settings import Secret, SettingsError, exposed, load, named_sections, reference, section, setting
 
 
 @dataclass(frozen=True)
@@ -132,3 +132,28 @@ def test_mistakes_in_named_sections_have_their_line(tmp_path: Path) -> None:
     assert "example.toml:2: no setting plots.north.siz; did you mean size?" in caught.value.mistakes[0]
     with pytest.raises(SettingsError, match=r"plots must be tables \[plots.<name>\]"):
         load(Garden, write(tmp_path, "plots = 5\n"), prefix="EX_", environ={})
+
+
+@pytest.mark.parametrize(
+    "name", ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_WORK", "PORT_443_TCP_ADDR", "PORT_53_UDP"]
+)
+def test_what_kubernetes_puts_into_a_pod_is_no_mistake(tmp_path: Path, name: str) -> None:
+    """It names its Services' addresses after them, in every pod beside them."""
+    read = load(Example, write(tmp_path, 'folder = "d"\n'), prefix="EX_", environ={f"EX_{name}": "tcp://10.0.0.1:443"})
+    assert read.port == 8080
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "bom.toml").write_bytes("\ufefffolder = 'd'\n".encode())
+    assert load(Example, tmp_path / "bom.toml", prefix="EX_", environ={}).folder == tmp_path / "d"
+
+
+def test_a_secrets_file_that_others_can_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("abc")
+    (tmp_path / "t").chmod(0o640)
+    path = write(tmp_path, 'folder = "d"\ntoken_file = "t"\n')
+    assert exposed(load(Example, path, prefix="EX_", environ={})) == [
+        f"token_file: {tmp_path}/t can be read by others: chmod 600 it"
+    ]
+    (tmp_path / "t").chmod(0o600)
+    assert exposed(load(Example, path, prefix="EX_", environ={})) == []

@@ -25,6 +25,7 @@ memory_mib = 256
 
 def write(tmp_path: Path, text: str) -> Path:
     (tmp_path / "key").write_text("secret key\n")
+    (tmp_path / "key").chmod(0o600)
     path = tmp_path / "miner.toml"
     path.write_text(text)
     return path
@@ -46,6 +47,9 @@ def test_a_good_file_says_how_each_dservice_runs(tmp_path: Path) -> None:
     [
         ("wss://node.example:8080/tunnel", "https://node.example", "node must be wss://"),
         ("wss://node.example:8080/tunnel", "ws://node.example/tunnel", "without TLS"),
+        ("wss://node.example:8080/tunnel", "wss://node.example:8080", "write wss://node.example:8080/tunnel"),
+        ('version = "', 'health = "x"\nversion = "', "is a path"),
+        ('command = ["python", "-m", "dservices.mediagen"]', 'image = "x"\nport = 80', "is for a command"),
         ("[dservices.mediagen]", 'authority = "no.pem"\n[dservices.mediagen]', "authority: there is no file"),
         ("command = [", "other = [", "no setting dservices.mediagen.other"),
         ('command = ["python", "-m", "dservices.mediagen"]\n', "", "give an image (Docker) or a command"),
@@ -64,12 +68,12 @@ def test_mistakes_are_named(tmp_path: Path, before: str, after: str, mistake: st
 
 def test_check_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, GOOD)
-    assert main(["run", "--config", str(path), "--check"]) == 0
+    assert main(["run", "--config", str(path), "--check", "--offline"]) == 0
     assert "ready to join wss://node.example:8080/tunnel as min_a with mediagen" in capsys.readouterr().out
     assert (tmp_path / "miner-signing.key").stat().st_mode & 0o077 == 0
     path = write(tmp_path, GOOD.replace('"python"', '"no-such-program"'))
     (tmp_path / "miner-signing.key").chmod(0o644)
-    assert main(["run", "--config", str(path), "--check"]) == 2
+    assert main(["run", "--config", str(path), "--check", "--offline"]) == 2
     said = capsys.readouterr().err
     assert "there is no program no-such-program" in said
     assert "can be read by others" in said
