@@ -5,6 +5,9 @@
     cgn central run --config FILE          serves until stopped (`--seed SEED` seeds an empty database first)
     cgn central suspend|ban|reinstate ID --why TEXT --config FILE
     cgn central flag|unflag MINER --why TEXT --config FILE
+    cgn central add-account KIND --name NAME …         a new account: ent, con, dev, opr, cha or nod
+    cgn central add-miner CONTRIBUTOR --tier TIER …    a miner's record and its key, as lines of a miner.toml
+    cgn central put-node NODE … / put-dservice FOLDER …   registers, or changes, a node or a DService
     cgn central create-key ID --why TEXT --config FILE        a new API key, shown once
     cgn central reset-password ID --why TEXT --config FILE    a new password, shown once
     cgn central revoke-key KEY-ID --why TEXT --config FILE
@@ -12,7 +15,7 @@
     cgn central heads --config FILE        the newest head of each node, and what was wrong with others
     cgn central trust --config FILE        the public trust document, for cgn verify --trust
     cgn central audit --config FILE        the log of changes
-    cgn central reference                  the settings, as an example file
+    cgn central settings                   the settings, as an example file
 
 A change made by a command reaches a running Central by way of the audit log, and every node within a second.
 """
@@ -22,9 +25,12 @@ import asyncio
 import getpass
 import json
 import os
+import sqlite3
+import ssl
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +41,7 @@ from cgn_sdk.protocol.link import Machine
 from cgn_sdk.protocol.loss import Loss, in_words
 from cgn_sdk.protocol.redaction import redact_text
 
-from central_service import limits
+from central_service import check, limits, registering
 from central_service.core.records import (
     ACTIVE,
     BANNED,
@@ -51,10 +57,10 @@ from central_service.credentials import Credentials, Hashing
 from central_service.planting import hash_pending, plant, plant_at_once
 from central_service.settings import PREFIX, CentralSettings
 from central_service.store import Conflict, Records, Store
-from cgn_chassis import logs, process, settings
+from cgn_chassis import failures, logs, process, settings
 from cgn_chassis.process import Life
 from cgn_chassis.supervisor import Supervisor
-from cgn_chassis.tls import client_context, server_context
+from cgn_chassis.tls import client_context, credential_findings, server_context
 
 _TOO_FEW_FILES = (
     "this process may open {} files, too few for Central's ports; raise the hard limit (ulimit -Hn; LimitNOFILE= in a "
@@ -67,7 +73,7 @@ _log = logs.get("central")
 def main(argv: list[str]) -> int:
     """The entry point of `cgn central`; returns the exit code."""
     arguments = _parser().parse_args(argv)
-    if arguments.command == "reference":
+    if arguments.command in ("settings", "reference"):
         print(settings.reference(CentralSettings), end="")
         return process.EXIT_OK
     try:
@@ -76,19 +82,33 @@ def main(argv: list[str]) -> int:
         print("\n".join(error.mistakes), file=sys.stderr)
         return process.EXIT_USAGE
     if arguments.check:
-        print("the settings are in order")
-        return process.EXIT_OK
+        return check.say(config)
     logs.configure(level=config.log_level, form=config.log_form, hide=ids.SECRET_PATTERNS, redact=redact_text)
     try:
         if arguments.command == "run":
             seed = _load_seed(arguments.seed) if arguments.seed else None
             open_files = process.raise_open_files()
-            return process.run(lambda life: serve(config, life, seed, open_files), name="central")
+            return process.run(
+                lambda life: serve(config, life, seed, open_files), name="central", expected=(Conflict, SeedError)
+            )
+        if arguments.command not in ("init", "seed"):
+            _require_database(config)
         asyncio.run(_COMMANDS[arguments.command](config, arguments))
         return process.EXIT_OK
     except (SeedError, Conflict) as error:
         print(str(error), file=sys.stderr)
         return process.EXIT_USAGE
+    except (failures.Refusal, OSError, sqlite3.Error) as error:
+        said = failures.told(error)
+        assert said is not None
+        print(f"cgn central {arguments.command}: {said.sentence}", file=sys.stderr)
+        return said.code
+
+
+def _require_database(config: CentralSettings) -> None:
+    """A misspelt path is no empty network."""
+    if not config.database.exists():
+        raise failures.Refusal(f"there is no database {config.database}: `cgn central init` or `seed` makes one")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("init", "make the database and the first ops user")
     add("seed", "store the accounts and registries of a new network").add_argument("seed", type=Path, metavar="SEED")
-    add("audit", "print the log of changes")
+    add("audit", "print the log of changes").add_argument("--json", action="store_true", help="a JSON object a line")
     add("heads", "print the newest head of each node's ledger, and what was wrong with others that it told")
     add("trust", "print the public trust document: nodes' keys, newest heads, accepted losses")
     for name, help in (
@@ -124,21 +144,32 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command = add(name, help)
         command.add_argument("subject", metavar="ID")
-        command.add_argument("--why", required=True, help="the reason, for the audit log")
+        command.add_argument("--why", required=True, type=_reason, help="the reason, for the audit log")
+    registering.add_commands(add, _reason)
     machine = add("machine", "register what a miner runs on: the most that it may be billed for")
     machine.add_argument("subject", metavar="ID")
     machine.add_argument("--threads", type=int, required=True, help="hardware threads")
     machine.add_argument("--kmips-per-thread-milli", type=int, required=True, help="MIPS of one thread")
     machine.add_argument("--memory-bytes", type=int, required=True)
-    machine.add_argument("--why", required=True, help="how it is known: a contract, a benchmark, an attestation")
-    commands.add_parser("reference", help="print the settings as an example file")
+    machine.add_argument(
+        "--why", required=True, type=_reason, help="how it is known: a contract, a benchmark, an attestation"
+    )
+    commands.add_parser("settings", aliases=["reference"], help="print the settings as an example file")
     return parser
+
+
+def _reason(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("say why, in a few words: the audit log keeps it")
+    return text
 
 
 async def serve(
     config: CentralSettings, life: Life, seed: Seed | None = None, open_files: int = process.OPEN_FILES_ENDLESS
 ) -> None:
     """Builds the process and serves until it is asked to stop."""
+    if seed is None:
+        _require_database(config)
     hashing = Hashing()
     credentials = Credentials(hashing)
     store = await Store.open(config.database)
@@ -174,6 +205,7 @@ async def serve(
             most,
         )
         await links.start()
+        life.on_reload(lambda: _reload(config, server_tls, client_tls))
         life.ready(machine_port=machine.port, portal_port=portal.port)
         _log.info("central.ready", machine_port=machine.port, portal_port=portal.port, database=str(config.database))
         await life.wait_stop()
@@ -187,6 +219,15 @@ async def serve(
         await supervisor.close()
         hashing.close()
         await store.close()
+
+
+def _reload(config: CentralSettings, *contexts: ssl.SSLContext) -> None:
+    """Takes a renewed certificate for the connections to come; one that cannot be used changes nothing."""
+    findings = credential_findings(config.certificate, config.key, ("certificate", "key"))
+    if findings:
+        raise failures.Refusal("; ".join(findings))
+    for context in contexts:
+        context.load_cert_chain(config.certificate, config.key)
 
 
 def _load_seed(path: Path) -> Seed:
@@ -295,13 +336,19 @@ async def _seed(config: CentralSettings, arguments: argparse.Namespace) -> None:
         await store.close()
 
 
-async def _audit(config: CentralSettings, _: argparse.Namespace) -> None:
+async def _audit(config: CentralSettings, arguments: argparse.Namespace) -> None:
     store = await Store.open(config.database)
     try:
         after = 0
         while changes := await store.read(lambda facts: facts.changes(after)):  # noqa: B023
             for each in changes:
-                print(f"{each.id}\t{_moment(each.time_ns)}\t{each.actor}\t{each.action}\t{each.subject}\t{each.why}")
+                moment = _moment(each.time_ns)
+                if arguments.json:
+                    print(json.dumps({**asdict(each), "time": moment}))
+                else:
+                    print(
+                        f"{each.id}\t{moment}\t{each.actor}\t{each.action}\t{each.subject}\t{each.detail}\t{each.why}"
+                    )
             after = changes[-1].id
     finally:
         await store.close()
@@ -352,7 +399,25 @@ async def _machine(config: CentralSettings, arguments: argparse.Namespace) -> No
 
 
 def _actor() -> str:
-    return f"{getpass.getuser()} (command)"
+    """Who gives the command. A container may run under a number that has no name."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid {os.getuid()}"
+    return f"{name} (command)"
+
+
+def _registering(name: str) -> Callable[[CentralSettings, argparse.Namespace], Any]:
+    """A command that registers somebody: prints what it made."""
+
+    async def command(config: CentralSettings, arguments: argparse.Namespace) -> None:
+        made = await registering.COMMANDS[name](arguments)
+        await _write(config, arguments.why, made.change)
+        print(json.dumps(made.said, indent=1))
+        if made.is_secret:
+            print(_SHOWN_ONCE, file=sys.stderr)
+
+    return command
 
 
 _COMMANDS: dict[str, Callable[[CentralSettings, argparse.Namespace], Any]] = {
@@ -367,6 +432,7 @@ _COMMANDS: dict[str, Callable[[CentralSettings, argparse.Namespace], Any]] = {
     "ban": _change(lambda records, subject: records.set_account_state(subject, BANNED)),
     "reinstate": _change(lambda records, subject: records.set_account_state(subject, ACTIVE)),
     "machine": _machine,
+    **{name: _registering(name) for name in registering.COMMANDS},
     "flag": _change(lambda records, subject: records.set_miner_state(subject, FLAGGED)),
     "unflag": _change(lambda records, subject: records.set_miner_state(subject, ACTIVE)),
     "revoke-key": _change(lambda records, subject: records.revoke_key(subject)),

@@ -119,6 +119,9 @@ MIGRATIONS: Final = (
         PRIMARY KEY (node_id, code)
     ) STRICT;
     """,
+    """
+    ALTER TABLE audit ADD COLUMN detail TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Each entry takes the database one version further (`PRAGMA user_version`); one that has shipped is never edited."""
 
@@ -148,6 +151,8 @@ class Change:
     action: str
     subject: str
     why: str
+    detail: str = ""
+    """What it was changed to, such as the new state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +245,7 @@ class Facts:
     def changes(self, after: int, limit: int = limits.CHANGES_MAX) -> list[Change]:
         """Lines of the audit log behind `after`, oldest first."""
         rows = self._connection.execute(
-            "SELECT id, time_ns, actor, action, subject, why FROM audit WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT id, time_ns, actor, action, subject, why, detail FROM audit WHERE id > ? ORDER BY id LIMIT ?",
             (after, limit),
         )
         return [Change(*row) for row in rows]
@@ -311,10 +316,10 @@ class Records(Facts):
         super().__init__(connection)
         self._actor, self._why, self._time_ns = actor, why, time_ns
 
-    def _audit(self, action: str, subject: str) -> None:
+    def _audit(self, action: str, subject: str, detail: str = "") -> None:
         self._connection.execute(
-            "INSERT INTO audit (time_ns, actor, action, subject, why) VALUES (?, ?, ?, ?, ?)",
-            (self._time_ns, self._actor, action, subject, self._why),
+            "INSERT INTO audit (time_ns, actor, action, subject, why, detail) VALUES (?, ?, ?, ?, ?, ?)",
+            (self._time_ns, self._actor, action, subject, self._why, detail),
         )
 
     def _insert(self, table: str, **values: Any) -> None:
@@ -345,14 +350,14 @@ class Records(Facts):
     def set_account_state(self, account_id: str, state: str) -> None:
         assert state in ACCOUNT_STATES
         self._set_state("accounts", account_id, state)
-        self._audit(ACCOUNT_CHANGED, account_id)
+        self._audit(ACCOUNT_CHANGED, account_id, state)
         if account_id.startswith("nod_"):
             self._audit(NODES_CHANGED, account_id)
 
     def set_miner_state(self, miner_id: str, state: str) -> None:
         assert state in MINER_STATES
         self._set_state("miners", miner_id, state)
-        self._audit(MINER_CHANGED, miner_id)
+        self._audit(MINER_CHANGED, miner_id, state)
 
     def _set_state(self, table: str, id: str, state: str) -> None:
         changed = self._connection.execute(f"UPDATE {table} SET state = ? WHERE id = ?", (state, id))  # noqa: S608

@@ -7,6 +7,7 @@ import ctypes
 import gc
 import json
 import os
+import re
 import ssl
 import sys
 import time
@@ -18,11 +19,13 @@ from typing import TYPE_CHECKING
 from cgn_sdk.protocol import ids
 from cgn_sdk.protocol.redaction import redact_text
 
-from cgn_chassis import logs, process, settings
+from cgn_chassis import failures, logs, process, settings
+from cgn_chassis.checks import Findings
 from cgn_chassis.keys import load, load_or_create, public_bytes
 from cgn_chassis.process import Life
+from cgn_chassis.settings import exposed
 from cgn_chassis.supervisor import Supervisor
-from cgn_chassis.tls import server_context
+from cgn_chassis.tls import authority_findings, credential_findings, days_left, server_context
 from cgn_node import limits
 from cgn_node.client_address import Proxies
 from cgn_node.config import Settings
@@ -169,26 +172,55 @@ _TOO_FEW_FILES = (
 def _check(chosen: Settings, shares: Shares | None) -> int:
     """What can be known to be wrong before anything starts."""
     mistakes = [] if shares else [_TOO_FEW_FILES]
-    for name, path in (
-        ("tls.certificate", chosen.tls.certificate),
-        ("tls.key", chosen.tls.key),
-        ("central.authority", chosen.central.authority),
+    found = Findings(mistakes + exposed(chosen))
+    found.mistakes += credential_findings(chosen.tls.certificate, chosen.tls.key, ("tls.certificate", "tls.key"))
+    found.mistakes += authority_findings(chosen.central.authority, "central.authority")
+    found.folder("state", chosen.state)
+    for name, host, port in (
+        ("work.port", chosen.work.host, chosen.work.port),
+        ("miner.port", chosen.miner.host, chosen.miner.port),
+        ("status.port", chosen.status.host, chosen.status.port),
+        ("status.metrics_port", chosen.status.metrics_host, chosen.status.metrics_port),
+        ("central.port", chosen.central.host, chosen.central.port),
     ):
-        if not path.is_file():
-            mistakes.append(f"{name}: {path} is not a file")
-    if not mistakes:
-        try:
-            server_context((chosen.tls.certificate, chosen.tls.key), client_authority=chosen.central.authority)
-        except OSError as error:
-            mistakes.append(f"tls: the certificate and key cannot be used: {error}")
+        found.port(name, host, port)
+    mistakes = found.mistakes
+    mistakes += _ledger_findings(chosen.ledger, found)
+    wrong = [pin for pin in chosen.central.fingerprints if not re.fullmatch(r"[0-9a-fA-F]{64}", pin)]
+    mistakes += [f"central.fingerprints: {pin} is no SHA-256: 64 hexadecimal digits without colons" for pin in wrong]
     if not chosen.central.fingerprints:
         mistakes.append("central.fingerprints: without one, Central can never connect")
     try:
         Proxies(chosen.trusted_proxies, chosen.proxy_header)
     except ValueError as error:
         mistakes.append(f"trusted_proxies: {error}")
-    print("\n".join(mistakes) or "the settings are fine", file=sys.stderr if mistakes else sys.stdout)
+    for line in (*mistakes, *found.notes):
+        print(line, file=sys.stderr)
+    if not mistakes:
+        print("the settings are fine")
     return process.EXIT_USAGE if mistakes else process.EXIT_OK
+
+
+def _ledger_findings(url: str, found: Findings) -> list[str]:
+    """Whether the ledger is one, and answers."""
+    from ledger import open_store
+    from ledger.port import StoreError
+
+    path = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:///"):
+        found.database("ledger", path, "rows")
+        return []
+
+    async def look() -> None:
+        store = await open_store(url, read_only=True)
+        await store.close()
+
+    try:
+        asyncio.run(look())
+    except (StoreError, ValueError, OSError) as error:
+        said = failures.told(error, (StoreError,))
+        return [f"ledger: {said.sentence if said else error}"]
+    return []
 
 
 @dataclass
@@ -207,6 +239,8 @@ class Node:
     session_file: "SessionFile"
     listeners: "list[HttpListener]" = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
+    contexts: list[ssl.SSLContext] = field(default_factory=list)
+    """TLS contexts that show the node's certificate."""
 
     async def drain(self, longest_s: float) -> bool:
         """Stops accepting, sends miners away, waits for what runs (N-18), and then until its readers have what is paid
@@ -256,6 +290,8 @@ async def run_node(chosen: Settings, life: Life, shares: Shares) -> int:
     )
     node = await start_node(chosen, life.give_up, shares)
     collect_rarely()
+    _watch_certificate(chosen, node.supervisor)
+    life.on_reload(lambda: _reload(chosen, node))
     life.ready(ports=node.ports)
     _log.info("node.ready", node_id=chosen.node_id, **{f"{name}_port": port for name, port in node.ports.items()})
     await life.wait_stop()
@@ -268,6 +304,28 @@ async def run_node(chosen: Settings, life: Life, shares: Shares) -> int:
             _log.warning("node.drain_over", requests=len(node.driver.requests), connections=open_connections)
         await node.stop()
     return process.EXIT_OK if in_time else process.EXIT_UNCLEAN
+
+
+def _reload(chosen: Settings, node: Node) -> None:
+    """Takes a renewed certificate for the connections to come; one that cannot be used changes nothing."""
+    findings = credential_findings(chosen.tls.certificate, chosen.tls.key, ("tls.certificate", "tls.key"))
+    if findings:
+        raise failures.Refusal("; ".join(findings))
+    for context in node.contexts:
+        context.load_cert_chain(chosen.tls.certificate, chosen.tls.key)
+
+
+def _watch_certificate(chosen: Settings, supervisor: Supervisor) -> None:
+    _tell_certificate(chosen)
+    supervisor.every("look at the certificate", limits.CERTIFICATE_LOOK_S, lambda: _tell_certificate(chosen))
+
+
+def _tell_certificate(chosen: Settings) -> None:
+    """A certificate that has expired, or is about to, refuses DApps and miners without a word of ours to them."""
+    left = days_left(chosen.tls.certificate)
+    if left < limits.CERTIFICATE_TOLD_DAYS:
+        level = _log.error if left < 0 else _log.warning
+        level("node.certificate_expires", certificate=str(chosen.tls.certificate), days_left=left)
 
 
 async def start_node(
@@ -558,10 +616,12 @@ async def _listen(node: Node, chosen: Settings) -> None:
     await node.recorder.note_spooled()
     credential = (chosen.tls.certificate, chosen.tls.key)
     mutual = server_context(credential, client_authority=chosen.central.authority)
+    miners_tls = server_context(credential)
+    node.contexts += [mutual, miners_tls]
     work, status, metrics = node.listeners
     node.ports = {
         "central": await node.central.start(chosen.central.host, chosen.central.port, mutual),
-        "miner": await node.miners.start(chosen.miner.host, chosen.miner.port, server_context(credential)),
+        "miner": await node.miners.start(chosen.miner.host, chosen.miner.port, miners_tls),
         "status": await status.start(chosen.status.host, chosen.status.port),
         "metrics": await metrics.start(chosen.status.metrics_host, chosen.status.metrics_port),
         "work": await work.start(chosen.work.host, chosen.work.port),

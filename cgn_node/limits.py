@@ -344,6 +344,11 @@ MALLOC_MMAP_BYTES = 32 * MIB
 """glibc gives freed memory back to the kernel at 128 KiB by default; 64 KiB bodies then spend most of their time on
 page faults (measured: 67 against 37 microseconds each)."""
 
+CERTIFICATE_TOLD_DAYS = 14
+"""A certificate that expires within so many days is told of in the log: time enough to renew it by hand."""
+CERTIFICATE_LOOK_S = 12 * 3_600
+"""Between two looks at its date."""
+
 assert RESPONSE_TAIL_BYTES >= 1
 assert SMALL_REQUEST_MAX_BYTES <= REQUEST_MEMORY_BYTES <= REQUEST_AHEAD_BYTES
 assert max(OPENING_S, HEAD_DEADLINE_S, SMALL_BODY_DEADLINE_S, PROGRESS_WINDOW_S) + SWEEP_S + CLOSING_S <= SLOW_HELD_S

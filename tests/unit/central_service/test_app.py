@@ -100,7 +100,7 @@ async def test_a_seeded_central_serves_a_node_and_stops_cleanly(
     await node.until(lambda: node.tells)
     assert node.tells == [link_envelope.Tell("revoke", {"account_ids": [], "miner_ids": [MIN]})]
     audit = (await asyncio.to_thread(central.command, "audit")).stdout.splitlines()
-    assert re.search(rf"\(command\)\tminer.state\t{MIN}\twrong work, case 7$", audit[-1])
+    assert re.search(rf"\(command\)\tminer.state\t{MIN}\tflagged\twrong work, case 7$", audit[-1])
 
     assert await central.stop() == 0
     assert node.close_codes == [1001]
@@ -118,6 +118,7 @@ async def test_a_seeded_central_serves_a_node_and_stops_cleanly(
 
 async def test_it_listens_on_two_ports_and_no_other(central: Central) -> None:
     """C-2, read from the kernel's own table."""
+    assert central.command("init").returncode == 0
     await central.start()
     assert central.process is not None
     inodes = set()
@@ -218,6 +219,7 @@ def test_a_wrong_seed_stores_nothing_and_names_every_mistake(
 
 
 def test_a_change_to_nobody_is_refused(central: Central) -> None:
+    assert central.command("init").returncode == 0
     result = central.command("suspend", NOD, "--why", "x")
     assert (result.returncode, result.stderr) == (2, f"there is no {NOD}\n")
     assert api_key(1) not in central.command("audit").stdout
@@ -247,6 +249,105 @@ def test_keys_and_passwords_are_replaced_and_shown_once(
     assert "has no API keys" in central.command("create-key", dev, "--why", "x").stderr
     assert "FOREIGN KEY" in central.command("create-key", "ent_nobody", "--why", "x").stderr
     audit = central.command("audit").stdout
-    assert f"key.created\t{key.key_id}\tasked for" in audit
+    assert f"key.created\t{key.key_id}\t\tasked for" in audit
     assert key.whole not in audit
     assert password not in audit
+
+
+async def test_a_misspelt_database_is_no_empty_network(central: Central) -> None:
+    """C-1: a command or a start that finds no database says so, and makes none."""
+    for words in (["run"], ["suspend", ENT, "--why", "test"], ["audit"]):
+        done = central.command(*words)
+        assert done.returncode == 2
+        assert f"there is no database {central.database}" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not central.database.exists()
+
+
+async def test_who_is_registered_by_commands_can_work(central: Central) -> None:
+    """C-3: accounts, miners, nodes and DServices without a seed; each line of the audit log says of what."""
+    assert central.command("init").returncode == 0
+    address = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+
+    def made(*words: str) -> dict[str, str]:
+        done = central.command(*words, "--why", "joins")
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+    contributor = made("add-account", "con", "--name", "Ada", "--address", address)["account"]
+    miner = made("add-miner", contributor, "--tier", "2")
+    assert ids.ApiKey.parse(miner["api_key"]) is not None
+    operator = made("add-account", "opr", "--name", "Us", "--address", address)["account"]
+    node = made("add-account", "nod", "--name", "Node")["account"]
+    certificate = re.search(r'certificate = "(.*)"', central.config.read_text())
+    assert certificate is not None
+    where = ("--url", "wss://localhost:7771/central", "--certificate", certificate[1])
+    assert len(made("put-node", node, "--operator", operator, *where)["fingerprint"]) == 64
+    developer = made("add-account", "dev", "--name", "Dev", "--address", address)["account"]
+    folder = central.folder / "hello"
+    folder.mkdir()
+    (folder / "dservice.toml").write_text('[dservice]\nname = "hello"\nversion = "1"\ncommand = ["x"]\n')
+    assert made("put-dservice", str(folder), "--developer", developer)["route"] == "/hello"
+    assert central.command("suspend", contributor, "--why", "test").returncode == 0
+    assert central.command("reinstate", contributor, "--why", "test").returncode == 0
+    lines = [json.loads(line) for line in central.command("audit", "--json").stdout.splitlines()]
+    assert [(line["action"], line["detail"]) for line in lines[-2:]] == [
+        ("account.state", "suspended"),
+        ("account.state", "active"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("add-account", "con", "--name", "Ada", "--why", "x"), "--address must be an Ethereum address"),
+        (("add-miner", "ent_x", "--tier", "2", "--why", "x"), "'ent_x' is no account id of kind con"),
+        (("add-miner", CON, "--tier", "2", "--why", "x"), f"there is no account {CON}: `cgn central add-account con`"),
+        (("add-miner", CON, "--tier", "1", "--why", "x"), "--enterprise must be given for tier 1"),
+        (("put-dservice", "/nowhere", "--developer", "dev_x", "--why", "x"), "/nowhere is no folder"),
+        (
+            ("put-node", NOD, "--operator", "opr_x", "--url", "x", "--certificate", "/no.pem", "--why", "x"),
+            "/no.pem: there is no such file",
+        ),
+        (("suspend", ENT, "--why", " "), "say why, in a few words"),
+        (("suspend", "ent_nobody", "--why", "x"), "there is no ent_nobody"),
+        (("create-key", "usr_x", "--why", "x"), "is of a kind that has no API keys"),
+    ],
+)
+async def test_mistakes_of_commands_are_one_sentence(central: Central, words: tuple[str, ...], said: str) -> None:
+    assert central.command("init").returncode == 0
+    done = central.command(*words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_an_actor_without_a_name_is_a_number(central: Central, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers often run under a number that no passwd file knows."""
+    from central_service import app
+
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    assert app._actor() == f"uid {os.getuid()} (command)"
+
+
+async def test_check_looks_at_everything(central: Central, certificates: Certificates, tmp_path: Path) -> None:
+    """O-5: files, certificates with their dates, modes of keys, databases, ports."""
+    good = central.command("run", "--check")
+    assert (good.returncode, good.stdout) == (0, "the settings are in order\n"), good.stderr
+    text = central.config.read_text()
+    (tmp_path / "text").write_text("no database\n" * 200)
+    (tmp_path / "open.key").write_bytes(certificates.paths("central")[1].read_bytes())
+    (tmp_path / "open.key").chmod(0o644)
+    for before, after, said in (
+        (r'certificate = ".*"', 'certificate = "/nowhere.pem"', "certificate: /nowhere.pem: there is no such file"),
+        (r'\nkey = ".*"', f'\nkey = "{tmp_path}/open.key"', "open.key can be read by others: chmod 600 it"),
+        (r'authority = ".*"', f'authority = "{tmp_path}/text"', "is no certificate in PEM"),
+        (r'database = ".*"', f'database = "{tmp_path}/text"', "is no SQLite database, or is damaged"),
+    ):
+        central.config.write_text(re.sub(before, after, text))
+        done = central.command("run", "--check")
+        assert done.returncode == 2
+        assert said in done.stderr
