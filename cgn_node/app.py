@@ -237,10 +237,10 @@ class Node:
     shipper: "Shipper"
     supervisor: Supervisor
     session_file: "SessionFile"
+    contexts: list[ssl.SSLContext]
+    """Those that show the node's certificate."""
     listeners: "list[HttpListener]" = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
-    contexts: list[ssl.SSLContext] = field(default_factory=list)
-    """TLS contexts that show the node's certificate."""
 
     async def drain(self, longest_s: float) -> bool:
         """Stops accepting, sends miners away, waits for what runs (N-18), and then until its readers have what is paid
@@ -374,7 +374,17 @@ async def start_node(
         work, tls=tls, name="work", connections_max=shares.work, turns=turns, is_proxy=proxies.is_proxy, disk=work.disk
     )
     node = Node(
-        driver, central, miners, work, recorder, ledger.spool, ledger.store, ledger.shipper, supervisor, session_file
+        driver,
+        central,
+        miners,
+        work,
+        recorder,
+        ledger.spool,
+        ledger.store,
+        ledger.shipper,
+        supervisor,
+        session_file,
+        [tls],
     )
     facts = Facts(
         geolocation=chosen.geolocation,
