@@ -373,19 +373,8 @@ async def start_node(
     work_listener = HttpListener(
         work, tls=tls, name="work", connections_max=shares.work, turns=turns, is_proxy=proxies.is_proxy, disk=work.disk
     )
-    node = Node(
-        driver,
-        central,
-        miners,
-        work,
-        recorder,
-        ledger.spool,
-        ledger.store,
-        ledger.shipper,
-        supervisor,
-        session_file,
-        [tls],
-    )
+    stored = (ledger.spool, ledger.store, ledger.shipper)
+    node = Node(driver, central, miners, work, recorder, *stored, supervisor, session_file, [tls])
     facts = Facts(
         geolocation=chosen.geolocation,
         version=VERSION,
