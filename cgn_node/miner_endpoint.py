@@ -51,7 +51,7 @@ from cgn_node import limits, websocket_server
 from cgn_node.central_endpoint import CentralUnreachable, refuse_upgrade
 from cgn_node.client_address import HEADERS, Proxies
 from cgn_node.core import events
-from cgn_node.core.pools import fitness_fault
+from cgn_node.core.miners import fitness_fault
 from cgn_node.core.pricing import Fitness
 from cgn_node.driver import Driver
 from cgn_node.gate import Gate

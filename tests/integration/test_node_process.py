@@ -30,8 +30,22 @@ def begin_peak(process: asyncio.subprocess.Process) -> float:
 async def test_check_says_what_is_wrong_with_the_settings(tmp_path: Path) -> None:
     """O-5."""
     config, _, _ = write_config(tmp_path)
-    assert await run("run", "--config", str(config), "--check") == (0, "the settings are fine\n")
+    code, said = await run("run", "--config", str(config), "--check")
+    assert (code, "the settings are fine" in said) == (0, True)
     text = config.read_text()
+    for before, after, mistake in (
+        ("fingerprints = [", 'fingerprints = ["AA:BB", ', "central.fingerprints: AA:BB is no SHA-256"),
+        ('ledger = "sqlite:', 'ledger = "postgres:', "ledger: "),
+        ("node.crt", "node.key", "tls.certificate: "),
+    ):
+        if before not in text:
+            continue
+        config.write_text(text.replace(before, after))
+        code, said = await run("run", "--config", str(config), "--check")
+        assert code == 2
+        assert mistake in said
+        assert "Traceback" not in said
+    config.write_text(text)
     config.write_text(text.replace("drain_s = 10", "drain_s = 0").replace("[miner]", "[miner]\nprot = 3"))
     code, said = await run("run", "--config", str(config), "--check")
     assert code == 2

@@ -16,6 +16,7 @@ import node_world as support
 def write_config(folder: Path) -> tuple[Path, Any, Any]:
     settings, client_tls, central_tls = support.make_settings(folder)
     (folder / "api.key").write_text(support.KEY)
+    (folder / "api.key").chmod(0o600)
     path = folder / "node.toml"
     path.write_text(
         f"""

@@ -1,5 +1,6 @@
 """Central's database (C-5): whole or not at all, audited, migrated."""
 
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -343,10 +344,12 @@ async def test_losses_of_a_node_are_kept_once_and_outlive_its_heads(answers: Ans
 
 async def test_a_database_without_heads_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(store_module, "MIGRATIONS", MIGRATIONS[:-1])
-        old = await Store.open(tmp_path / "db")
-        await old.write("x", "y", lambda records: records.add_account(Account(NOD, PUBLIC)))
-        await old.close()
+        patched.setattr(store_module, "MIGRATIONS", MIGRATIONS[:-2])
+        await (await Store.open(tmp_path / "db")).close()
+    account = (NOD, PUBLIC, "", "", "active", "", 0, 0, 0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "db", isolation_level=None)) as old:
+        columns = "id, public_id, name, address, state, allowed_tiers, deadline_ms, concurrency, created_ns"
+        old.execute(f"INSERT INTO accounts ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", account)
     store = await Store.open(tmp_path / "db")
     await store.write(NOD, "told", lambda records: records.keep_head(NOD, head_of(1)))
     assert (await store.read(lambda facts: facts.trust())).nodes == {PUBLIC: SIGNER.public_key}
