@@ -438,6 +438,7 @@ def imgproxy(program: str, origin_port: int) -> tuple[Measure, Crowd]:
         IMGPROXY_ALLOW_LOOPBACK_SOURCE_ADDRESSES="true",
         IMGPROXY_WORKERS="1",
         IMGPROXY_KEEP_ALIVE_TIMEOUT="600",
+        IMGPROXY_MAX_ANIMATION_FRAMES="512",
         IMGPROXY_LOG_LEVEL="error",
         IMGPROXY_QUALITY="80",
         GOMAXPROCS="1",

@@ -333,6 +333,14 @@ def test_a_line_that_is_too_long_to_be_measured_is_refused(mediagen):
     assert (problem["title"], problem["parameter"], problem["method"]) == ("bad_parameter", "text", "measureText")
 
 
+def test_what_a_screen_says_of_itself_reaches_the_script_and_vary(mediagen):
+    """G-15: client hints (RFC 8942), those with a prefix and those of before."""
+    script = "function main() { resp.setObject(new TextResponse([req.getHeader('Sec-CH-DPR'), req.getHeader('DPR'), req.getHeader('Save-Data')].join())); }"
+    answer = as_written(mediagen, script, Sec_CH_DPR="2", Save_Data="on")
+    assert answer.body == b"2,,on"
+    assert {name.strip() for name in answer.headers["vary"].split(",")} == {"sec-ch-dpr", "dpr", "save-data"}
+
+
 # -- fonts ----------------------------------------------------------------------------------------------------------
 
 
