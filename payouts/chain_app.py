@@ -13,6 +13,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--block-time", type=float, default=1, metavar="S", help="seconds per block; 0: one per transaction"
     )
     up.add_argument("--folder", type=Path, help="where the chain's state lives (default: beside the manifest)")
+    up.add_argument("--node", default="", metavar="ID", help="public id of the node whose rows the payer settles")
     up.set_defaults(run=_up)
 
     fetch = commands.add_parser("fetch", help="bring the development chain's program, and say where it is")
@@ -208,7 +210,7 @@ def _up(options: argparse.Namespace) -> int:
         )  # fmt: skip
         try:
             rpc = Rpc(f"http://127.0.0.1:{options.port}")
-            manifest = await asyncio.to_thread(_prepare, rpc, options.manifest, options.block_time)
+            manifest = await asyncio.to_thread(_prepare, rpc, options)
             life.ready(url=rpc.url, chain_id=manifest.chain_id, manifest=str(options.manifest))
             stop = asyncio.ensure_future(life.wait_stop())
             gone = asyncio.ensure_future(chain.wait())
@@ -228,20 +230,23 @@ def _up(options: argparse.Namespace) -> int:
     return process.run(run, name="chain", expected=(RpcError, Unreachable, ManifestMismatch, ValueError))
 
 
-def _prepare(rpc: Rpc, path: Path, block_time_s: float) -> Manifest:
+def _prepare(rpc: Rpc, options: argparse.Namespace) -> Manifest:
     """Waits for the chain, deploys if it is new, then lets it make its blocks by the clock."""
+    path: Path = options.manifest
     _wait_ready(rpc)
     if path.exists() and rpc.integer("eth_blockNumber") > 0:
         manifest = Manifest.load(path)
         deploy.check(manifest, rpc)
     else:
         _fund_development_accounts(rpc)
-        manifest = deploy.deploy(rpc, deploy.development_key("admin"), deploy.development_plan())
+        manifest = deploy.deploy(
+            rpc, deploy.development_key("admin"), replace(deploy.development_plan(), node=options.node)
+        )
         manifest.save(path)
-    if block_time_s > 0:
+    if options.block_time > 0:
         # one block per transaction stalls under a backlog of a thousand; blocks by the clock do not
         rpc("evm_setAutomine", False)
-        rpc("evm_setIntervalMining", max(1, round(block_time_s)))
+        rpc("evm_setIntervalMining", max(1, round(options.block_time)))
     _write_development_keys(path.parent / "keys")
     return manifest
 

@@ -243,6 +243,9 @@ class Sandbox:
         if self.options.directory is not None and not scratch.hold(self.folder):
             raise ChildFailed(f"{self.folder} belongs to a network that is running: end that one, or take another")
         await self._fetch_chain()
+        known = kept.plan(self.folder, self.options.miners, self._dservices())
+        self.plan = known or make_plan(secrets.token_bytes, self.options.miners, self._dservices())
+        self._write("network.json", kept.text(self.plan, self._ports))
         progress = asyncio.create_task(self._tell_progress())
         try:
             await together(self._start_path(), *([self._start_chain()] if self.options.chain else []))
@@ -262,9 +265,6 @@ class Sandbox:
         """The request path: certificates, accounts, node and Central side by side, then the miners."""
         fingerprints = self._make_certificates()
         await self._serve_sources()
-        known = kept.plan(self.folder, self.options.miners, self._dservices())
-        self.plan = known or make_plan(secrets.token_bytes, self.options.miners, self._dservices())
-        self._write("network.json", kept.text(self.plan, self._ports))
         self._write_settings(fingerprints)
         if self.options.runner == "docker":
             await self._check_engine()
@@ -400,6 +400,7 @@ class Sandbox:
         """The development chain with its contracts, and money in the enterprise's wallet, approved for collection."""
         is_new = not self.chain_manifest.exists()
         words = ["chain", "up", "--port", str(self._ports["chain"]), "--manifest", str(self.chain_manifest)]
+        words += ["--node", self.plan.node.public_id]
         await self._launch("chain", *words)
         if not is_new:  # it has its money from the first time
             return

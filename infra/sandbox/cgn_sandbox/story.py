@@ -231,7 +231,8 @@ def _batch_of(receipt: dict[str, Any]) -> str:
 
 
 def _verify_words(network: Sandbox, ledger_url: str) -> Sequence[str]:
-    return ["--ledger", ledger_url, "--rpc", network.chain_url, "--token", network.token_address]
+    words = ["--ledger", ledger_url, "--rpc", network.chain_url, "--token", network.token_address]
+    return [*words, "--trust", str(network.trust_file)]
 
 
 async def _run_verify(network: Sandbox, teller: Teller, ledger_url: str, log: Path, *, wanted: int) -> None:
