@@ -80,10 +80,12 @@ class MediaGen:
     async def fetch(self, address: str, purpose: str) -> Source:
         if purpose == "head":
             return await self.heads.get(address)
-        bound = limits.SCRIPT_MAX_BYTES if purpose == "script" else self.settings.source_max_bytes
+        bound = limits.SCRIPT_MAX_BYTES if purpose in ("script", stores.PARAMETER) else self.settings.source_max_bytes
         try:
             return await self.sources.get(address, bound)
         except Problem as problem:
+            if purpose == stores.PARAMETER:
+                problem.facts["parameter"] = purpose
             if purpose == "script" and problem.code.startswith("source_"):
                 raise Problem(
                     problem.status, problem.code.replace("source_", "script_"), f"script: {problem.detail}"
@@ -161,16 +163,20 @@ class MediaGen:
         address = order["parameters"].get(stores.PARAMETER)
         if not address:
             return self._stores
-        return self._stores.with_(stores.read(await self.script(address, wall_s)))
+        return self._stores.with_(stores.read(await self._document(address, stores.PARAMETER, wall_s, self.fetch)))
 
     async def script(self, address: str, wall_s: float, fetch: FetchForWorker | None = None) -> bytes:
         """Fetched before a worker is taken: a slow origin of a script keeps nobody else waiting."""
+        return await self._document(address, "script", wall_s, fetch or self.fetch)
+
+    @staticmethod
+    async def _document(address: str, purpose: str, wall_s: float, fetch: FetchForWorker) -> bytes:
         try:
             async with asyncio.timeout(wall_s):
-                script = await (fetch or self.fetch)(address, "script")
+                found = await fetch(address, purpose)
         except TimeoutError:
             raise Problem(422, "work_timeout", f"the request took longer than {wall_s:g} s", limit_s=wall_s) from None
-        return script.read() if isinstance(script, Shared) else script
+        return found.read() if isinstance(found, Shared) else found
 
     @staticmethod
     def response(method: str, asked: Mapping[str, str], outcome: Mapping[str, Any], body: bytes) -> Response:

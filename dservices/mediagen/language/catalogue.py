@@ -348,7 +348,7 @@ PROFILE: dict[str, Method] = _methods(
     _m("getClass", "Device class.", "4.5"),
 )
 FILE: dict[str, Method] = _methods(
-    _m("exists", "Whether there is such a file.", "4.1"),
+    _m("exists", "Whether there is such a file; an address or a store is asked, which counts as loading it.", "4.1"),
     _m("read", "The file's text.", "4.1"),
     _m("write", "Appends text (mem: only).", "4.1", text=(Text(limits.CALL_MAX_CHARS // 2), REQUIRED)),
     _m("getSize", "Bytes.", "4.1"),

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from cgn_sdk.dservice.problems import Problem
 
 from dservices.mediagen import limits
+from dservices.mediagen.channel import Data
 from dservices.mediagen.formats import metadata, profiles
 from dservices.mediagen.language.catalogue import FILE, PROFILE, ZIP, check
 from dservices.mediagen.operations import colours
@@ -27,6 +28,9 @@ class Host(operations.Host, Protocol):
 
     def address(self, name: str) -> str:
         """An absolute address, or a `mem:` path."""
+
+    def view(self, name: str) -> Data:
+        """The bytes of an address or file."""
 
     def write(self, name: str, data: bytes, content_type: str) -> None:
         """Keeps a file of this request, or puts it at an address."""
@@ -90,13 +94,24 @@ def _profile(host: Host, method: str, handle: int) -> str:
     return profiles.space(data) if method == "getColorSpace" else data[12:16].decode("ascii", "replace").strip()
 
 
+def _is_there(host: Host, path: str) -> bool:
+    """Whether an address or a store has it: by asking for it, which counts as a source."""
+    try:
+        host.view(path)
+    except Problem as problem:
+        if problem.status == 404:
+            return False
+        raise
+    return True
+
+
 def _file(host: Host, method: str, path: str, args: dict[str, Any]) -> Any:
     """Files are the request's own (`mem:`) or read from an address; nothing else exists here."""
     address = host.address(path if ":" in path or method == "read" else f"mem:/{path}")
     inside = address.startswith("mem:/")
     match method:
         case "exists":
-            return address in host.files
+            return address in host.files if inside else _is_there(host, path)
         case "read":
             return host.read(path)[: limits.CALL_MAX_CHARS // 2].decode("utf-8", "replace")
         case "getSize":

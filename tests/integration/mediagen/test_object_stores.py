@@ -225,10 +225,10 @@ def test_a_script_reads_and_writes_by_a_stores_name(service, store: Store, name:
     script = (
         "function main() { var m = new Media(); m.load(name @ 'media:in/' + req.getParameter('n')); m.scale(xs @ 5, ys @ 3);"
         " m.save(name @ 'media:out/' + req.getParameter('n'), type @ 'png');"
-        " var f = new File('media:out/' + req.getParameter('n')); resp.setObject(new TextResponse('' + (f.getSize() > 60)), RespType.Streamed); }"
+        " var f = new File('media:out/' + req.getParameter('n')); resp.setObject(new TextResponse([f.exists(), f.getSize() > 60, new File('media:out/none').exists()].join()), RespType.Streamed); }"
     )
     answer = service.run(script, f"&n={quote(name, safe='')}&stores={quote(named(service, store), safe='')}")
-    assert (answer.status, answer.body) == (200, b"true"), answer.body
+    assert (answer.status, answer.body) == (200, b"true,true,false"), answer.body
     assert store.secret not in str(answer.headers)
     picture = pyvips.Image.new_from_buffer(store.read("out/" + name)[1], "")
     assert (picture.width, picture.height) == (5, 3)
@@ -249,6 +249,15 @@ def test_what_is_not_there_and_what_may_not_be_is_said_by_the_stores_name(servic
     store.write("there.png", png())
     answer = service.run("function main() { var m = new Media(); m.load(name @ 'media:there.png'); m.save(); }", query)
     assert (answer.status, answer.problem["upstream_status"]) == (424, 403)
+
+
+def test_a_document_that_is_not_there_is_named_as_that(service, store: Store) -> None:
+    for address, status, code in (
+        (service.origin.url("never.json"), 404, "source_missing"),
+        (service.origin.add("none.json", "[]"), 422, "bad_stores"),
+    ):
+        answer = service.run("resp.setObject(new TextResponse('x'));", f"&stores={quote(address, safe='')}")
+        assert (answer.status, answer.problem["title"], answer.problem["parameter"]) == (status, code, "stores")
 
 
 def test_the_same_store_is_the_same_source_for_whoever_does_the_work_again(service, store: Store) -> None:
