@@ -145,6 +145,7 @@ def server_context(
     must show a certificate signed by it: mutual TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _harden(context, alpn)
+    _name_missing(*credential_paths, client_authority)
     context.load_cert_chain(*credential_paths)
     if client_authority is not None:
         context.load_verify_locations(client_authority)
@@ -162,6 +163,7 @@ def client_context(
     `credential_paths` are shown to a server that asks (mutual TLS). Host names are always checked."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _harden(context, alpn)
+    _name_missing(authority, *(credential_paths or ()))
     if authority is not None:
         context.load_verify_locations(authority)
     else:
@@ -169,6 +171,13 @@ def client_context(
     if credential_paths is not None:
         context.load_cert_chain(*credential_paths)
     return context
+
+
+def _name_missing(*paths: Path | None) -> None:
+    """OpenSSL's own error for a file that is not there, or may not be read, names none."""
+    for path in paths:
+        if path is not None:
+            path.open("rb").close()
 
 
 def authority_findings(path: Path, what: str) -> list[str]:

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -200,6 +201,8 @@ def _up(options: argparse.Namespace) -> int:
     program = chain_program.program(lambda text: print(text, file=sys.stderr, flush=True))
 
     async def run(life: process.Life) -> int:
+        with socket.create_server(("127.0.0.1", options.port)):  # anvil would end without our sentence
+            pass
         folder = options.folder or options.manifest.parent
         folder.mkdir(parents=True, exist_ok=True)
         chain = await asyncio.create_subprocess_exec(

@@ -16,6 +16,7 @@ USAGE_EXIT = 2
 
 ABOUT = {
     "up": "start the whole network on this machine, for trying out and developing",
+    "init": "write a small network of real processes: certificates, keys, settings, systemd units",
     "dservice": "make a DService, and try it on this machine",
     "central": "Central Service: accounts, registry, links to nodes",
     "node": "a regional CGN node",
@@ -32,6 +33,7 @@ ABOUT = {
 
 EXTRAS = {
     "up": "all",
+    "init": "all",
     "central": "central",
     "node": "node",
     "ledger": "node",
