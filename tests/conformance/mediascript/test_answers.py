@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import math
+import statistics
 
 import PIL.Image
 import pytest
@@ -147,3 +149,26 @@ def test_pictures_of_every_kind_have_answers(bench, canvas):
     assert told["alpha"] is ("A" in canvas)
     if "RGBA" in canvas:
         assert told["palette"] == []
+
+
+def test_a_perceptual_hash_is_that_of_its_definition(bench):
+    """Without any shrinking, by the sum itself: the lowest 64 cosines of 32 x 32 grays, above their median or not. A slope
+    has a median far from nothing."""
+    rows = [[(x * x // 5 + 3 * y + (x * y) % 11) % 256 for x in range(32)] for y in range(32)]
+    gray = bytes(value for row in rows for value in row)
+    bench.add(
+        "slope.png", pyvips.Image.new_from_memory(gray, 32, 32, 1, "uchar").copy(interpretation="b-w").pngsave_buffer()
+    )
+
+    def weight(u: int, v: int) -> float:
+        return sum(
+            rows[y][x] * math.cos(math.pi * u * (2 * x + 1) / 64) * math.cos(math.pi * v * (2 * y + 1) / 64)
+            for y in range(32)
+            for x in range(32)
+        )
+
+    weights = [weight(u, v) for v in range(8) for u in range(8)]
+    middle = statistics.median(weights[1:])
+    wanted = int("".join(str(int(value > middle)) for value in weights), 2)
+    assert sum(value > 0 for value in weights) != sum(value > middle for value in weights)
+    assert bits(asked(bench, "slope.png", "m.getPerceptualHash()"), f"{wanted:x}") == 0
