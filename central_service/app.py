@@ -34,6 +34,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from cgn_sdk.command_line import Parser
 from cgn_sdk.protocol import ids
 from cgn_sdk.protocol.errors import ProblemError
 from cgn_sdk.protocol.head import Head
@@ -112,9 +113,7 @@ def _require_database(config: CentralSettings) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cgn central", description="Central Service: accounts, registry, links to nodes."
-    )
+    parser = Parser(prog="cgn central", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, help: str) -> argparse.ArgumentParser:

@@ -319,7 +319,7 @@ def _checked(value: Any, kind: Any, item: "Field[Any]", place: str, folder: Path
     if not good[base]:
         raise _Mistake(f"{place} must be {_kind_name(kind)}, is {value!r}")
     minimum, maximum = item.metadata.get("minimum"), item.metadata.get("maximum")
-    unit = f" {item.metadata['unit']}" if item.metadata.get("unit") else ""
+    unit = f" {item.metadata['unit']}" if item.metadata.get("unit") and "port" not in item.metadata["unit"] else ""
     if minimum is not None and value < minimum:
         raise _Mistake(f"{place} must be at least {minimum}{unit}, is {value}")
     if maximum is not None and value > maximum:

@@ -1,7 +1,6 @@
 """`cgn node run --config node.toml`: builds one node and runs it until it is told to stop. `--check` only looks at the
 settings."""
 
-import argparse
 import asyncio
 import ctypes
 import gc
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cgn_sdk.command_line import Parser
 from cgn_sdk.protocol import ids
 from cgn_sdk.protocol.redaction import redact_text
 
@@ -68,7 +68,7 @@ _log = logs.get("node")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="cgn node", description="A regional CGN node.")
+    parser = Parser(prog="cgn node", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the node in the foreground")
     run.add_argument("--config", type=Path, help="TOML file; the environment (CGN_NODE_…) wins over it")

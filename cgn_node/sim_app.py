@@ -5,7 +5,6 @@ any machine. Exit code 1 when the auditor found a broken promise; the seed is
 named, and running it alone shows it again.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -13,13 +12,15 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 
+from cgn_sdk.command_line import Parser
+
 from cgn_node.simulation.world import Size, run
 
 SIZE = Size()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="cgn sim", description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser = Parser(prog="cgn sim", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the (first) seed")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, counting up")
     parser.add_argument("--requests", type=int, default=SIZE.requests, help="work requests per seed")

@@ -348,7 +348,7 @@ def refusal(command: commands.Refuse, request: WorkRequest) -> Problem:
         "overloaded": "Too many requests wait at this node; come back later or use another node.",
         "draining": "This node is about to stop; use another node.",
         "ledger_full": "Work cannot be recorded now, so it was not charged; send it again later.",
-        "deadline": f"The deadline passed after {request.attempts} attempts; CGN-Deadline-Ms sets it.",
+        "deadline": f"The deadline passed (attempts: {request.attempts}); CGN-Deadline-Ms sets it.",
         "quarantined": f"The request failed on {request.attempts} miners; name {request.id} when you report it.",
         "bad_gateway": f"{name} gave no usable answer; name {request.id} when you report it.",
         "not_authenticated": "The session ended while the body was on its way; POST /session opens a new one.",

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from cgn_sdk.command_line import Parser
 from cgn_sdk.protocol.loss import in_words
 from cgn_sdk.signing import Signer
 
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cgn ledger", description="Prepare, export and repair a ledger.")
+    parser = Parser(prog="cgn ledger", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     url = {"metavar": "URL", "help": "sqlite:///path, or https://user:password@host:9200/prefix?ca=FILE"}
     init = commands.add_parser("init", help="make what is missing in a store, or bring an older one up to date")

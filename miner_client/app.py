@@ -1,7 +1,6 @@
 """`cgn miner run --config miner.toml`: one command joins the network (M-1). Builds everything for this process;
 nothing else does."""
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cgn_sdk.command_line import Parser
 from cgn_sdk.protocol import ids
 from cgn_sdk.protocol.redaction import redact_text
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of `cgn miner`. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="cgn miner", description="Run DServices for the Compute Generation Network.")
+    parser = Parser(prog="cgn miner", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="join the network and work until stopped")
     run.add_argument("--config", type=Path, help="settings file (miner.toml)")

@@ -26,6 +26,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cgn_sdk.command_line import Parser
+
 from cgn_chassis import settings
 from cgn_chassis.settings import SettingsError
 from payouts.config import PayoutSettings
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cgn payouts", description="Settles rows on the chain: collects and pays.")
+    parser = Parser(prog="cgn payouts", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="settle what is open, or go on with the run that was interrupted")
     run.add_argument("--config", type=Path, required=True, help="settings (cgn payouts settings shows all)")

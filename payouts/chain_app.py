@@ -19,6 +19,8 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final
 
+from cgn_sdk.command_line import Parser
+
 from cgn_chassis.failures import Refusal
 from payouts import chain_program, deploy
 from payouts.deploy import Manifest, ManifestMismatch, Plan, Sender
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cgn chain", description="The chain that settlements live on.")
+    parser = Parser(prog="cgn chain", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     up = commands.add_parser("up", help="run a development chain and deploy to it")

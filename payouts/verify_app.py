@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from cgn_sdk.command_line import Parser
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import canonical
 from cgn_sdk.protocol.head import Head
@@ -66,7 +67,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cgn verify", description="Check rows, hashes, batches and chain.")
+    parser = Parser(prog="cgn verify", description=__doc__)
     parser.add_argument("--ledger", help="sqlite:///path, or http(s)://host:port of Elasticsearch")
     parser.add_argument("--rpc", required=True, metavar="URL", help="JSON-RPC endpoint of the chain, one you trust")
     parser.add_argument("--token", required=True, type=_address, metavar="ADDRESS", help="the contract that settles")

@@ -22,6 +22,7 @@ from pathlib import Path
 from shlex import quote
 
 from cgn_sdk.cli import wanted
+from cgn_sdk.command_line import Parser
 from cgn_sdk.dservice.descriptor import Descriptor, DescriptorError, read
 
 from cgn_chassis.failures import told
@@ -36,9 +37,7 @@ FOLLOW_S = 0.1
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="cgn up", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(prog="cgn up", description=__doc__)
     parser.add_argument("--demo", action="store_true", help="show the main job and stop")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="where the demo's files go")
     parser.add_argument(

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cgn_sdk.command_line import Parser
 from cgn_sdk.dservice.descriptor import Descriptor, DescriptorError, read
 from cgn_sdk.protocol.ids import is_address
 
@@ -74,9 +75,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cgn init", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(prog="cgn init", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where it goes; must not be there yet")
     parser.add_argument("--host", default="localhost", help="the name by which DApps and miners reach the node")
     parser.add_argument("--bind", default="0.0.0.0", help="address that the node listens on (default: all)")

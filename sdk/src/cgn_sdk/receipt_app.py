@@ -3,7 +3,7 @@
     cgn receipt verify RECEIPT.json --anchor ANCHOR.json --trust TRUST.json [--response FILE]
 
 Exit code 0: it proves the row. 1: it does not, and every finding is printed. 2: a file cannot be read as what it should
-be. No network is used: whoever wants an anchor that nobody can make up takes it from the chain (`cgn verify anchor`).
+be. No network is used: whoever wants an anchor that nobody can make up takes it from the chain (`cgn verify --anchor`).
 """
 
 import argparse
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cgn_sdk import keccak, signing
+from cgn_sdk.command_line import Parser
 from cgn_sdk.protocol.receipt import MAX_RECEIPT_BYTES, Anchor, Receipt, ReceiptError, Trust, verify_receipt
 from cgn_sdk.protocol.row import Finding
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cgn receipt", description="Receipts of work requests.")
+    parser = Parser(prog="cgn receipt", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     verify = commands.add_parser("verify", help="check a receipt offline", description=(__doc__ or "").split("\n")[0])
     verify.add_argument("receipt", type=Path, metavar="RECEIPT.json", help="as GET /receipts/<request id> answers")

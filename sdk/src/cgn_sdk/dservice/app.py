@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from cgn_sdk.command_line import Parser
 from cgn_sdk.dservice import launcher
 from cgn_sdk.dservice.descriptor import FILE_NAME, DescriptorError, read
 
@@ -56,23 +57,18 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cgn dservice",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(prog="cgn dservice", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    new = commands.add_parser("new", help="make a folder with a DService that runs", allow_abbrev=False)
+    new = commands.add_parser("new", help="make a folder with a DService that runs")
     new.add_argument("name", type=_name, metavar="NAME", help="lower-case letters, digits, . _ and -")
     new.add_argument("--template", choices=tuple(COMMANDS), default="framework", help="what it is built on")
     new.add_argument(
         "--into", type=Path, default=Path(), metavar="FOLDER", help="where its folder goes (default: here)"
     )
-    run = commands.add_parser("run", help="serve it alone on this machine, again on every edit", allow_abbrev=False)
+    run = commands.add_parser("run", help="serve it alone on this machine, again on every edit")
     run.add_argument("folder", type=Path, metavar="FOLDER", help=f"the folder with {FILE_NAME}")
     run.add_argument("--port", type=int, default=0, help="port of loopback to serve on (default: a free one)")
-    check = commands.add_parser("check", help="read its descriptor and say what is wrong", allow_abbrev=False)
+    check = commands.add_parser("check", help="read its descriptor and say what is wrong")
     check.add_argument("folder", type=Path, metavar="FOLDER", help=f"the folder with {FILE_NAME}")
     return parser
 
