@@ -22,6 +22,7 @@ from dservices.mediagen.estimator import contents, encoder_costs
 from dservices.mediagen.estimator.contents import Content
 from dservices.mediagen.estimator.headers import Facts
 from dservices.mediagen.estimator.sketch import MEGA, LayerSketch, Sketch, Term
+from dservices.mediagen.formats import jpeg
 from dservices.mediagen.formats.encoding import type_of_name
 from dservices.mediagen.language.values import Args, frame_numbers
 from dservices.mediagen.picture import geometry
@@ -140,7 +141,8 @@ def _shrunk(sketch: Sketch, width: int, height: int, number: int, coarse: bool) 
         step = 8 if reach >= 16 else 4 if reach >= 8 else 2 if reach >= 4 else 1
     elif facts.kind == "webp" and not facts.lossless:
         step = max(1, int(factor))
-    plain = facts.kind == "jpeg" and coarse and step > 1 and not facts.progressive
+    held = facts.pixels / step**2 <= jpeg.PIXELS_MAX
+    plain = facts.kind == "jpeg" and step > 1 and not facts.progressive and held
     decoder = "jpeg.plain" if plain else facts.kind  # the first is another decoder's (decision 0017)
     kind = f"{decoder}{'.progressive' if facts.progressive else '.lossless' if _is_vp8l(facts) else ''}"
     terms = [

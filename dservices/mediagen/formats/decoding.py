@@ -224,11 +224,14 @@ def shrunk_lines(data: Data, header: Image, kind: str, width: int, height: int, 
         if (image.width, image.height) != (width, height):  # libvips rounds on its own; a missing line is repeated
             image = image.embed(0, 0, width, height, extend="copy")
     else:
-        image = _thumbnail(data, header, kind, width, height)
+        if kind == "jpeg":  # the last halving is left to the kernel
+            at_hand = jpeg.shrunk(data, header, jpeg_shrink(header.width // 2, header.height // 2, width, height))
+        image = _thumbnail(data, header, kind, width, height, at_hand)
     return normalised(image), at_hand is not None
 
 
-def _thumbnail(data: Data, header: Image, kind: str, width: int, height: int) -> Image:
+def _thumbnail(data: Data, header: Image, kind: str, width: int, height: int, at_hand: Image | None) -> Image:
+    """A source at that size by libvips' thumbnail; `at_hand` are its pixels, if they are there."""
     if kind == "webp":
         source = pyvips.Source.new_from_memory(data)
         image = Image.thumbnail_source(source, width, height=height, size="force", no_rotate=True, fail_on="error")
@@ -237,9 +240,10 @@ def _thumbnail(data: Data, header: Image, kind: str, width: int, height: int) ->
     # The same in two steps, to the byte: `thumbnail_source` does not hand `fail_on` to the decoders of PNG and JPEG,
     # and makes a half-black picture of a file that is cut off.
     options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
-    if kind == "jpeg":  # the last halving is left to the kernel
+    if kind == "jpeg":
         options["shrink"] = jpeg_shrink(header.width // 2, header.height // 2, width, height)
-    return _opened(data, kind, **options).thumbnail_image(width, height=height, size="force", no_rotate=True)
+    image = at_hand if at_hand is not None else _opened(data, kind, **options)
+    return image.thumbnail_image(width, height=height, size="force", no_rotate=True)
 
 
 def jpeg_shrink(width: int, height: int, wanted_width: int, wanted_height: int) -> int:

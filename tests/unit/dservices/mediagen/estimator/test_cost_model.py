@@ -52,11 +52,11 @@ LOAD, SAVE = ("load", {"name": "p.jpg"}), ("save", {"type": "jpeg"})
 
 def test_a_thumbnail_is_decoded_smaller() -> None:
     """4000 to 800 is a fifth: the decoder takes a quarter, or with the finer scaler, which keeps a reserve of two, half.
-    The first by the decoder for plain JPEG, unless there are several scans (decision 0017)."""
+    By the decoder for plain JPEG, unless there are several scans (decision 0017)."""
     found = terms(LOAD, ("scale", {"xs": 800, "ys": 600}), SAVE)
     assert found["load.jpeg.plain.by4"] == 36.0 and "load.jpeg" not in found
     smooth = terms(LOAD, ("scale", {"xs": 800, "ys": 600, "alg": "Smooth"}), SAVE)
-    assert smooth["load.jpeg.by2"] == 36.0 and smooth["load.jpeg.bytes"] == 3.0
+    assert smooth["load.jpeg.plain.by2"] == 36.0 and smooth["load.jpeg.plain.bytes"] == 3.0
     assert found["save.jpeg"] == pytest.approx(1.44)
     assert found["load.jpeg.plain.bytes"] == 3.0 and "load.jpeg.bytes" not in found
 

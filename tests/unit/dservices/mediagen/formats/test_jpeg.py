@@ -172,3 +172,23 @@ def test_a_damaged_picture_is_refused_or_decoded_by_both_alike(scene: Any, monke
             assert scaled(data) == mine
         refused += mine is None
     assert 10 < refused < 190
+
+
+def test_smooth_is_the_same_picture_by_either_decoder(scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is scaled down half by the decoder and half by the kernel (`alg @ 'Smooth'`), from memory or line by line."""
+    chance, compared = random.Random(17), 0
+    for _ in range(60):
+        data = drawn(scene, chance)
+        header = header_of(data)
+        width, height = (
+            max(1, header.width // chance.choice((4, 5, 9, 16))),
+            max(1, header.height // chance.choice((4, 5, 9))),
+        )
+        mine, at_hand = decoding.shrunk_lines(data, header, "jpeg", width, height, False)
+        with monkeypatch.context() as patch:
+            patch.setattr(jpeg, "shrunk", lambda *_: None)
+            theirs, by_lines = decoding.shrunk_lines(data, header, "jpeg", width, height, False)
+        assert not by_lines
+        assert mine.write_to_memory() == theirs.write_to_memory(), (header.width, header.height, width, height)
+        compared += at_hand
+    assert compared > 40
