@@ -69,6 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     if options.command == "accept":
         return _accept(wanted)
+    if options.check:
+        from payouts import check
+
+        return check.say(wanted)
     tell: Callable[[str], None] = _silent if options.json else print
     return asyncio.run(_run(wanted, options, tell))
 
@@ -82,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     window.add_argument("--day", type=date.fromisoformat, metavar="YYYY-MM-DD", help="up to the end of that UTC day")
     window.add_argument("--until-ingest", type=int, metavar="N", help="rows up to this ingestion number")
     run.add_argument("--json", action="store_true", help="print the report of each run for machines, and nothing else")
+    run.add_argument("--check", action="store_true", help="look at settings, keys, ledger and chain, and stop")
     account = commands.add_parser("account", help="make the key of this node's payouts account, or show its address")
     account.add_argument("--key-file", type=Path, required=True, help="where the key is, or is to be")
     accept = commands.add_parser("accept", help="open the payouts account, or take its new collector, once announced")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 from cgn_sdk.dservice.estimates import Estimate, Work
 from cgn_sdk.dservice.framework import Request, Response, run
@@ -15,8 +17,29 @@ from dservices.mediagen.front.service import MediaGen
 from dservices.mediagen.front.settings import SettingRefused, Settings
 from dservices.mediagen.verifier import verifier
 
+BINDING = "_libvips.abi3.so"
+
+
+def other_libvips(wheel: str = "pyvips-binary") -> str:
+    """Why libvips here is not the wheel's, or empty. Where the system has libvips' headers, pyvips builds a binding to
+    that older library, under the name of the wheel's own file: whichever was installed last lies there."""
+    try:
+        files = distribution(wheel).files or []
+    except PackageNotFoundError:
+        return f"{wheel} is not installed: it brings libvips"
+    binding = next((file for file in files if file.name == BINDING), None)
+    if binding is None or binding.size is None or Path(str(binding.locate())).stat().st_size == binding.size:
+        return ""
+    return (
+        "MediaGen would run on this system's own libvips, which is another version: "
+        f"pip install --force-reinstall --no-deps {wheel} puts the right one back"
+    )
+
 
 def main() -> int:
+    if problem := other_libvips():
+        print(problem, file=sys.stderr)
+        return 2
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     try:
         settings = Settings.read(os.environ)

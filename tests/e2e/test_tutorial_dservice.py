@@ -87,6 +87,8 @@ async def test_from_nothing_to_a_first_earned_amount(short_path: Path, tmp_path:
             while "Good morning, Ada!" not in await shell("python ask.py", tmp_path, environment):
                 await asyncio.sleep(0.1)
 
+        checked = await shell(settle.replace("run", "run --check", 1), tmp_path, environment)
+        assert "the settings are in order" in checked
         paid = await shell(settle, tmp_path, environment)
         assert re.search(rf"Paid to\s+developer\s+{own[1]}\s+0\.\d*[1-9]", paid), paid
         assert "The books agree with the chain." in paid

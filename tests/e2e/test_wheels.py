@@ -75,6 +75,9 @@ def sdk_alone(wheels: dict[str, Path], place: Path) -> Path:
 def everything(wheels: dict[str, Path], place: Path) -> Path:
     venv = place / "all of it"
     install(venv, str(wheels["cgn_sdk"]), f"cgn[all] @ {wheels['cgn'].as_uri()}")
+    again = [UV, "pip", "install", "--quiet", "--python", str(venv / "bin/python"), "--no-deps"]
+    locked = ["--constraint", str(ROOT / "infra/requirements/run.lock")]
+    subprocess.run([*again, *locked, "--reinstall", "pyvips-binary"], check=True)  # as the README says
     return venv
 
 

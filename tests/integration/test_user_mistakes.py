@@ -64,6 +64,9 @@ CASES: list[tuple[str, int, str]] = [
     ("ledger seal sqlite:///{folder}/l.sqlite 2026-13", 2, "is not a month such as 2026-12"),
     ("ledger repair-spool {folder}/nowhere", 1, "nowhere"),
     ("payouts run --config {folder}/nowhere.toml", 2, "cannot be read"),
+    ("payouts run --check --config {folder}/payouts.toml", 2, "ledger_url: there is no ledger"),
+    ("payouts run --check --config {folder}/payouts.toml", 2, "rpc_url: http://127.0.0.1:1 "),
+    ("payouts run --check --config {folder}/payouts.toml", 2, "payer_key_file: holds no private key"),
     ("payouts run", 2, "the following arguments are required: --config"),
     ("payouts account --key-file {folder}/empty.toml", 1, "cgn payouts"),
     ("verify --ledger sqlite:///x --rpc http://127.0.0.1:1 --token me", 2, "argument --token"),
@@ -93,10 +96,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "central.toml").write_text(central + 'database = "misspelt.sqlite"\n')
     (place / "text").write_text("no database at all\n" * 200)
     (place / "foreign.toml").write_text(central + 'database = "text"\n')
+    (place / "payouts.toml").write_text(
+        'ledger_url = "sqlite:///nowhere.sqlite"\njournal = "j.sqlite"\nrpc_url = "http://127.0.0.1:1"\n'
+        'token = "0x71bE63f3384f5fb98995898A86B02Fb2426c5788"\ncollector_key_file = "key"\npayer_key_file = "key"\n'
+    )
     return place
 
 
-@pytest.mark.parametrize(("words", "code", "said"), CASES, ids=[words for words, _, _ in CASES])
+@pytest.mark.parametrize(("words", "code", "said"), CASES, ids=[f"{words} -> {said}"[:100] for words, _, said in CASES])
 def test_a_mistake_is_one_sentence(words: str, code: int, said: str, folder: Path) -> None:
     """Piped, without colour, without HOME and without a locale, as in a container."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
