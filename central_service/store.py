@@ -191,7 +191,10 @@ class Facts:
         row = self._row(
             "SELECT key_id, account_id, scope, hash, name, is_revoked, miner_id FROM api_keys WHERE key_id = ?", key_id
         )
-        return KeyRecord(*row[:5], bool(row[5]), row[6] or "") if row else None
+        if not row:
+            return None
+        key_id, account_id, scope, hash, name, is_revoked, miner_id = row
+        return KeyRecord(key_id, account_id, scope, hash, name, bool(is_revoked), miner_id or "")
 
     def miner(self, id: str) -> Miner | None:
         row = self._row(
@@ -201,7 +204,9 @@ class Facts:
         )
         if not row:
             return None
-        return Miner(*row[:4], row[4] or "", row[5], Machine(*row[6:]) if row[6] is not None else None)
+        id, public_id, contributor_id, tier, enterprise_id, state, threads, kmips, memory = row
+        machine = Machine(threads, kmips, memory) if threads is not None else None
+        return Miner(id, public_id, contributor_id, tier, enterprise_id or "", state, machine)
 
     def nodes(self) -> list[Node]:
         """Nodes to dial: those whose account is active."""
@@ -222,10 +227,12 @@ class Facts:
             " cpus_milli FROM dservices ORDER BY name"
         ).fetchall()
         found = []
-        for row in rows:
-            developer = self.account(row[3])
+        for name, version, route, developer_id, contributor, share, tiers, image, egress, cpus_milli in rows:
+            developer = self.account(developer_id)
             assert developer is not None, "a foreign key holds it"
-            each = DService(*row[:6], _words(row[6]), row[7], _words(row[8]), row[9])
+            each = DService(
+                name, version, route, developer_id, contributor, share, _words(tiers), image, _words(egress), cpus_milli
+            )
             found.append((each, developer))
         return found
 
@@ -237,7 +244,9 @@ class Facts:
         )
         if row is None:
             return None
-        return make_policy(row[0], Pricing(*row[1:6], json.loads(row[6]), row[7]), self.dservices())
+        version, network_id, kmips, tflop, gigabyte, memory, factors, rate = row
+        pricing = Pricing(network_id, kmips, tflop, gigabyte, memory, json.loads(factors), rate)
+        return make_policy(version, pricing, self.dservices())
 
     def last_change(self) -> int:
         return int(self._row("SELECT coalesce(max(id), 0) FROM audit")[0])
@@ -581,7 +590,12 @@ _ACCOUNT_COLUMNS = "id, public_id, name, address, state, parent_id, allowed_tier
 
 
 def _account(row: Any) -> Account | None:
-    return Account(*row[:5], row[5] or "", _words(row[6]), row[7], row[8], _words(row[9])) if row else None
+    if not row:
+        return None
+    id, public_id, name, address, state, parent_id, tiers, deadline_ms, concurrency, redact = row
+    return Account(
+        id, public_id, name, address, state, parent_id or "", _words(tiers), deadline_ms, concurrency, _words(redact)
+    )
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ class Channel(asyncio.Transport, asyncio.Protocol):
         self._phase = _HANDSHAKE
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = gate.tls and gate.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = None if gate.tls is None else gate.tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._is_opened = False
         self._encrypted = b""  # came while the protocol above wanted no more
         self._standing = Standing.SILENT

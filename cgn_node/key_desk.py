@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from cgn_sdk.protocol.errors import Problem, ProblemError
@@ -79,7 +80,7 @@ class KeyDesk:
                 task = asyncio.create_task(self._put(method, params, pair, account_id, peer), name="ask about a key")
                 question = self._asking[name] = _Question(frozenset({account_id, miner_id}), task)
                 self._questions.add(question)
-                task.add_done_callback(lambda done, asked=question: self._answered(name, asked))
+                task.add_done_callback(partial(self._answered, name, question))
             question.waiters += 1
             try:
                 answer = await asyncio.shield(question.task)
@@ -99,7 +100,7 @@ class KeyDesk:
         for name in [name for name, question in self._asking.items() if question.is_stale]:
             del self._asking[name]  # who comes now asks anew
 
-    def _answered(self, name: bytes, question: _Question) -> None:
+    def _answered(self, name: bytes, question: _Question, _: object) -> None:
         if self._asking.get(name) is question:
             del self._asking[name]
         if not question.task.cancelled():

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from cgn_sdk import signing
 from cgn_sdk.protocol import link, receipt
@@ -38,6 +38,7 @@ from cgn_sdk.protocol.messages import (
     Hello,
     Open,
     Progress,
+    Slots,
     Welcome,
 )
 from cgn_sdk.tunnel_connection import WRITE_LIMIT_BYTES, ListeningConnection
@@ -234,6 +235,7 @@ class MinerEndpoint:
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, ListeningConnection), "as start() asks for"
         number = next(self._numbers)
         tunnel = MinerTunnel(number, connection, self)
         self._tunnels.add(tunnel)
@@ -268,7 +270,7 @@ def unserved(offer: DServiceOffer, known: Mapping[str, link.DServicePolicy], tie
 class MinerTunnel:
     """One miner's connection: its streams, its unsealed results, what Central says about it."""
 
-    def __init__(self, number: int, connection: ServerConnection, endpoint: MinerEndpoint) -> None:
+    def __init__(self, number: int, connection: ListeningConnection, endpoint: MinerEndpoint) -> None:
         self.number = number
         self.miner_id = ""
         self.account_id = ""
@@ -293,7 +295,7 @@ class MinerTunnel:
         self._streams: dict[int, AttemptSink] = {}
         self._unsealed: dict[bytes, AttemptSink] = {}
         self._greeting: asyncio.Task[None] | None = None
-        self._handlers = {
+        self._handlers: dict[type, Callable[[Any], None]] = {
             wire.Acknowledged: self._on_acknowledged,
             wire.HeadReceived: self._on_head,
             wire.DataReceived: self._on_data,
@@ -302,8 +304,8 @@ class MinerTunnel:
             wire.Sealed: self._on_sealed,
             wire.Failed: self._on_failed,
             wire.Progressed: self._on_progressed,
-            wire.Slots: self._on_slots,
-            wire.GoAway: self._on_goaway,
+            Slots: self._on_slots,
+            GoAway: self._on_goaway,
             Hello: self._on_hello,
         }
 
@@ -446,7 +448,7 @@ class MinerTunnel:
         if attempt is not None:
             attempt.progressed(event.message)
 
-    def _on_slots(self, event: wire.Slots) -> None:
+    def _on_slots(self, event: Slots) -> None:
         if self.joined:
             self._driver.post(events.SlotsChanged(self.miner_id, self.number, event.slots))
 
@@ -565,7 +567,9 @@ class MinerTunnel:
 
 
 def _registered(machine: link.Machine | None) -> Fitness | None:
-    return machine and Fitness(machine.threads, machine.kmips_per_thread_milli, machine.memory_bytes)
+    if machine is None:
+        return None
+    return Fitness(machine.threads, machine.kmips_per_thread_milli, machine.memory_bytes)
 
 
 def _address_of(connection: ServerConnection, proxies: Proxies) -> str:

@@ -61,17 +61,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _add_url(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("url", metavar="URL", help="sqlite:///path, or https://user:password@host:9200/prefix?ca=FILE")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="cgn ledger", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    url = {"metavar": "URL", "help": "sqlite:///path, or https://user:password@host:9200/prefix?ca=FILE"}
     init = commands.add_parser("init", help="make what is missing in a store, or bring an older one up to date")
-    init.add_argument("url", **url)
+    _add_url(init)
     export = commands.add_parser("export", help="write everything that a checker needs as NDJSON to stdout")
-    export.add_argument("url", **url)
+    _add_url(export)
     export.add_argument("--private", action="store_true", help="with the private parts: for the node's operator alone")
     seal = commands.add_parser("seal", help="close the row indices of finished months for writing (Elasticsearch)")
-    seal.add_argument("url", **url)
+    _add_url(seal)
     seal.add_argument("month", type=_month, metavar="MONTH", help="all months before this one, such as 2026-12")
     repair = commands.add_parser("repair-spool", help="keep what is damaged in a spool, and go on without it")
     repair.add_argument("folder", type=Path, help="the folder `spool` in the node's state folder; stop the node first")
@@ -82,14 +85,14 @@ def _parser() -> argparse.ArgumentParser:
     ):
         losses = commands.add_parser(name, help=help)
         losses.add_argument("state", type=Path, help="the node's state folder")
-        losses.add_argument("url", **url)
+        _add_url(losses)
         losses.add_argument("--node-id", default="", metavar="ID", help="the node's public id, where no head says it")
         if name == "accept-loss":
             losses.add_argument("--reason", required=True, metavar="TEXT", help="why it is gone, as far as you know")
             losses.add_argument("--by", required=True, metavar="NAME", help="who accepts it")
     offer = commands.add_parser("offer-again", help="give rows that the ledger refused to it once more")
     offer.add_argument("folder", type=Path, help="the folder `refused` in the node's state folder")
-    offer.add_argument("url", **url)
+    _add_url(offer)
     return parser
 
 

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import BinaryIO, NamedTuple, Protocol, TypeVar
+from typing import IO, NamedTuple, Protocol, TypeVar
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.loss import Loss
@@ -268,7 +268,7 @@ class _Shelves:
         return _read(self._file.file, self._places[number])
 
 
-def _read(file: BinaryIO, places: list[Range]) -> bytes:
+def _read(file: IO[bytes], places: list[Range]) -> bytes:
     pieces = []
     for at, length in places:
         file.seek(at)

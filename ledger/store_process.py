@@ -17,8 +17,8 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.row import Row, RowError, carry_row
@@ -43,6 +43,7 @@ from ledger.port import (
 
 _LENGTH_BYTES: Final = 8
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -70,84 +71,85 @@ class ProcessStore:
             raise ValueError(f"append takes {limits.APPEND_MAX_ROWS} rows at once")
         if self._now_ns is not None:  # on this side: the clock cannot be sent
             refuse_times(rows, self._now_ns())
-        await self._ask(
+        child = await self._running()
+        await child.ask(
             "append", [(row.public_json, row.private_json, row.row_hash, row.node_signature) for row in rows]
         )
 
     async def read(self, after_ingest: int, limit: int) -> list[StoredRow]:
-        return await self._ask("read", after_ingest, limit)
+        return await self._ask(Store.read, after_ingest, limit)
 
     async def get(self, row_id: str) -> StoredRow | None:
-        return await self._ask("get", row_id)
+        return await self._ask(Store.get, row_id)
 
     async def head(self) -> int:
-        return await self._ask("head")
+        return await self._ask(Store.head)
 
     async def row_hashes(self, after_ingest: int, limit: int) -> list[RowHash]:
-        return await self._ask("row_hashes", after_ingest, limit)
+        return await self._ask(Store.row_hashes, after_ingest, limit)
 
     async def put_head(self, head: Head) -> None:
-        await self._ask("put_head", head)
+        await self._ask(Store.put_head, head)
 
     async def heads(self, *, after: tuple[int, str] = (0, ""), limit: int = 1_000) -> list[Head]:
-        return await self._ask("heads", after=after, limit=limit)
+        return await self._ask(Store.heads, after=after, limit=limit)
 
     async def newest_head(self, node_id: str) -> Head | None:
-        return await self._ask("newest_head", node_id)
+        return await self._ask(Store.newest_head, node_id)
 
     async def put_loss(self, loss: Loss) -> None:
-        await self._ask("put_loss", loss)
+        await self._ask(Store.put_loss, loss)
 
     async def losses(self) -> list[Loss]:
-        return await self._ask("losses")
+        return await self._ask(Store.losses)
 
     async def totals(self, first_ingest: int, last_ingest: int) -> list[Total]:
-        return await self._ask("totals", first_ingest, last_ingest)
+        return await self._ask(Store.totals, first_ingest, last_ingest)
 
     def entity_rows(self, role: str, public_id: str, first_ingest: int, last_ingest: int) -> AsyncIterator[EntityRow]:
-        return self._pages("entity_rows", role, public_id, first_ingest, last_ingest)
+        return self._pages(Store.entity_rows, role, public_id, first_ingest, last_ingest)
 
     # --- payment state and batches ---
 
     async def mark(
         self, role: str, public_id: str, row_ids: Sequence[str], *, state: str, batch_id: bytes = b"", tx_id: str = ""
     ) -> None:
-        await self._ask("mark", role, public_id, list(row_ids), state=state, batch_id=batch_id, tx_id=tx_id)
+        await self._ask(Store.mark, role, public_id, list(row_ids), state=state, batch_id=batch_id, tx_id=tx_id)
 
     async def payment_state(self, row_id: str) -> list[PaymentState]:
-        return await self._ask("payment_state", row_id)
+        return await self._ask(Store.payment_state, row_id)
 
     def payments(self, first_ingest: int, last_ingest: int) -> AsyncIterator[RowPayment]:
-        return self._pages("payments", first_ingest, last_ingest)
+        return self._pages(Store.payments, first_ingest, last_ingest)
 
     async def begin_settlement(self, settlement: SettlementRecord) -> SettlementRecord:
-        return await self._ask("begin_settlement", settlement)
+        return await self._ask(Store.begin_settlement, settlement)
 
     async def end_settlement(self, settlement_id: bytes, ended_ns: int) -> None:
-        await self._ask("end_settlement", settlement_id, ended_ns)
+        await self._ask(Store.end_settlement, settlement_id, ended_ns)
 
     async def settlements(self, *, after: bytes = b"", limit: int = 1_000) -> list[SettlementRecord]:
-        return await self._ask("settlements", after=after, limit=limit)
+        return await self._ask(Store.settlements, after=after, limit=limit)
 
     async def newest_settlement(self, chain_id: int, token: str) -> SettlementRecord | None:
-        return await self._ask("newest_settlement", chain_id, token)
+        return await self._ask(Store.newest_settlement, chain_id, token)
 
     async def put_batch(self, batch: BatchRecord) -> None:
-        await self._ask("put_batch", batch)
+        await self._ask(Store.put_batch, batch)
 
     async def get_batch(self, batch_id: bytes) -> BatchRecord | None:
-        return await self._ask("get_batch", batch_id)
+        return await self._ask(Store.get_batch, batch_id)
 
     async def get_batches(
         self, *, role: str = "", public_id: str = "", after: bytes = b"", limit: int = 1_000
     ) -> list[BatchRecord]:
-        return await self._ask("get_batches", role=role, public_id=public_id, after=after, limit=limit)
+        return await self._ask(Store.get_batches, role=role, public_id=public_id, after=after, limit=limit)
 
     async def batch_of(self, row_id: str, role: str, public_id: str) -> BatchRecord | None:
-        return await self._ask("batch_of", row_id, role, public_id)
+        return await self._ask(Store.batch_of, row_id, role, public_id)
 
     def batch_rows(self, batch_id: bytes) -> AsyncIterator[EntityRow]:
-        return self._pages("batch_rows", batch_id)
+        return self._pages(Store.batch_rows, batch_id)
 
     async def close(self) -> None:
         """Ends the child after what is under way; returns when it has gone."""
@@ -166,13 +168,19 @@ class ProcessStore:
                 self._child = await _Child.start(self._url)
             return self._child
 
-    async def _ask(self, method: str, *arguments: Any, **named: Any) -> Any:
-        return await (await self._running()).ask(method, *arguments, **named)
+    async def _ask(
+        self, method: Callable[Concatenate[Store, P], Coroutine[Any, Any, T]], *arguments: P.args, **named: P.kwargs
+    ) -> T:
+        """The port's own method says what it takes and gives; the child is asked by its name."""
+        answer: T = await (await self._running()).ask(method.__name__, *arguments, **named)
+        return answer
 
-    async def _pages(self, method: str, *arguments: Any) -> AsyncIterator[Any]:
+    async def _pages(
+        self, method: Callable[Concatenate[Store, P], AsyncIterator[T]], *arguments: P.args, **named: P.kwargs
+    ) -> AsyncIterator[T]:
         """A sequence comes page by page, each when it is asked for; one that is left early is closed in the child."""
         child = await self._running()
-        number = await child.ask(_Served.BEGIN, method, arguments)
+        number = await child.ask(_Served.BEGIN, method.__name__, arguments, named)
         page: list[Any] | None = []
         try:
             while page := await child.ask(_Served.NEXT, number):
@@ -346,15 +354,17 @@ class _Served:
 
     async def _page(self, number: int, method: str, *arguments: Any) -> Any:
         if method == self.BEGIN:
-            name, given = arguments
-            self._sequences[number] = getattr(self._store, name)(*given)
+            name, given, named = arguments
+            self._sequences[number] = getattr(self._store, name)(*given, **named)
             return number
         begun = arguments[0]
         if method == self.NEXT:
             page = [row async for row in _first(self._sequences[begun], limits.PORTION_ROWS)]
             if page:
                 return page
-        await self._sequences.pop(begun).aclose()  # type: ignore[attr-defined] - both stores' are generators
+        sequence = self._sequences.pop(begun)
+        if isinstance(sequence, AsyncGenerator):  # which may hold a cursor of the store
+            await sequence.aclose()
         return []
 
     async def _answer(self, number: int, work: Coroutine[Any, Any, Any]) -> bool:

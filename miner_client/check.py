@@ -14,7 +14,7 @@ from cgn_sdk.protocol.errors import CLOSE_NOT_AUTHENTICATED, CLOSE_REFUSED
 from cgn_sdk.protocol.messages import PROTOCOL, Capabilities, DServiceOffer, GoAway, Hello, Seal, Welcome
 from cgn_sdk.protocol.tunnel import Event, Tunnel
 from cgn_sdk.signing import Signer
-from cgn_sdk.tunnel_connection import DIALLING_OPTIONS
+from cgn_sdk.tunnel_connection import DIALLING_OPTIONS, DiallingConnection
 from cgn_sdk.tunnel_io import Closed, TunnelLink
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus
@@ -112,6 +112,7 @@ class _Asked:
             **DIALLING_OPTIONS,
         )
         async with connecting as connection:
+            assert isinstance(connection, DiallingConnection), "as DIALLING_OPTIONS ask for"
             link = TunnelLink(connection, Tunnel("miner", seal=_seals_nothing), self._on_event)
             link.tunnel.send_hello(hello)
             return await link.run()

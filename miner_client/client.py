@@ -25,7 +25,7 @@ from cgn_sdk.protocol.messages import (
 from cgn_sdk.protocol.messages import Slots as SlotsMessage
 from cgn_sdk.protocol.tunnel import Event, Tunnel
 from cgn_sdk.signing import Signer
-from cgn_sdk.tunnel_connection import DIALLING_OPTIONS
+from cgn_sdk.tunnel_connection import DIALLING_OPTIONS, DiallingConnection
 from cgn_sdk.tunnel_io import Closed, TunnelLink
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidURI
@@ -174,6 +174,7 @@ class Client:
             **DIALLING_OPTIONS,
         )
         async with connecting as connection:
+            assert isinstance(connection, DiallingConnection), "as DIALLING_OPTIONS ask for"
             tunnel = Tunnel("miner", seal=self._seal)
             link = TunnelLink(connection, tunnel, self._on_event)
             work = Work(link, self._identity.miner_id, self._dservices, self._slots)

@@ -37,12 +37,12 @@ class Log(NamedTuple):
     block_number: int
     block_hash: bytes
     tx_hash: bytes
-    index: int
+    log_index: int
 
     @property
     def place(self) -> tuple[int, int]:
         """Where it stands on the chain: of two events the later one has the higher place."""
-        return self.block_number, self.index
+        return self.block_number, self.log_index
 
 
 class Receipt(NamedTuple):
@@ -284,7 +284,7 @@ def _log(entry: Any) -> Log:
         block_number=int(entry["blockNumber"]),
         block_hash=bytes(entry["blockHash"]),
         tx_hash=bytes(entry["transactionHash"]),
-        index=int(entry["logIndex"]),
+        log_index=int(entry["logIndex"]),
     )
 
 

@@ -25,6 +25,7 @@ from payouts.bindings.ieo_token import IeoToken
 from payouts.bindings.main_sale import MainSale
 from payouts.bindings.master_account import MasterAccount
 from payouts.bindings.resource_prices import ResourcePrices
+from payouts.bindings.roles import Roles
 from payouts.bindings.utility_token import UtilityToken
 from payouts.rpc import Rpc, RpcError
 
@@ -292,7 +293,7 @@ class Sender:
             "data": data,
         }
         if to:
-            from eth_utils import to_checksum_address
+            from eth_utils.address import to_checksum_address
 
             transaction["to"] = to_checksum_address(to)
         raw = ethereum.eth_account().Account.sign_transaction(transaction, self.key).raw_transaction
@@ -359,8 +360,8 @@ def _hand_over(sender: Sender, plan: Plan, manifest: Manifest) -> None:
     """Gives every office to whom the plan names, announces the payouts account, and closes the setup for good."""
     token, master, ieo = manifest.token, manifest.master_account, manifest.ieo_token
     sale, prices = manifest.main_sale, manifest.resource_prices
-    contracts = (token, master, ieo, sale, prices)
-    grants = [(token, role, plan.accounts[role]) for role in ("pauser", "treasury")]
+    contracts: tuple[Roles, ...] = (token, master, ieo, sale, prices)
+    grants: list[tuple[Roles, str, str]] = [(token, role, plan.accounts[role]) for role in ("pauser", "treasury")]
     grants += [(contract, "guardian", plan.accounts["pauser"]) for contract in contracts]
     grants += [(token, "minter", ieo.address), (ieo, "main_sale", sale.address)]
     grants += [(master, role, plan.accounts[role]) for role in ("seizer", "operations")]

@@ -108,9 +108,9 @@ async def load(
             elif item is not None:
                 wanted[stored.ingest] = item
         if wanted:
-            lost = wanted[min(wanted)]
+            gone = wanted[min(wanted)]
             raise FactError(
-                f"row {lost.row_id}, open since an earlier run, is not in the ledger as number {lost.ingest}"
+                f"row {gone.row_id}, open since an earlier run, is not in the ledger as number {gone.ingest}"
             )
         await _refuse_settled(
             store, span[0].ingest, span[-1].ingest, {item.row_id: item.parties for item in span}, settlement_id

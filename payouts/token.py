@@ -344,7 +344,7 @@ class Token:
     ) -> set[tuple[bytes, bytes]]:
         """Transaction and settlement wherever an account of our line settled something. `Settled` names no payouts
         account; what the same call says at its end does."""
-        said = [
+        said: list[tuple[BatchCollected | BatchPaid, Log]] = [
             *self.of_line(BatchCollected, settlement_id, first_block, last_block),
             *self.of_line(BatchPaid, settlement_id, first_block, last_block),
         ]

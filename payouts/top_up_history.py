@@ -57,7 +57,7 @@ def added_for(token: Token, party: Party, owner: str) -> list[Added]:
         told += token.logs(Released, topics, *blocks)
     places = {event.reservation_id for event, _ in told}
     told += [(event, log) for event, log in additions if event.reservation_id in places]
-    return _kept(sorted(told, key=lambda item: (item[1].block_number, item[1].index)))
+    return _kept(sorted(told, key=lambda item: (item[1].block_number, item[1].log_index)))
 
 
 def _kept(told: list[tuple[_Told, Log]]) -> list[Added]:

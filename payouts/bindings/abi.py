@@ -65,7 +65,7 @@ def encode(selector: str, types: Sequence[str], values: Sequence[Any]) -> bytes:
 
 
 def encode_arguments(types: Sequence[str], values: Sequence[Any]) -> bytes:
-    from eth_abi import encode as encode_abi
+    from eth_abi.abi import encode as encode_abi
     from eth_abi.exceptions import EncodingError
 
     try:
@@ -76,7 +76,7 @@ def encode_arguments(types: Sequence[str], values: Sequence[Any]) -> bytes:
 
 def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
     """Reads the values. Raises ValueError when the bytes are not of these types (no contract there, for one)."""
-    from eth_abi import decode as decode_abi
+    from eth_abi.abi import decode as decode_abi
     from eth_abi.exceptions import DecodingError
 
     try:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -24,6 +25,8 @@ PACKAGES = (
 )
 LONGEST_FUNCTION_LINES = 69
 """A ratchet: lower it when the longest function gets shorter, never raise it."""
+UNTYPED_MODULES = {"dservices.mediagen": 28, "tests": 21}
+"""A ratchet: modules that mypy finds fault with, by where they are; lower it when one is clean, never raise it."""
 COPYLEFT = re.compile(r"\bA?GPL|GNU (Affero )?General Public", re.IGNORECASE)
 
 
@@ -87,6 +90,21 @@ def test_no_dependency_we_ship_is_copyleft(name: str) -> None:
     classifiers = [line for line in facts.get_all("Classifier") or [] if line.startswith("License")]
     declared = re.sub(r"LGPL\S*|GNU Lesser General Public[^;]*", "", "; ".join([licence, *classifiers]))
     assert not COPYLEFT.search(declared), f"{name}: {declared}"
+
+
+def test_types_are_checked_everywhere_but_in_fewer_and_fewer_modules() -> None:
+    """The list of modules without a check holds what MediaGen and the tests still owe, and nothing else."""
+    mypy = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    for package in PACKAGES:
+        assert any((ROOT / package).is_relative_to(ROOT / entry) for entry in mypy["files"]), package
+    assert mypy["strict"] is True
+    listed = [name for override in mypy["overrides"] for name in override["module"]]
+    support = {path.stem for path in (ROOT / "tests").rglob("*.py")}
+    where = Counter(
+        "dservices.mediagen" if name.startswith("dservices.mediagen.") else "tests" if name in support else name
+        for name in listed
+    )
+    assert where == UNTYPED_MODULES
 
 
 def test_nothing_unfinished_is_in_the_sources() -> None:

@@ -4,16 +4,12 @@ safe-pysha3 hashes a row 2.8 times as fast as pycryptodome (docs/dependencies.md
 latter. Both give the same digests: tests/vectors/keccak.json runs over each.
 """
 
-from typing import Any
-
-pysha3: Any
 try:
-    import sha3 as pysha3
+    from sha3 import keccak_256 as _new
 except ImportError:  # the SDK without the server packages
-    pysha3 = None
+    _new = None
 
-if pysha3 is not None:
-    _new = pysha3.keccak_256
+if _new is not None:
 
     def keccak_256(data: bytes) -> bytes:
         """Returns the 32-byte Keccak-256 digest of the data."""
