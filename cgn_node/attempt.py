@@ -11,7 +11,7 @@ from typing import Protocol
 
 from cgn_sdk.protocol.canonical import CanonicalText
 from cgn_sdk.protocol.http_fields import HOP_BY_HOP, NO_CONTENT_STATUSES, named_by_connection
-from cgn_sdk.protocol.limits import MESSAGE_INTEGER_MAX
+from cgn_sdk.protocol.limits import DEADLINE_MAX_MS, MESSAGE_INTEGER_MAX
 from cgn_sdk.protocol.messages import Done, Fail, Head, Open, Progress, Statement
 
 from cgn_chassis import logs
@@ -185,7 +185,7 @@ class Attempt:
 
     def used(self, response_bytes: int) -> tuple[Usage, Measured]:
         """What an attempt without a statement has used, as far as miner and node know."""
-        wall_ns = (self.ended_ns or time.monotonic_ns()) - self.begun_ns
+        wall_ns = self._wall_ns(self.ended_ns or time.monotonic_ns())
         claimed = Usage(
             cpu_ns=self.said.cpu_ns,
             memory_byte_seconds=self.said.memory_byte_seconds,
@@ -198,7 +198,11 @@ class Attempt:
     @property
     def measured(self) -> Measured:
         """What the node has seen of it, after its end."""
-        return Measured(self.ended_ns - self.begun_ns, self.sent_bytes, self.received_bytes)
+        return Measured(self._wall_ns(self.ended_ns), self.sent_bytes, self.received_bytes)
+
+    def _wall_ns(self, until_ns: int) -> int:
+        """Nothing is billed beyond the longest deadline, though this process may have been stopped for days."""
+        return min(until_ns - self.begun_ns, DEADLINE_MAX_MS * 1_000_000)
 
     # --- what the miner says (miner_endpoint.AttemptSink) -------------------------------------------------------------
 

@@ -67,6 +67,8 @@ class CentralEndpoint:
         self.counters: Counter[str] = Counter()
         self.ready = asyncio.Event()
         """Set once anything is known of the policy, from a link or from the copy."""
+        self.refused_policy = ""
+        """What is wrong with the newest policy that Central has sent, while an older one is in force."""
         self._hello = hello
         self._copy_path = copy_path
         self._fingerprints = fingerprints
@@ -150,7 +152,7 @@ class CentralEndpoint:
         reader = asyncio.create_task(one.read(), name="central link")
         try:
             answer = await one.ask(link.METHOD_NODE_HELLO, self._hello.to_params())
-            welcome = link.NodeWelcome.from_params(answer)
+            welcome = self._read_welcome(answer)
         except (ProblemError, CentralUnreachable) as error:
             _log.error("central.hello_refused", detail=str(error))
             await connection.close(CLOSE_NOT_AUTHENTICATED, "the node's hello was not accepted")
@@ -170,9 +172,39 @@ class CentralEndpoint:
                 self.counters["links failed"] += 1
             one.end()
 
+    def _read_welcome(self, answer: dict[str, Any]) -> link.NodeWelcome:
+        """With a policy that is refused, the known one stays in force, and the link is of use all the same: sessions
+        are opened and revocations heard over it."""
+        try:
+            return link.NodeWelcome.from_params(answer)
+        except ProblemError as error:
+            if self.welcome is None:
+                raise
+            welcome = link.NodeWelcome.from_params({**answer, "policy": self.welcome.policy.to_params()})
+            self._refuse_policy(error)
+            return welcome
+
+    def _refuse_policy(self, error: ProblemError) -> None:
+        self.refused_policy = error.problem.detail
+        self.counters["policies refused"] += 1
+
+    def _take_policy(self, params: dict[str, Any]) -> None:
+        try:
+            policy = link.Policy.from_params(params)
+        except ProblemError as error:
+            self._refuse_policy(error)
+            raise
+        if self.welcome is not None and policy.version > self.welcome.policy.version:
+            self.welcome = link.NodeWelcome(self.welcome.node_public_id, self.welcome.operator, policy)
+            self.refused_policy = ""
+            self._save()
+            self._on_policy(policy)
+
     def _take_welcome(self, welcome: link.NodeWelcome) -> None:
         known = self.welcome
-        if known is not None and known.policy.version > welcome.policy.version:
+        if known is None or known.policy.version < welcome.policy.version:
+            self.refused_policy = ""
+        elif known.policy.version > welcome.policy.version:
             welcome = link.NodeWelcome(welcome.node_public_id, welcome.operator, known.policy)
         self.welcome = welcome
         self._save()
@@ -182,11 +214,7 @@ class CentralEndpoint:
     def _told(self, tell: link_envelope.Tell) -> None:
         try:
             if tell.topic == link.TOPIC_POLICY:
-                policy = link.Policy.from_params(tell.params)
-                if self.welcome is not None and policy.version > self.welcome.policy.version:
-                    self.welcome = link.NodeWelcome(self.welcome.node_public_id, self.welcome.operator, policy)
-                    self._save()
-                    self._on_policy(policy)
+                self._take_policy(tell.params)
             elif tell.topic == link.TOPIC_REVOKE:
                 self._on_revoke(link.Revoke.from_params(tell.params))
             else:

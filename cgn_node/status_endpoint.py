@@ -166,6 +166,11 @@ class Facts:
             found.append(f"the ledger is not what Central has seen of it: {self.teller.problem}")
         return found
 
+    def warnings(self) -> list[str]:
+        """What somebody has to look at, though the node works on."""
+        refused = self.central.refused_policy
+        return [f"Central's newest policy is refused, the one before stays in force: {refused}"] if refused else []
+
     def prometheus(self) -> bytes:
         statistics = self.driver.broker.statistics()
         lines = _Lines()
@@ -176,6 +181,7 @@ class Facts:
         lines.add("cgn_node_sessions", "gauge", len(self.sessions))
         lines.add("cgn_node_revocations_total", "counter", self.sessions.revocations)
         lines.add("cgn_node_central_links", "gauge", self.central.link_count)
+        lines.add("cgn_node_central_policy_refused", "gauge", int(bool(self.central.refused_policy)))
         lines.add("cgn_node_work_connections", "gauge", self.work_listener.connection_count)
         lines.add("cgn_node_rows_total", "counter", self.recorder.rows)
         lines.add("cgn_node_rows_refused_total", "counter", self.recorder.refused)
@@ -279,7 +285,8 @@ def public_pages(facts: Facts) -> _Pages:
 
     def health(exchange: Exchange) -> None:
         found = facts.ailments()
-        document = {"healthy": not found, "state": facts.load_state(), "reasons": found}
+        state, warnings = facts.load_state(), facts.warnings()
+        document = {"healthy": not found, "state": state, "reasons": found, "warnings": warnings}
         exchange.answer(503 if found else 200, _JSON, json_body(document))
 
     return _Pages({"/": status, "/status": status, "/health": health})

@@ -50,10 +50,9 @@ DSERVICES: Final = wire.DSERVICES_MAX_COUNT
 THREADS: Final = link.MACHINE_THREADS_MAX
 KMIPS_PER_THREAD_MILLI: Final = link.MACHINE_KMIPS_PER_THREAD_MILLI_MAX
 MEMORY_BYTES: Final = link.MACHINE_MEMORY_BYTES_MAX
-GPUS: Final = 64
-GFLOPS_PER_GPU: Final = 10_000_000
-"""What one machine can have (10^11 instructions/s a thread, three times the fastest there is; 64 TiB, 10 PFLOPS a GPU):
-fitness bounds what may be claimed and paid, so fitness itself needs a bound."""
+GPUS: Final = link.MACHINE_GPUS_MAX
+GFLOPS_PER_GPU: Final = link.MACHINE_GFLOPS_PER_GPU_MAX
+"""What one machine can have: fitness bounds what may be claimed and paid, so fitness itself needs a bound."""
 
 UNREGISTERED_THREADS: Final = 1
 UNREGISTERED_KMIPS_PER_THREAD_MILLI: Final = 1_000

@@ -25,6 +25,14 @@ async def until(condition: object, timeout_s: float = 3) -> None:
             await asyncio.sleep(0.01)
 
 
+async def scraped(world: support.World) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.ports["metrics"])
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    text = (await support.read_reply(reader)).body.decode()
+    writer.close()
+    return text
+
+
 # --- sessions -------------------------------------------------------------------------------------------------------
 
 
@@ -193,7 +201,8 @@ async def test_a_new_policy_is_in_force_at_once_and_an_old_one_changes_nothing(t
         await world.miner().join()
         before = int((await world.call("GET", "/noop")).headers["cgn-fee-nano-eur"])
         params = support.policy(2).to_params()
-        params["prices"]["kmips_hour_nano_eur"] = str(10**15)
+        params["prices"]["kmips_hour_nano_eur"] = str(9 * 10**10)
+        params["exchange_rate_nano_eur_per_cpu"] = str(10**9)
         await world.central.tell(link.TOPIC_POLICY, params)
         await until(lambda: world.node.work._policy().policy.version == 2)
         after = int((await world.call("GET", "/noop")).headers["cgn-fee-nano-eur"])
@@ -204,6 +213,46 @@ async def test_a_new_policy_is_in_force_at_once_and_an_old_one_changes_nothing(t
         await asyncio.sleep(0.05)
         assert world.node.work._policy().policy.version == 2
         assert world.node.central.link_count == 1
+
+
+ABSURD = [
+    ({"prices": {**support.policy().prices.to_params(), "kmips_hour_nano_eur": str(10**18)}}, "policy: prices must"),
+    ({"tier_factor_ppm": {"2": 2**53 - 1}}, "policy.tier_factor_ppm: 2 must"),
+    ({"exchange_rate_nano_eur_per_cpu": "1"}, "policy: exchange_rate_nano_eur_per_cpu must"),
+]
+
+
+@pytest.mark.parametrize(("changed", "named"), ABSURD, ids=["price", "factor", "rate"])
+async def test_a_policy_whose_fees_have_no_room_in_a_row_is_refused(
+    tmp_path: Path, changed: dict[str, object], named: str
+) -> None:
+    """N-21: told or in a welcome, the one before stays in force, requests go on, and health and metrics say so."""
+    async with support.world(tmp_path) as world:
+        await world.miner().join()
+        before = (await world.call("GET", "/noop")).headers["cgn-fee-nano-eur"]
+
+        async def warned(version: int) -> None:
+            await until(lambda: world.node.central.refused_policy)
+            health = await world.call("GET", "/health", endpoint="status")
+            [warning] = json.loads(health.body)["warnings"]
+            assert named in warning
+            assert health.status == 200
+            assert world.node.work._policy().policy.version == version
+            metrics = await scraped(world)
+            assert "\ncgn_node_central_policy_refused 1\n" in metrics
+            reply = await world.call("GET", "/noop")
+            assert (reply.status, reply.headers["cgn-fee-nano-eur"]) == (200, before)
+            assert world.node.central.link_count == 1
+
+        await world.central.tell(link.TOPIC_POLICY, support.policy(2).to_params() | changed)
+        await warned(1)
+        await world.central.tell(link.TOPIC_POLICY, support.policy(3).to_params())
+        await until(lambda: not world.node.central.refused_policy)
+        await world.central.hang_up()
+        world.central.policy_changes = {"version": 4, **changed}
+        await world.central.dial()
+        await warned(3)
+        assert (await world.open_session()).status == 201
 
 
 async def test_only_the_pinned_certificate_opens_a_link(tmp_path: Path) -> None:
@@ -387,10 +436,7 @@ async def test_metrics_are_on_a_listener_of_their_own(tmp_path: Path) -> None:
     async with support.world(tmp_path) as world:
         await world.miner().join()
         await world.call("GET", "/noop")
-        reader, writer = await asyncio.open_connection("127.0.0.1", world.ports["metrics"])
-        writer.write(b"GET /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-        text = (await support.read_reply(reader)).body.decode()
-        writer.close()
+        text = await scraped(world)
         assert "# TYPE cgn_node_miners gauge\ncgn_node_miners 1\n" in text
         assert "cgn_node_rows_total 1\n" in text
         assert 'cgn_node_pool_slots{dservice="noop",tier="2",owner=""} 8' in text

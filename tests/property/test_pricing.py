@@ -5,9 +5,12 @@ from fractions import Fraction
 from math import ceil
 
 import pytest
+from cgn_sdk.protocol import limits as wire
+from cgn_sdk.protocol import link
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cgn_node.core import limits
 from cgn_node.core.pricing import Bill, Fitness, Measured, Prices, Refusal, Tariff, Terms, Usage, believed, clip, settle
 
 LEAST = Fitness(1, 1_000, 4 << 30)
@@ -25,7 +28,7 @@ fitnesses = st.builds(
 )
 amounts = st.integers(0, 10**15)
 prices_ = st.builds(Prices, amounts, amounts, amounts, amounts, st.integers(0, 1_000))
-factors = st.integers(0, 10_000_000)
+factors = st.integers(0, link.TIER_FACTOR_MAX * 1_000_000)
 measurements = st.builds(Measured, st.integers(0, 2**50), st.integers(0, 2**31), st.integers(0, 2**31))
 
 
@@ -50,6 +53,24 @@ def exact(usage: Usage, fitness: Fitness, prices: Prices, tier_factor_ppm: int) 
         + gib_hours * prices.memory_gib_hour_nano_eur
         + gigabytes * prices.gigabyte_nano_eur
     )
+
+
+@given(fitnesses, prices_, factors, st.booleans())
+def test_no_request_costs_more_than_its_policy_lets_expect(
+    fitness: Fitness, prices: Prices, tier_factor_ppm: int, is_largest: bool
+) -> None:
+    """N-21: everything that the largest machine can do in the longest deadline, with the longest bodies."""
+    if is_largest:
+        fitness = Fitness(
+            limits.THREADS, limits.KMIPS_PER_THREAD_MILLI, limits.MEMORY_BYTES, limits.GPUS, limits.GFLOPS_PER_GPU
+        )
+    fitness = believed(fitness, replace(fitness, kmips_per_thread_milli=limits.KMIPS_PER_THREAD_MILLI))
+    measured = Measured(wire.DEADLINE_MAX_MS * 10**6, wire.BODY_MAX_BYTES, wire.BODY_MAX_BYTES)
+    most = Usage(*[2**100] * 6)
+    prices = replace(prices, minimum_nano_eur=1)
+    fee = fee_nano_eur(clip(most, measured, fitness)[0], fitness, prices, tier_factor_ppm)
+    four = (getattr(prices, name) for name in link.Prices.__slots__)
+    assert fee <= max(1, link.Prices(*four).highest_fee)
 
 
 @given(usages, fitnesses, prices_, factors)

@@ -70,6 +70,8 @@ class ScriptedCentral:
         self.port = port
         self.tls = tls
         self.policy = policy()
+        self.policy_changes: dict[str, object] = {}
+        """Members of the welcome's policy that are not what `policy` has: ones that it could not hold."""
         self.accounts: dict[str, link.SessionGrant] = {
             ACCOUNT: link.SessionGrant(ACCOUNT, public_id("e"), address("1"), "", ("2", "3"), 30_000, 64)
         }
@@ -129,7 +131,8 @@ class ScriptedCentral:
             hello = link.NodeHello.from_params(ask.params)
             assert (hello.node_id, hello.api_key) == (NODE, KEY)
             operator = link.Party(public_id("f"), address("3"), "opr_" + "f" * 20)
-            return link.NodeWelcome(public_id("n"), operator, self.policy).to_params()
+            welcome = link.NodeWelcome(public_id("n"), operator, self.policy).to_params()
+            return {**welcome, "policy": welcome["policy"] | self.policy_changes}
         if ask.method == link.METHOD_NODE_HEAD:
             return self.against_heads or link.HeadKept(self.heads[-1].head.last_ingest).to_params()
         wrong = Problem("not_authenticated", "The account id or the key is wrong.")

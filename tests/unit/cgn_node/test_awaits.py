@@ -84,6 +84,7 @@ TABLE: dict[str, tuple[int, str]] = {
     "app _open_ledger": (2, LIFE),
     "app _open_spool": (1, LIFE),
     "app _restored": (1, LIFE),
+    "app _ledger_findings.look": (2, READS),
     "app _listen": (6, LIFE),
     "central_endpoint CentralEndpoint.start": (1, LIFE),
     "central_endpoint CentralEndpoint.close": (3, LIFE),

@@ -19,8 +19,10 @@ from cgn_sdk.protocol.canonical import encode
 from cgn_sdk.protocol.errors import Problem, ProblemError
 from cgn_sdk.protocol.head import Head
 from cgn_sdk.protocol.ids import is_account_id, is_address, is_public_id
+from cgn_sdk.protocol.limits import BODY_MAX_BYTES, DEADLINE_MAX_MS
 from cgn_sdk.protocol.link_envelope import INTEGER_MAX, TEXT_MAX_CHARS
 from cgn_sdk.protocol.loss import Loss
+from cgn_sdk.protocol.row import fee_nano_cpu
 
 DSERVICES_MAX: Final = 64
 EGRESS_HOSTS_MAX: Final = 100
@@ -32,7 +34,10 @@ AMOUNT_MAX: Final = 2**63 - 1
 MACHINE_THREADS_MAX: Final = 4_096
 MACHINE_KMIPS_PER_THREAD_MILLI_MAX: Final = 100_000
 MACHINE_MEMORY_BYTES_MAX: Final = 2**46
-"""What one machine can have: 10^11 instructions/s a thread is three times the fastest there is; 64 TiB."""
+MACHINE_GPUS_MAX: Final = 64
+MACHINE_GFLOPS_PER_GPU_MAX: Final = 10_000_000
+"""What one machine can have: 10^11 instructions/s a thread is three times the fastest there is; 64 TiB; 10 PFLOPS a
+GPU. With the longest deadline they bound what one request can cost (`Prices.highest_fee`)."""
 CPUS_MILLI_MAX: Final = 1_000 * MACHINE_THREADS_MAX
 LOSSES_MAX: Final = 20
 """Accepted losses told with a head, the newest ones: a message has room for them, and older ones were told before."""
@@ -46,6 +51,12 @@ TOPIC_REVOKE: Final = "revoke"
 
 TIERS: Final = ("1", "2", "3", "4a", "4b")
 PARTS_PER_MILLION: Final = 1_000_000
+TIER_FACTOR_MAX: Final = 10
+"""The dearest tier costs at most so many times the price list. A bound of its own, because a request that waits over a
+change of policy is priced by its own prices and by the factor of a tier that was opened since."""
+
+_HOURS_MOST = DEADLINE_MAX_MS // 3_600_000
+_GIGABYTES_MOST = -(-2 * BODY_MAX_BYTES // 10**9)
 
 _DIGITS = re.compile(r"0|[1-9][0-9]{0,18}").fullmatch
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}").fullmatch
@@ -228,6 +239,17 @@ class Prices:
     def read(cls, reader: _Reader) -> "Prices":
         return cls(*(reader.amount(name) for name in cls.__slots__))
 
+    @property
+    def highest_fee(self) -> int:
+        """What no request can pass, in nano EUR: every part of the largest machine for the longest deadline, with the
+        longest body both ways, in the dearest tier."""
+        return TIER_FACTOR_MAX * (
+            MACHINE_THREADS_MAX * MACHINE_KMIPS_PER_THREAD_MILLI_MAX // 1_000 * _HOURS_MOST * self.kmips_hour_nano_eur
+            + MACHINE_GPUS_MAX * MACHINE_GFLOPS_PER_GPU_MAX // 1_000 * _HOURS_MOST * self.tflop_hour_nano_eur
+            + MACHINE_MEMORY_BYTES_MAX // 2**30 * _HOURS_MOST * self.memory_gib_hour_nano_eur
+            + _GIGABYTES_MOST * self.gigabyte_nano_eur
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -250,6 +272,15 @@ class Policy:
             "exchange_rate_nano_eur_per_cpu": str(self.exchange_rate_nano_eur_per_cpu),
         }
 
+    def _check_fees(self, reader: _Reader) -> None:
+        """A fee that has no room in a row would be found when the work is done, so it is refused with the prices."""
+        highest = max(1, self.prices.highest_fee)  # the least fee of a request is 1
+        if highest > AMOUNT_MAX:
+            raise reader.wrong("prices", "so low that no request can cost 2^63 nano EUR or more")
+        if fee_nano_cpu(highest, self.exchange_rate_nano_eur_per_cpu) > AMOUNT_MAX:
+            wanted = "so high that at these prices no request can cost 2^63 nano CPU or more"
+            raise reader.wrong("exchange_rate_nano_eur_per_cpu", wanted)
+
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> "Policy":
         reader = _Reader(params, TOPIC_POLICY)
@@ -265,14 +296,20 @@ class Policy:
         exchange_rate = reader.amount("exchange_rate_nano_eur_per_cpu")
         if not exchange_rate:
             raise reader.wrong("exchange_rate_nano_eur_per_cpu", "more than 0")
-        return cls(
+        policy = cls(
             version=reader.integer("version", 1),
             network_id=reader.matching("network_id", _NAME, "a name"),
             dservices=tuple(dservices),
             prices=Prices.read(reader.inner("prices")),
-            tier_factor_ppm={tier: factors.integer(tier, 0) for tier in TIERS if tier in factors.members},
+            tier_factor_ppm={
+                tier: factors.integer(tier, 0, TIER_FACTOR_MAX * PARTS_PER_MILLION)
+                for tier in TIERS
+                if tier in factors.members
+            },
             exchange_rate_nano_eur_per_cpu=exchange_rate,
         )
+        policy._check_fees(reader)
+        return policy
 
 
 @dataclass(frozen=True, slots=True)

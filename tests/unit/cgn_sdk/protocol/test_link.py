@@ -1,12 +1,14 @@
 """The link's messages and the machine that matches answers to questions (C-1, N-4)."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from cgn_sdk.protocol import link, link_envelope
 from cgn_sdk.protocol.errors import Problem, ProblemError, ProtocolError
 from cgn_sdk.protocol.link_envelope import Answer, Ask, Correlator, Expired, Refusal, Tell, decode, encode
+from cgn_sdk.protocol.row import fee_nano_cpu
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,9 +37,9 @@ POLICY = link.Policy(
             1_500,
         ),
     ),
-    prices=link.Prices(1, 2, 3, 2**62),
+    prices=link.Prices(1, 2, 3, 2**39),
     tier_factor_ppm={"1": 0, "4b": 1_000_000},
-    exchange_rate_nano_eur_per_cpu=12_345,
+    exchange_rate_nano_eur_per_cpu=2**62,
 )
 
 MESSAGES = [
@@ -216,12 +218,40 @@ def test_whatever_params_come_they_are_read_or_refused(reader: Any, params: dict
         (("prices", "gigabyte_nano_eur"), str(2**63)),
         (("exchange_rate_nano_eur_per_cpu",), "0"),
         (("tier_factor_ppm", "1"), -1),
+        (("tier_factor_ppm", "1"), 10_000_001),
     ],
 )
 def test_a_policy_that_would_misprice_is_refused(at: tuple[Any, ...], wrong: Any) -> None:
     with pytest.raises(ProblemError) as caught:
         link.Policy.from_params(altered(POLICY.to_params(), at, wrong))
     assert f"{at[-1]} must be" in caught.value.problem.detail
+
+
+@pytest.mark.parametrize("price", ["kmips_hour", "tflop_hour", "gigabyte", "memory_gib_hour"])
+@pytest.mark.parametrize("rate", [3, 10**9, 2**62])
+def test_the_highest_fee_has_room_in_a_row(price: str, rate: int) -> None:
+    """N-21: the highest price at which no request can cost 2^63 nano EUR or nano CPU is taken; one more is refused."""
+
+    def params(nano_eur: int) -> dict[str, Any]:
+        prices = {name: "0" for name in link.Prices.__slots__} | {f"{price}_nano_eur": str(nano_eur)}
+        return {**POLICY.to_params(), "prices": prices, "exchange_rate_nano_eur_per_cpu": str(rate)}
+
+    def is_taken(nano_eur: int) -> bool:
+        try:
+            link.Policy.from_params(params(nano_eur))
+        except ProblemError as refused:
+            assert "must be" in refused.problem.detail
+            return False
+        return True
+
+    low, high = 0, 2**63 - 1
+    assert is_taken(low)
+    assert not is_taken(high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if is_taken(middle) else (low, middle)
+    fees = [replace(link.Prices(0, 0, 0, 0), **{f"{price}_nano_eur": at}).highest_fee for at in (low, high)]
+    assert [max(fee, fee_nano_cpu(fee, rate)) < 2**63 for fee in fees] == [True, False]
 
 
 def test_a_policy_with_one_route_twice_is_refused() -> None:
