@@ -311,8 +311,8 @@ async def node(folder: Path) -> AsyncIterator[Server]:
             miner.tunnel.head(opened.stream, Head(200, (), len(answer)))
             await miner.link.send_data(opened.stream, answer)
             miner.tunnel.data(opened.stream, b"", end=True)
-            said = {"response_sha256": digest, "response_bytes": len(answer)}
-            miner.done(opened, b"", request_bytes=request_bytes, **said)
+            size = len(answer)
+            miner.done(opened, b"", request_bytes=request_bytes, response_sha256=digest, response_bytes=size)
         finally:
             living.cancel()
 

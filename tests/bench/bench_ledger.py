@@ -22,11 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol import row as protocol
+from cgn_sdk.protocol.canonical import encode
 
 from ledger import initialise, open_store
 from ledger.core.entries import entries_of
@@ -138,7 +140,7 @@ async def store_rates(table: Table, folder: Path, rows: list[protocol.Row], roun
         await table.measure(
             f"SQLite bare, groups of {group:,}",
             len(rows),
-            lambda group=group: bare_sqlite(folder / f"bare{round_}-{group}.db", rows, group),
+            partial(bare_sqlite, folder / f"bare{round_}-{group}.db", rows, group),
         )
         for apart, where in ((False, "embedded store"), (True, "store apart")):
             store = await open_store(f"sqlite:///{folder}/{where}{round_}-{group}.db", apart=apart)
@@ -184,7 +186,7 @@ async def spool_rates(table: Table, folder: Path, rows: list[protocol.Row], roun
         await table.measure(
             f"bare write and fdatasync, groups of {waiting:,}",
             len(records),
-            lambda waiting=waiting: bare_writes(folder / f"bare{round_}-{waiting}", records, waiting),
+            partial(bare_writes, folder / f"bare{round_}-{waiting}", records, waiting),
         )
         spool = await Spool.open(folder / f"spool{round_}-{waiting}")
 
@@ -239,14 +241,14 @@ async def elasticsearch_rates(table: Table, url: str, rows: list[protocol.Row], 
         lambda: store.mark("operator", public_id, ids, state="paid", batch_id=b"b" * 32, tx_id="0x1"),
     )
     await store.close()
-    async with AsyncElasticsearch(url) as client:
-        await client.indices.delete(index=list((await client.indices.get(index=f"{prefix}-*")).body))
-        await client.indices.delete_index_template(name=f"{prefix}-rows")
+    async with AsyncElasticsearch(url) as waiting:
+        await waiting.indices.delete(index=list((await waiting.indices.get(index=f"{prefix}-*")).body))
+        await waiting.indices.delete_index_template(name=f"{prefix}-rows")
 
 
 async def row_rates(table: Table, given: list[dict[str, Any]], rows: list[protocol.Row]) -> None:
     pieces = [
-        [row.public_json, *([row.salt + b"metrics"] * 5), *(protocol.encode(dict(part)) for part in row.parts.values())]
+        [row.public_json, *([row.salt + b"metrics"] * 5), *(encode(dict(part)) for part in row.parts.values())]
         for row in rows
     ]
     records = [row.to_bytes() for row in rows]

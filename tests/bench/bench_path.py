@@ -108,8 +108,9 @@ def wrk(case: Case, path: str, connections: int, seconds: int) -> Measured:
     latency = {
         name: float(number) * UNITS_US[unit] for name, number, unit in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)", text)
     }
-    count = int(re.search(r"(\d+) requests in", text)[1])
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
+    counted, rated = re.search(r"(\d+) requests in", text), re.search(r"Requests/sec:\s+([\d.]+)", text)
+    assert counted and rated, text
+    count, rate = int(counted[1]), float(rated[1])
     errors = sum(
         int(n) for n in re.findall(r"(?:Non-2xx or 3xx responses: |connect |read |write |timeout )(\d+)", text)
     )
@@ -128,7 +129,7 @@ def machine() -> str:
 
 def table(results: dict[tuple[str, str, int], list[Measured]], names: list[str]) -> str:
     def median(key: tuple[str, str, int], what: str) -> float:
-        return statistics.median(getattr(one, what) for one in results[key])
+        return statistics.median(float(getattr(one, what)) for one in results[key])
 
     lines = [
         "| answer | connections | path | p50 ms | p99 ms | requests/s | requests/CPU-s | rate ÷ nginx "

@@ -102,7 +102,7 @@ async def a_miner(slots: int) -> AsyncIterator[tuple[FalseNode, int]]:
 
 async def beside_large_bodies(calls: int) -> list[float]:
     """ms of each 1 KiB call while a 64 MiB reply is read and another is not."""
-    took = []
+    took: list[float] = []
     async with a_miner(8) as (node, _):
         node.open("/big/64")
         large = asyncio.create_task(node.call("/big/64"))

@@ -58,8 +58,8 @@ class Bench:
         )
 
     def arrive(self, request: str, account: str = "ent_a", **changed: Any) -> list[Command]:
-        changed = {"dservice": "noop", "tiers": ("2", "3"), "deadline_ms": 60_000} | changed
-        return self.tell(RequestArrived(request=request, account=account, **changed))
+        given: dict[str, Any] = {"dservice": "noop", "tiers": ("2", "3"), "deadline_ms": 60_000} | changed
+        return self.tell(RequestArrived(request=request, account=account, **given))
 
     def finish(self, request: str, attempt: int, miner: str) -> list[Command]:
         return self.tell(AttemptFinished(request, attempt, miner, CLAIMED, MEASURED))

@@ -39,7 +39,7 @@ def address(number: int) -> str:
 
 
 def make_seed(url: str = "wss://127.0.0.1:1/central", pin: str = "0" * 64) -> dict[str, Any]:
-    accounts = [
+    accounts: list[dict[str, Any]] = [
         {"id": id, "public_id": public_id(number), "name": f"account {number}"}
         | ({"address": address(number)} if id[:3] in ("ent", "con", "dev", "opr", "cha") else {})
         | ({"api_keys": [KEYS[id]]} if id in KEYS else {})
@@ -164,7 +164,7 @@ class FakeNode:
                 if isinstance(message, link_envelope.Tell):
                     self.tells.append(message)
                 elif message is not None:
-                    self._waiting.pop(message.id).set_result(message)  # type: ignore[union-attr]
+                    self._waiting.pop(message.id).set_result(message)
                 self._notify()
         except ConnectionClosed:
             pass

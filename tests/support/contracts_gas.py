@@ -138,15 +138,20 @@ def authorized(meter: Meter, sender: str, to: str, amount: int) -> Call[None]:
     """A transfer that its owner has signed for (ERC-3009)."""
     from eth_account import Account
 
-    fields = ("from", "address"), ("to", "address"), ("value", "uint256"), ("validAfter", "uint256")
-    fields += ("validBefore", "uint256"), ("nonce", "bytes32")
-    owner = meter.senders[sender].address
-    values = {"from": owner, "to": to, "value": amount, "validAfter": 0, "validBefore": 2**40, "nonce": meter.bytes32()}
+    fields: list[tuple[str, str]] = [
+        ("from", "address"),
+        ("to", "address"),
+        ("value", "uint256"),
+        ("validAfter", "uint256"),
+    ]
+    fields += [("validBefore", "uint256"), ("nonce", "bytes32")]
+    owner, nonce, until = meter.senders[sender].address, meter.bytes32(), 2**40
+    values = {"from": owner, "to": to, "value": amount, "validAfter": 0, "validBefore": until, "nonce": nonce}
     domain = {"name": "CPUcoin", "version": "1", "chainId": 31337, "verifyingContract": meter.token.address}
     types = {"TransferWithAuthorization": [{"name": name, "type": kind} for name, kind in fields]}
     signed = Account.sign_typed_data(deploy.development_key(sender), domain, types, values)
-    signature = (signed.v, signed.r.to_bytes(32, "big"), signed.s.to_bytes(32, "big"))
-    return meter.token.transfer_with_authorization(*values.values(), *signature)
+    r, s = signed.r.to_bytes(32, "big"), signed.s.to_bytes(32, "big")
+    return meter.token.transfer_with_authorization(owner, to, amount, 0, until, nonce, signed.v, r, s)
 
 
 def measure(url: str) -> dict[str, int]:

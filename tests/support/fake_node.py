@@ -77,7 +77,10 @@ class FakeWorkEndpoint:
             "CGN-Fee-Nano-Cpu": "7",
             "Server-Timing": "queue;dur=0.1, work;dur=3.25",
         }
-        return await getattr(self, "_" + request.path.strip("/").partition("/")[0])(request, facts)
+        answer: web.StreamResponse = await getattr(self, "_" + request.path.strip("/").partition("/")[0])(
+            request, facts
+        )
+        return answer
 
     async def _echo(self, request: web.Request, facts: dict[str, str]) -> web.Response:
         return web.Response(body=await request.read(), headers=facts)

@@ -19,9 +19,10 @@ from cgn_sdk.protocol.tunnel import (
     Sealed,
     Tunnel,
 )
-from cgn_sdk.tunnel_connection import LISTENING_OPTIONS
+from cgn_sdk.tunnel_connection import LISTENING_OPTIONS, ListeningConnection
 from cgn_sdk.tunnel_io import BodyReader, Closed, TunnelLink
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 
 class AttemptFailed(Exception):
@@ -67,6 +68,7 @@ class FalseNode:
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, connection: ServerConnection) -> None:
+        assert isinstance(connection, ListeningConnection)
         self.link = TunnelLink(connection, Tunnel("node"), self.on_event, **self.link_options)
         self.calls.clear()
         self.left.clear()
@@ -143,7 +145,7 @@ class FalseNode:
 async def false_node(port: int, tls: SSLContext | None = None, **changes: Any) -> AsyncIterator[FalseNode]:
     """Listens on loopback until the block ends; port 0 takes a free one."""
     node = FalseNode(port, **changes)
-    listening = serve(node.serve, "127.0.0.1", port, ssl=tls, subprotocols=[PROTOCOL], **LISTENING_OPTIONS)
+    listening = serve(node.serve, "127.0.0.1", port, ssl=tls, subprotocols=[Subprotocol(PROTOCOL)], **LISTENING_OPTIONS)
     async with listening as server:
         node.port = next(iter(server.sockets)).getsockname()[1]
         yield node

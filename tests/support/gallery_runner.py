@@ -48,10 +48,15 @@ def libwebp_on(processor: str) -> Iterator[None]:
 
     webp.version()  # loads the library; the entry in the process's table of files tells which one it is
     path = next(line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "/libwebp-" in line)
-    asked = []
+    asked: list[int] = []
     there = INSTRUCTIONS[processor]
     kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)
-    answer = kind(lambda feature: asked.append(feature) or feature in there)
+
+    def has(feature: int) -> bool:
+        asked.append(feature)
+        return feature in there
+
+    answer = kind(has)
     pointer = ctypes.c_void_p.in_dll(ctypes.CDLL(path), "VP8GetCPUInfo")
     before = pointer.value
     pointer.value = ctypes.cast(answer, ctypes.c_void_p).value

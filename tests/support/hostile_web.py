@@ -7,10 +7,14 @@ import base64
 import gzip
 import ssl
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 CHUNK = b"\0" * 65_536
+
+
+CODINGS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
 class HostileWeb:
@@ -112,7 +116,7 @@ class HostileWeb:
             case "bomb":  # /bomb/gzip,br,deflate
                 body = bytes(20 << 20)
                 for coding in step[1].split(","):
-                    body = {"gzip": gzip.compress, "deflate": zlib.compress}.get(coding, base64.b64encode)(body)
+                    body = CODINGS.get(coding, base64.b64encode)(body)
                 return plain(body, "200 OK", f"Content-Encoding: {step[1]}")
             case "part":
                 return plain(b"abc", "206 Partial Content", "Content-Range: bytes 0-2/9000")

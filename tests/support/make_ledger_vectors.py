@@ -6,6 +6,7 @@ Run it only when the protocol changes; the tests read the files and would show a
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +268,10 @@ def main() -> None:
         },
     )
     trees = []
-    hashes = {"keccak-256": keccak_256, "sha-256": lambda data: hashlib.sha256(data).digest()}
+    hashes: dict[str, Callable[[bytes], bytes]] = {
+        "keccak-256": keccak_256,
+        "sha-256": lambda data: hashlib.sha256(data).digest(),
+    }
     for name, hash_ in hashes.items():
         for count in (0, 1, 2, 3, 5, 8, 11):
             leaves = [hash_(bytes([index])) for index in range(count)]

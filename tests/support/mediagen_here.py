@@ -57,7 +57,8 @@ class Here:
         made, failure = self._run(body, Capture)
         if failure is not None:
             raise failure
-        return made.saved
+        saved: tuple[Picture, dict[str, Any]] = made.saved
+        return saved
 
 
 class Capture(host.Host):

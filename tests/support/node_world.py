@@ -19,9 +19,10 @@ from typing import Any
 from cgn_sdk import signing
 from cgn_sdk.protocol import link, link_envelope, messages, receipt, tunnel
 from cgn_sdk.protocol.errors import Problem
-from cgn_sdk.tunnel_connection import DIALLING_OPTIONS
+from cgn_sdk.tunnel_connection import DIALLING_OPTIONS, DiallingConnection
 from cgn_sdk.tunnel_io import Closed, TunnelLink
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from cgn_chassis.settings import Secret
 from cgn_chassis.tls import Authority, client_context, fingerprint
@@ -91,7 +92,7 @@ class ScriptedCentral:
         self.connection = await connect(
             f"wss://localhost:{self.port}{link_envelope.PATH}",
             ssl=self.tls,
-            subprotocols=[link_envelope.SUBPROTOCOL],
+            subprotocols=[Subprotocol(link_envelope.SUBPROTOCOL)],
             compression=None,
         )
         greeted = asyncio.Event()
@@ -183,14 +184,16 @@ class ScriptedMiner:
         waits[0].cancel()  # type: ignore[union-attr]
         return self
 
-    async def dial_silently(self) -> ClientConnection:
+    async def dial_silently(self) -> DiallingConnection:
         """Connects and says nothing."""
-        return await connect(
+        connection = await connect(
             f"wss://localhost:{self.world.ports['miner']}/tunnel",
             ssl=self.world.client_tls,
-            subprotocols=[messages.PROTOCOL],
+            subprotocols=[Subprotocol(messages.PROTOCOL)],
             **DIALLING_OPTIONS,
         )
+        assert isinstance(connection, DiallingConnection)
+        return connection
 
     async def dial(self) -> None:
         self.connection = await self.dial_silently()

@@ -199,8 +199,9 @@ Endpoints = (
 def send_ahead(world: Any, name: str, call: Any) -> None:
     """Leaves a transaction of an account in the pool that offers more than any of ours, under its next nonce."""
     from payouts.chain import Fees, Payload, Signer
+    from payouts.deploy import development_key
 
-    signer = Signer(kit.development_key(name).hex(), 31337)
+    signer = Signer(development_key(name).hex(), 31337)
     nonce = int(world.rpc("eth_getTransactionCount", signer.address, "latest"), 16)
     raw = signer.sign(Payload(call.to, call.data, 200_000), nonce, Fees(200 * 10**9, 80 * 10**9)).raw
     world.rpc("eth_sendRawTransaction", "0x" + raw.hex())

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from cgn_sdk.keccak import keccak_256
 from cgn_sdk.protocol.row import PayIn, Payout, Row, build_row, fee_nano_cpu
@@ -142,14 +143,14 @@ class World:
         asyncio.run(append())
         self.rows += len(rows)
 
-    def settle(self, **changes: object) -> dict:
+    def settle(self, **changes: object) -> dict[str, Any]:
         """Runs `cgn payouts run` in this process and returns the report."""
         from payouts import app
 
         return asyncio.run(app.settle(self.settings(**changes), tell=print))
 
     def payment_states(self, row_id: str) -> dict[tuple[str, str], tuple[str, int]]:
-        async def read() -> dict:
+        async def read() -> dict[tuple[str, str], tuple[str, int]]:
             store = await open_store(self.ledger_url)
             states = await store.payment_state(row_id)
             await store.close()

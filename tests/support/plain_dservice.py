@@ -11,7 +11,7 @@ import subprocess
 import sys
 from urllib.parse import unquote
 
-HELD = []
+HELD: list[bytearray] = []
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
