@@ -99,8 +99,8 @@ class Settings:
         about="after SIGTERM, at most, for running requests to end by their own deadlines and for their answers to be "
         "read; a second SIGTERM cuts them",
     )
-    log: str = setting("auto", choices=("auto", "text", "json"), about="form of log lines")
-    log_level: str = setting("info", choices=("debug", "info", "warning", "error"), about="least level of log lines")
+    log: str = setting("auto", choices=("auto", "text", "json"), about="log format")
+    log_level: str = setting("info", choices=("debug", "info", "warning", "error"), about="minimum log level")
     trusted_proxies: tuple[str, ...] = setting(
         (),
         about="networks of the proxies and balancers in front, such as 10.0.0.0/8: their word is taken on where a "

@@ -1,4 +1,4 @@
-"""Random bytes for ids and salts, fetched from the kernel many at a time. Each byte is handed out once."""
+"""Random bytes for ids and salts: buffers `os.urandom` to save system calls. No byte is used twice."""
 
 import os
 

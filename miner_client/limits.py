@@ -52,6 +52,3 @@ setting, for those whose machine has to go sooner."""
 
 STOP_S = 10
 """After the drain: for the tunnel to close and the DServices to end."""
-
-ANSWER_HOLD_BYTES = 256 * 1024
-"""Read from a DService ahead of what the tunnel takes (equal to one stream's credit)."""

@@ -1,4 +1,4 @@
-"""A script run dry (G-8): media are headers without pixels, and every step adds what it costs to a list of terms.
+"""Dry run of a script for an estimate (G-8): pictures have sizes and formats but no pixels; each step adds its cost.
 
 A term is a name and an amount: `("conv.tap", 3.2)` are 3.2 million channel values times kernel taps. What a unit of
 each costs is in `coefficients.json`, measured by `calibration`; `cost_model` multiplies. As libvips computes only what

@@ -1,4 +1,4 @@
-"""Where the language's reference is silent or cut off, what this service does: one entry a method, printed on the
+"""Behaviour that we chose where the MediaScript reference is incomplete: one entry a method, printed on the
 reference page. A test holds that every method whose parameters the reference does not state has one. Texts only.
 """
 

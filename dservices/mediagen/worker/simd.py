@@ -1,4 +1,4 @@
-"""libvips' vector instructions, off for a while (G-8): what a processor without them makes of the same request.
+"""Switches libvips' SIMD off for a while (G-8), to get the result of a processor that has none.
 
 Every processor with SSE2 or better gives the same bytes. Where libvips finds no vector instructions at all it blurs by
 other arithmetic, so a shadow's bytes differ there, and an honest result may come from such a machine.

@@ -50,9 +50,7 @@ async def test_a_network_planted_at_once_serves_before_and_after_its_keys_are_ha
     assert await hash_pending(store, credentials, seed, after_s=0) == 0
 
 
-async def test_a_pending_hash_is_the_hash_of_nothing(
-    store: Store, hashing: Hashing, seed_document: dict[str, Any]
-) -> None:
+async def test_pending_hash_matches_no_key(store: Store, hashing: Hashing, seed_document: dict[str, Any]) -> None:
     """While hashes are pending no other key opens anything, not even one that has the text of the placeholder."""
     credentials = Credentials(hashing)
     await plant_at_once(store, credentials, read_seed(seed_document))

@@ -33,7 +33,6 @@ CODES: Final[dict[str, Code]] = {
     "bad_json": Code(400, "The body is not the JSON that is wanted here", "never"),
     "not_authenticated": Code(401, "The session or key is missing, wrong or expired", "never"),
     "price_cap": Code(402, "The work costs more than the cap allows", "never"),
-    "no_funds": Code(402, "The account cannot pay for this", "never"),
     "forbidden": Code(403, "This account may not do that", "never"),
     "account_suspended": Code(403, "The account is suspended", "never"),
     "unknown_dservice": Code(404, "No DService has this route", "never"),
@@ -45,7 +44,6 @@ CODES: Final[dict[str, Code]] = {
     "body_too_large": Code(413, "The body is larger than is allowed here", "never"),
     "target_too_long": Code(414, "The request target is longer than is allowed here", "never"),
     "unsupported_media_type": Code(415, "This kind of body is not taken here", "never"),
-    "unprocessable": Code(422, "The request is well formed and cannot be carried out", "never"),
     "rate_limited": Code(429, "Too many requests", "later"),
     "concurrency_limited": Code(429, "Too many requests at once", "later"),
     "headers_too_large": Code(431, "The header fields are larger than is allowed here", "never"),
@@ -60,10 +58,7 @@ CODES: Final[dict[str, Code]] = {
     "ledger_full": Code(503, "Work cannot be recorded now, so none is taken", "later"),
     "central_unreachable": Code(503, "Accounts cannot be checked now", "later"),
     "deadline": Code(504, "The deadline passed before the work was done", "later"),
-    # What a DService refuses to fetch or to run for its caller
-    "fetch_refused": Code(403, "This address may not be fetched", "never"),
-    "fetch_failed": Code(424, "What the request names could not be fetched", "later"),
-    "script_error": Code(422, "The script is wrong", "never"),
+    # What a DService refuses to run for its caller
     "script_limit": Code(422, "The script uses more than it may", "never"),
     # Between node and miner (FAIL, CANCEL, GOAWAY); the node translates before a DApp sees anything
     "dservice_unavailable": Code(503, "The DService does not run on this miner", "elsewhere"),
@@ -71,9 +66,7 @@ CODES: Final[dict[str, Code]] = {
     "dservice_protocol": Code(502, "The DService's answer broke a rule of HTTP or of this network", "elsewhere"),
     "dservice_timeout": Code(504, "The DService did not answer in time", "elsewhere"),
     "no_slot": Code(503, "The miner has no free slot", "elsewhere"),
-    "superseded": Code(499, "Another attempt has answered", "never"),
     "miner_refused": Code(403, "This miner may not work here", "never"),
-    "protocol_violation": Code(400, "The peer broke the tunnel's rules", "never"),
 }
 """Closed: code -> status, title, retry. A code that is not here cannot be sent."""
 

@@ -62,7 +62,6 @@ DSERVICES_MAX_COUNT = 64
 SLOTS_MAX = STREAMS_MAX
 MESSAGE_INTEGER_MAX = 2**53 - 1
 """Integers in frame bodies stay exact in every JSON reader; statements carry theirs as strings of digits."""
-STATEMENT_INTEGER_MAX = 2**63 - 1
 
 PROGRESS_MS = 1_500
 """So often a miner says of each request that it works on it, and what it has used: far above what costs anything, far

@@ -14,7 +14,7 @@ Rules (interfaces.md, "Tunnel"):
   consumes (`consumed`).
 - Both ends may end a stream at once. A frame for a stream that has ended is dropped; one for a stream never opened is
   a violation. A DONE that is dropped still counts in the next SEAL, because the miner has signed it.
-- Every violation raises ProtocolError; the machine is spent then and the connection is closed.
+- A violation raises ProtocolError. Do not use the object afterwards; close the connection.
 """
 
 from collections import deque
