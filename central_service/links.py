@@ -61,6 +61,8 @@ class Link:
     def __init__(self, connection: ClientConnection, node: Node, answers: Answers) -> None:
         self.node = node
         self.policy_version = 0  # 0: has not said hello
+        self.is_caught_up = False
+        """Whether the node has been sent what it had missed before this link."""
         self._connection = connection
         self._answers = answers
         self._correlator = link_envelope.Correlator()
@@ -102,16 +104,19 @@ class Link:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._correlator.close()
 
-    async def tell(self, topic: str, params: dict[str, object]) -> None:
-        """Sends what needs no answer; a node that does not take it in time is dialled again."""
+    async def tell(self, topic: str, params: dict[str, object]) -> bool:
+        """Sends what needs no answer, and returns whether it could; a node that does not take it in time is dialled
+        again."""
         try:
             async with asyncio.timeout(limits.LINK_PING_S):
                 await self._connection.send(link_envelope.encode(link_envelope.Tell(topic, params)))
+                return True
         except TimeoutError:
             _log.warning("link.stuck", node=self.node.id)
             self._connection.transport.abort()
         except ConnectionClosed:
             pass
+        return False
 
     async def close(self, code: int, reason: str) -> None:
         await self._connection.close(code, reason)
@@ -188,7 +193,7 @@ class Links:
         self._links: dict[str, Link] = {}
         self._seen: deque[tuple[float, int]] = deque(maxlen=limits.SEEN_KEPT)
         """When the audit log was seen up to which line; the last is what linked nodes have been told of."""
-        self._linked_at: dict[str, float] = {}  # node -> when its link was last seen up
+        self._linked_at: dict[str, float] = {}  # node -> when its link was last seen up, and nothing of before was owed
         self._tells: set[asyncio.Future[None]] = set()
         self._turns = Turns()  # one queue for all nodes: what one of them sends is read in turns with what others do
 
@@ -272,12 +277,13 @@ class Links:
         )
         assert isinstance(connection, PacedClientConnection)
         connection.turns = self._turns
+        one = Link(connection, node, self._answers)
         try:
             if not is_pinned(connection.transport.get_extra_info("ssl_object"), [node.fingerprint]):
                 raise NotTheNode(node.id)
             if connection.subprotocol != link_envelope.SUBPROTOCOL:
                 raise ProtocolError(f"the node does not speak {link_envelope.SUBPROTOCOL}")
-            self._links[node.id] = one = Link(connection, node, self._answers)
+            self._links[node.id] = one
             _log.info("link.dialled", node=node.id, url=node.url)
             await one.run(self._admitted)
             _log.info("link.ended", node=node.id, code=connection.close_code, reason=connection.close_reason)
@@ -285,8 +291,9 @@ class Links:
             _log.error("link.violation", node=node.id, reason=error.reason)
             await connection.close(CLOSE_PROTOCOL_VIOLATION, error.reason)
         finally:
-            if (ended := self._links.pop(node.id, None)) is not None and ended.is_admitted:
-                self._linked_at[node.id] = asyncio.get_running_loop().time()
+            if self._links.get(node.id) is one:  # not of a dialler that has followed this one
+                del self._links[node.id]
+            self._note_linked(one)
             await connection.close(CLOSE_NORMAL)
 
     # --- Telling ---
@@ -295,7 +302,6 @@ class Links:
         """The node is told what it missed since it was last linked; if that is not known, all that is refused now."""
         _log.info("link.admitted", node=one.node.id, policy_version=one.policy_version)
         linked_at = self._linked_at.get(one.node.id)
-        self._linked_at[one.node.id] = asyncio.get_running_loop().time()
         told = None if linked_at is None else self._seen_at(linked_at - limits.TOLD_AGAIN_S)
         self._tell_soon(one, self._catch_up(one, told))
 
@@ -305,7 +311,15 @@ class Links:
         else:
             revoke = await self._answers.store.read(lambda facts: revoked_since(facts, told))
         for part in revoke.parts():
-            await one.tell(link.TOPIC_REVOKE, part.to_params())
+            if not await one.tell(link.TOPIC_REVOKE, part.to_params()):
+                return
+        one.is_caught_up = True
+        self._note_linked(one)
+
+    def _note_linked(self, one: Link) -> None:
+        """Only of a link that has caught up: what could not be told over the others is told over the next."""
+        if one.is_caught_up:
+            self._linked_at[one.node.id] = asyncio.get_running_loop().time()
 
     def _saw(self, line: int) -> None:
         if not self._seen or self._seen[-1][1] != line:
@@ -338,8 +352,7 @@ class Links:
                 await self._dial_registered()
             self._saw(changes[-1].id)  # last: what failed before is read and told again
         for one in self._links.values():
-            if one.is_admitted:
-                self._linked_at[one.node.id] = asyncio.get_running_loop().time()
+            self._note_linked(one)
         await self._tell_policy()
 
     async def _tell_policy(self) -> None:
@@ -357,12 +370,12 @@ class Links:
             if one.is_admitted:
                 self._tell_soon(one, one.tell(topic, params))
 
-    def _tell_soon(self, one: Link, work: Coroutine[Any, Any, None]) -> None:
+    def _tell_soon(self, one: Link, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.ensure_future(self._told(one, work))
         self._tells.add(task)
         task.add_done_callback(self._tells.discard)
 
-    async def _told(self, one: Link, work: Coroutine[Any, Any, None]) -> None:
+    async def _told(self, one: Link, work: Coroutine[Any, Any, object]) -> None:
         """A node that could not be told is dialled again: after its hello it is told anew."""
         try:
             await work

@@ -86,7 +86,8 @@ async def hash_pending(
         hash = await credentials.hashing.hash(password)
 
         def set_password(records: Records, account_id: str = account_id, hash: str = hash) -> None:
-            records.set_password(account_id, hash)
+            if records.password_hash(account_id) is None:  # else somebody has chosen one since
+                records.set_password(account_id, hash)
 
         await store.write(_ACTOR, _WHY, set_password)
     return len(found) + len(passwords)

@@ -144,6 +144,11 @@ class DService:
             self._ready.clear()
             self._doubt.set()
 
+    def note_no_estimator(self, hop: Hop) -> None:
+        """The process behind `hop` said that it has none; one that was started since may have."""
+        if hop is self._hop:
+            self.has_estimator = False
+
     async def survived(self, hop: Hop) -> bool:
         """A connection over `hop` was closed in the middle: whether the DService goes on, so that it broke off one
         answer, instead of having ended."""
@@ -156,8 +161,13 @@ class DService:
 
     async def _end(self, runner: Runner) -> None:
         self._ready.clear()
-        if self._hop is not None:
-            await self._hop.close()
+        try:
+            if self._hop is not None:
+                await self._hop.close()
+        finally:
+            await self._stop(runner)
+
+    async def _stop(self, runner: Runner) -> None:
         try:
             await runner.stop()
         finally:

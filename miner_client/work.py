@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ _NO_CONTENT = frozenset(["GET", "HEAD", "DELETE", "OPTIONS", "TRACE"])
 
 @dataclass(slots=True)
 class _Attempt:
-    task: asyncio.Task[None]
+    task: asyncio.Task[Fail | None]
     body: BodyReader | None
     using: Using
     deadline_ns: int
@@ -135,6 +136,7 @@ class Work:
         body = None if event.end else BodyReader(self._link, stream)
         using, now_ns = dservice.begin_use(), time.monotonic_ns()
         task = asyncio.get_running_loop().create_task(self._attempt(stream, message, dservice, body, using))
+        task.add_done_callback(partial(self._ended, stream, message.request_id))
         deadline_ns = now_ns + message.deadline_ms * 1_000_000
         self._attempts[stream] = _Attempt(task, body, using, deadline_ns, now_ns + PROGRESS_MS * 1_000_000)
 
@@ -154,31 +156,36 @@ class Work:
 
     async def _attempt(
         self, stream: int, message: Open, dservice: DService, body: BodyReader | None, using: Using
-    ) -> None:
-        failure: Fail | None = None
+    ) -> Fail | None:
+        """How it failed, if it did and the node has to be told."""
         try:
-            failure = await self._carry(stream, message, dservice, body, using)
-        except asyncio.CancelledError:
-            if self._attempts[stream].is_overdue:
-                failure = Fail("dservice_timeout", "the deadline passed")
+            return await self._carry(stream, message, dservice, body, using)
         except HopFailed as error:
-            failure = Fail(HOP_FAILURES.get(error.code, "internal"), one_line(error.detail))
+            return Fail(HOP_FAILURES.get(error.code, "internal"), one_line(error.detail))
         except BadAnswer as error:
-            failure = Fail("dservice_protocol", one_line(error.detail), error.rule)
+            return Fail("dservice_protocol", one_line(error.detail), error.rule)
         except StreamGone:
-            pass  # nobody waits for the answer
+            return None  # nobody waits for the answer
         except Exception:
             _log.exception("attempt.failed", request_id=message.request_id)
-            failure = Fail("internal", "an error of the miner")
-        finally:
-            using.end()
-            self._give_back(self._attempts.pop(stream))
-            if failure is not None and not self._link.is_closed:
-                _log.info("attempt.fail", request_id=message.request_id, code=failure.code, detail=failure.detail)
-                self._link.tunnel.fail(stream, failure)
-            self._link.flush(at_once=not self._attempts)
-            if not self._attempts:
-                self.on_idle()
+            return Fail("internal", "an error of the miner")
+
+    def _ended(self, stream: int, request_id: str, task: asyncio.Task[Fail | None]) -> None:
+        """Gives back what the attempt held. Not the task's own doing: one that is cancelled before its first step, by a
+        CANCEL that came with its OPEN, never runs."""
+        attempt = self._attempts.pop(stream)
+        attempt.using.end()
+        self._give_back(attempt)
+        if not task.cancelled():
+            failure = task.result()
+        else:
+            failure = Fail("dservice_timeout", "the deadline passed") if attempt.is_overdue else None
+        if failure is not None and not self._link.is_closed:
+            _log.info("attempt.fail", request_id=request_id, code=failure.code, detail=failure.detail)
+            self._link.tunnel.fail(stream, failure)
+        self._link.flush(at_once=not self._attempts)
+        if not self._attempts:
+            self.on_idle()
 
     async def _carry(
         self, stream: int, message: Open, dservice: DService, body: BodyReader | None, using: Using
@@ -249,16 +256,17 @@ class Work:
             return None
         work = EstimatedWork(message.method, message.target, dict(message.headers), message.body_bytes or 0)
         asked = json.dumps(work.document()).encode()
+        hop = dservice.hop
         try:
             async with asyncio.timeout(limits.ESTIMATE_WAIT_MS / 1000):
-                response = await dservice.hop.request("POST", ESTIMATE_PATH, _ESTIMATE_HEADERS, asked)
+                response = await hop.request("POST", ESTIMATE_PATH, _ESTIMATE_HEADERS, asked)
                 try:
                     answer = await response.whole(ASK_MAX_BYTES)
                 except BaseException:
                     response.abort()
                     raise
             if response.status == 404:
-                dservice.has_estimator = False
+                dservice.note_no_estimator(hop)
             return estimate_of(answer) if response.status == 200 else None
         except (HopFailed, TimeoutError, EstimateProblem):
             return None

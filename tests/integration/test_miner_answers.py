@@ -110,6 +110,35 @@ async def test_two_attempts_of_one_request_are_told_apart(tmp_path: Path) -> Non
             assert statement.response_sha256 == sha256(bodies[attempt]).hexdigest()
 
 
+async def test_a_request_cancelled_in_the_message_that_opened_it_leaves_nothing(tmp_path: Path) -> None:
+    """M-5: its task is cancelled before it has begun; slot, use and place are given back all the same."""
+    async with a_miner_of_raw_answers(tmp_path) as (node, dservice, client):
+        assert node.link is not None
+        for _ in range(8):  # twice the slots
+            call = node.open("/", dservice="raw")
+            node.link.tunnel.cancel(call.stream, Cancel())
+            node.link.flush(at_once=True)
+        assert await node.call("/", dservice="raw") == b"ready"
+        async with asyncio.timeout(30):
+            while client.in_flight:
+                await asyncio.sleep(0.01)
+        assert dservice._meter.in_flight == 0
+
+
+async def test_an_estimator_that_a_former_process_had_not_may_be_there_now(tmp_path: Path) -> None:
+    """M-3: what was asked of a process counts for that process."""
+    async with a_miner_of_raw_answers(tmp_path) as (node, dservice, _):
+        former = dservice.hop
+        with pytest.raises(AttemptFailed) as failed:
+            await node.call("/?end=3", dservice="raw")
+        assert failed.value.code == "dservice_crashed"
+        assert await node.call("/", dservice="raw") == b"ready"
+        dservice.note_no_estimator(former)
+        assert dservice.has_estimator
+        dservice.note_no_estimator(dservice.hop)
+        assert not dservice.has_estimator
+
+
 async def test_connect_is_not_passed_on(tmp_path: Path) -> None:
     """RFC 9110 section 9.3.6: an answer to CONNECT has no end, so it would hold a slot to the deadline."""
     async with a_miner_of_raw_answers(tmp_path) as (node, _, client):

@@ -204,6 +204,34 @@ async def test_what_was_revoked_while_the_link_was_down_is_told_after_hello(
     assert node.tells == [link_envelope.Tell("revoke", {"account_ids": [], "miner_ids": [MIN_2]})]
 
 
+async def test_what_could_not_be_told_after_one_hello_is_told_after_the_next(
+    node: FakeNode, links: Links, answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """N-5: a link counts for what its node knows when the node has been told, not when it has said hello."""
+    monkeypatch.setattr(limits, "TOLD_AGAIN_S", 0.0)
+    await links.start()
+    await node.until(lambda: node.welcomes)
+    port = node.port
+    await asyncio.sleep(2 * limits.CHANGE_POLL_S)
+    await node.stop()
+    await answers.store.write("ops", "wrong work", lambda records: records.set_miner_state(MIN_2, FLAGGED))
+    await asyncio.sleep(2 * limits.CHANGE_POLL_S)
+    real, failed = answers.store.read, 0
+
+    async def read(work: Any) -> Any:
+        nonlocal failed
+        if "_catch_up" in work.__qualname__ and not failed:
+            failed += 1
+            raise OSError("the disk is away")
+        return await real(work)
+
+    monkeypatch.setattr(answers.store, "read", read)
+    await node.start(port)
+    await node.until(lambda: node.tells)
+    assert node.tells == [link_envelope.Tell("revoke", {"account_ids": [], "miner_ids": [MIN_2]})]
+    assert failed == 1
+
+
 async def test_a_central_that_was_down_itself_tells_all_that_is_refused(
     node: FakeNode, links: Links, answers: Answers
 ) -> None:

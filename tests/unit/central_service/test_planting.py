@@ -112,3 +112,21 @@ async def test_a_hash_that_comes_between_proof_and_decision_changes_nothing(
     assert await store.read(lambda facts: still_valid(facts, proven)) == await stored(store, ENT)
     other = KeyRecord(proven.key_id, proven.account_id, proven.scope, "$argon2id$other")
     assert await store.read(lambda facts: still_valid(facts, other)) is None
+
+
+async def test_a_password_chosen_while_the_seed_s_is_hashed_stays(
+    store: Store, hashing: Hashing, seed_document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = read_seed(seed_document)
+    [account_id] = [account_id for account_id, _ in seed.passwords]
+    await plant_at_once(store, Credentials(hashing), seed)
+    real, chosen = hashing.hash, await hashing.hash("a password of one's own")
+
+    async def hash(secret: str) -> str:
+        if secret == PASSWORD:
+            await store.write("ops", "forgotten", lambda records: records.set_password(account_id, chosen))
+        return await real(secret)
+
+    monkeypatch.setattr(hashing, "hash", hash)
+    await hash_pending(store, Credentials(hashing), seed, after_s=0)
+    assert await store.read(lambda facts: facts.password_hash(account_id)) == chosen

@@ -5,19 +5,14 @@ why nothing of the sort happens there, or the test that holds that what has chan
 begins to wait, or waits more often, is not in the table: whoever writes it looks at it here first.
 """
 
-import ast
 from pathlib import Path
 
 import pytest
+from waits import LIFE, READS, counts, holders, is_there, waits
 
 import cgn_node
 
 FOLDER = Path(cgn_node.__file__).parent
-ROOT = FOLDER.parent
-WAITS = (ast.Await, ast.AsyncFor, ast.AsyncWith)
-
-LIFE = "start, drain or stop of the process: one caller, in order"
-READS = "hands on what it was told, or only reads"
 
 REVOKED = "tests/integration/test_node_revocations.py::test_what_was_known_of_a_miner_is_forgotten"
 OVERTAKEN = "tests/unit/cgn_node/test_key_desk.py::test_an_answer_that_was_overtaken_by_a_revocation_is_asked_for_again"
@@ -118,32 +113,10 @@ CALLBACKS = {
 """Waits without an `await`: between a step and the callback that goes on."""
 
 
-def waits() -> dict[str, int]:
-    found: dict[str, int] = {}
-
-    def visit(node: ast.AST, names: tuple[str, ...]) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                visit(child, (*names, child.name))
-                continue
-            is_wait = isinstance(child, WAITS) or (isinstance(child, ast.comprehension) and child.is_async)
-            if is_wait:
-                key = f"{module} {'.'.join(names)}"
-                found[key] = found.get(key, 0) + 1
-            visit(child, names)
-
-    for path in sorted(FOLDER.glob("*.py")):
-        module = path.stem
-        visit(ast.parse(path.read_text()), ())
-    return found
-
-
 def test_every_wait_is_listed() -> None:
-    assert waits() == {name: count for name, (count, _) in TABLE.items()}
+    assert waits(FOLDER) == counts(TABLE)
 
 
-@pytest.mark.parametrize("named", sorted({text for _, text in TABLE.values() if "::" in text} | {*CALLBACKS.values()}))
+@pytest.mark.parametrize("named", holders(TABLE, CALLBACKS.values()))
 def test_what_holds_it_exists(named: str) -> None:
-    path, _, test = named.partition("::")
-    names = {node.name for node in ast.walk(ast.parse((ROOT / path).read_text())) if hasattr(node, "name")}
-    assert test in names
+    assert is_there(FOLDER.parent, named)
