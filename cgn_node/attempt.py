@@ -43,6 +43,7 @@ class AttemptOwner(Protocol):
     fault: str
 
     def break_off(self) -> None: ...
+    def disk_failed(self, error: OSError) -> None: ...
     def acknowledged(self) -> None: ...
 
 
@@ -280,6 +281,9 @@ class Attempt:
             passing = response.data(data)
         except BadResponse:
             self._end_as_bad()
+            return
+        except OSError as error:
+            request.disk_failed(error)
             return
         if not passing:
             self.tunnel.consumed(self.stream, len(data))

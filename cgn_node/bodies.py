@@ -5,6 +5,7 @@ Payload bytes pass here and nowhere else; the broker core sees ids, sizes and di
 callers tell them what arrived and ask them what may go on.
 """
 
+import errno
 import os
 import tempfile
 from hashlib import sha256
@@ -61,9 +62,9 @@ class RequestBody:
         return self._file is None
 
     def read(self, offset: int, max_bytes: int) -> bytes:
-        """What has arrived from `offset` on, at most `max_bytes`."""
+        """What has arrived from `offset` on: `max_bytes`, or all there is. Raises OSError when the disk has less."""
         if self._file is not None:
-            return os.pread(self._file, min(max_bytes, self.length - offset), offset)
+            return _read_at(self._file, min(max_bytes, self.length - offset), offset)
         if offset == 0 and max_bytes >= self.length:
             return bytes(self._memory)
         return bytes(self._memory[offset : offset + max_bytes])
@@ -94,6 +95,17 @@ def _write_at(descriptor: int, data: bytes | bytearray, offset: int) -> None:
         written = os.pwrite(descriptor, view, offset)
         view = view[written:]
         offset += written
+
+
+def _read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """All of it. In front of a bad block the kernel gives less than was asked for, and the error to the next call."""
+    data = os.pread(descriptor, size, offset)
+    while len(data) < size:
+        more = os.pread(descriptor, size - len(data), offset + len(data))
+        if not more:
+            raise OSError(errno.EIO, f"a file ends {size - len(data)} bytes before what was written to it")
+        data += more
+    return data
 
 
 class HeldMemory:
@@ -132,7 +144,7 @@ class HeldFile:
         return at
 
     def read(self, at: int, size: int) -> bytes:
-        return os.pread(self._descriptor, size, at)
+        return _read_at(self._descriptor, size, at)
 
     def __del__(self) -> None:
         os.close(self._descriptor)
@@ -284,8 +296,8 @@ class ResponseBody:
         return digest, self.passed
 
     def data(self, data: bytes) -> list[Piece]:
-        """What may leave now. Raises BadResponse when there is more than was declared, the prefix is not what has left,
-        or nothing more can be held."""
+        """What may leave now. Raises BadResponse when there is more than was declared or the prefix is not what has
+        left; OSError when no more can be held, which is no fault of whoever sent it."""
         if self._missing is not None:
             if len(data) > self._missing:
                 raise BadResponse(f"{len(data) - self._missing} bytes more than the head declared, or HTTP allows")
@@ -311,13 +323,10 @@ class ResponseBody:
     def _hold(self, data: bytes) -> None:
         """Short pieces are joined while nothing leaves: what an answer costs here goes by its bytes."""
         joins = self._held and not self.passed and self._held_bytes + len(data) <= self._held_max
-        try:
-            if not (joins and self._held[-1].extend(data)):
-                piece, self._file = self._memory.keep(data, self._file)
-                self._held.append(piece)
-                self._tail = self._hash.copy()
-        except OSError as error:
-            raise BadResponse(f"the response cannot be held: {error}") from error
+        if not (joins and self._held[-1].extend(data)):
+            piece, self._file = self._memory.keep(data, self._file)
+            self._held.append(piece)
+            self._tail = self._hash.copy()
         self._hash.update(data)
         self._held_bytes += len(data)
 

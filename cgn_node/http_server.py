@@ -422,7 +422,12 @@ class HttpConnection(asyncio.Protocol):
     def _broke(self, error: Exception) -> None:
         """Whatever was asked for on this connection raised: nobody else's turn, and nobody else's work, ends by it."""
         self._listener.counters["connections that broke"] += 1
-        _log.error("http.broke", peer=self.peer, problem=repr(error), trace=traceback.format_exc(limit=20))
+        _log.error(
+            "http.broke",
+            peer=self.peer,
+            problem=repr(error),
+            trace="".join(traceback.format_exception(error, limit=20)),
+        )
         self.abort()
         self._drop_exchange()
 

@@ -117,8 +117,8 @@ class WorkRequest:
             return
         try:
             self.body.append(data)
-        except OSError:
-            self._broken(Problem("ledger_full", "This node's disk for bodies under way is full; come back later."))
+        except OSError as error:
+            self.disk_failed(error)
             return
         if self._admit is not None and self.body.length > limits.REQUEST_MEMORY_BYTES:
             self.admit()
@@ -170,6 +170,12 @@ class WorkRequest:
         but for what has left already."""
         if not self._over and self.state not in ("gone", "refused"):
             self._broken(Problem("internal", f"This node failed at this request; name {self.id} when you report it."))
+
+    def disk_failed(self, error: OSError) -> None:
+        """This node cannot hold the request's body or its answer: no miner's fault, and no other miner could help."""
+        _log.error("request.disk_failed", request_id=self.id, problem=str(error))
+        detail = "This node has no room for bodies that are under way; come back later, or ask another node."
+        self._broken(Problem("ledger_full", detail))
 
     def _give_up(self) -> None:
         if self._admit is None:

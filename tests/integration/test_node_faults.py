@@ -373,7 +373,7 @@ async def test_an_error_while_a_miner_speaks_ends_its_request_alone(
         while not miner.opened:
             await asyncio.sleep(0.01)
         for name in ("head", "data", "whole"):
-            a_bad_disk().put(monkeypatch, bodies.ResponseBody, name)
+            a_fault().put(monkeypatch, bodies.ResponseBody, name)
             assert_internal(await world.call("GET", "/noop"))
         go.set()
         assert (await waits).body == b"x"
@@ -470,6 +470,27 @@ async def test_a_disk_that_hangs_holds_up_its_own_upload_alone(tmp_path: Path, m
         assert not slow.done()
         released.set()
         assert (await slow).body == long
+
+
+@pytest.mark.parametrize("what", ["_unnamed_file", "_write_at"], ids=["no descriptor", "no room"])
+async def test_a_full_disk_is_no_miners_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """N-11: an answer that this node cannot hold is not asked of a second miner, and none is ranked lower."""
+    monkeypatch.setattr(bodies.HeldMemory.__init__, "__defaults__", (0,))
+    async with a_world(tmp_path) as world:
+        miners = [await world.miner(number, serve=support.answer_with(b"x" * 300_000)).join() for number in range(2)]
+        full = Fault(OSError(errno.ENOSPC, "No space left on device"), always=True).put(monkeypatch, bodies, what)
+        reply = await world.call("GET", "/noop")
+        assert (reply.status, reply.problem["code"]) == (503, "ledger_full")
+        assert "no room for bodies" in reply.problem["detail"]
+        assert full.raised == 1
+        assert sum(len(miner.opened) for miner in miners) == 1
+        offers = [
+            offer for miner in world.node.driver.broker._dispatcher.miners.values() for offer in miner.offers.values()
+        ]
+        assert [offer.failures for offer in offers] == [0, 0]
+        assert await world.rows() == []
+        monkeypatch.undo()
+        assert (await world.call("GET", "/noop")).status == 200
 
 
 @pytest.mark.parametrize("held_bytes", [MIB, 20_000])

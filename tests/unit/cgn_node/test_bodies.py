@@ -39,6 +39,35 @@ def test_small_bodies_touch_no_disk(tmp_path: Path) -> None:
         body.append(b"x")
 
 
+def test_what_the_disk_gives_in_parts_is_read_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In front of a bad block the kernel gives less than was asked for, and the error only to the next call."""
+    whole = bytes(range(256)) * 20
+    body = RequestBody(tmp_path, memory_bytes=0)
+    body.append(whole)
+    memory, file = HeldMemory(tmp_path, 0), None
+    pieces = []
+    for at in range(0, len(whole), 1_000):
+        piece, file = memory.keep(whole[at : at + 1_000], file)
+        pieces.append(piece)
+    read, lost = os.pread, 1 << 20
+
+    def in_parts(descriptor: int, size: int, offset: int) -> bytes:
+        return read(descriptor, min(size, 300, max(0, lost - offset)), offset)
+
+    monkeypatch.setattr(os, "pread", in_parts)
+    assert body.read(7, 5_000) == whole[7:5_007]
+    assert b"".join(loaded(pieces)) == whole
+    lost = 2_500
+    assert body.read(0, 2_500) == whole[:2_500]
+    assert loaded(pieces[:2]) == [whole[:1_000], whole[1_000:2_000]]
+    for late in (lambda: body.read(0, 2_501), pieces[2].load, pieces[3].load):
+        with pytest.raises(OSError, match="before what was written to it"):
+            late()
+    body.close()
+
+
 def response_body(memory: int, held_bytes: int) -> ResponseBody:
     """One whose node may hold so many bytes in memory; the rest is in a file."""
     return ResponseBody(HeldMemory(Path(tempfile.gettempdir()), memory), held_bytes)
