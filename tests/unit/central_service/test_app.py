@@ -272,7 +272,9 @@ async def test_who_is_registered_by_commands_can_work(central: Central) -> None:
     def made(*words: str) -> dict[str, str]:
         done = central.command(*words, "--why", "joins")
         assert done.returncode == 0, done.stderr
-        return dict(json.loads(done.stdout))
+        said = dict(json.loads(done.stdout))
+        assert ("This is shown once" in done.stderr) == ("api_key" in said)
+        return said
 
     contributor = made("add-account", "con", "--name", "Ada", "--address", address)["account"]
     miner = made("add-miner", contributor, "--tier", "2")
@@ -283,6 +285,10 @@ async def test_who_is_registered_by_commands_can_work(central: Central) -> None:
     assert certificate is not None
     where = ("--url", "wss://localhost:7771/central", "--certificate", certificate[1])
     assert len(made("put-node", node, "--operator", operator, *where)["fingerprint"]) == 64
+    for url in ("ws://localhost:7771/central", "wss://localhost:7771/", "/central"):
+        refused = central.command("put-node", node, "--operator", operator, "--url", url, *where[2:], "--why", "x")
+        assert "--url must be an address such as wss://" in refused.stderr, url
+        assert refused.returncode == 2
     developer = made("add-account", "dev", "--name", "Dev", "--address", address)["account"]
     folder = central.folder / "hello"
     folder.mkdir()
