@@ -6,9 +6,9 @@ because it stays in the first-level cache and takes the best round.
 """
 
 import hashlib
-import os
 import time
 
+import psutil
 from cgn_sdk.protocol.messages import Capabilities
 
 INSTRUCTIONS_PER_BYTE = 12
@@ -21,8 +21,10 @@ _HASHES = 64
 
 def measure(share_ppm: int = 1_000_000, kmips_per_thread_milli: int = 0) -> Capabilities:
     """What this machine can do for the network, at this share of it. Takes a few milliseconds."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    process = psutil.Process()
+    has_affinity = hasattr(process, "cpu_affinity")  # macOS has none
+    threads = len(process.cpu_affinity() or ()) if has_affinity else psutil.cpu_count() or 1
+    memory = psutil.virtual_memory().total
     return Capabilities(
         threads=max(1, threads * share_ppm // 1_000_000),
         kmips_per_thread_milli=kmips_per_thread_milli or mips_per_thread(),

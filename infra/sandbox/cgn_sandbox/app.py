@@ -207,7 +207,7 @@ async def serve(options: SandboxOptions, *, as_json: bool = False) -> int:
 
 NEEDS = {
     "central": ("argon2",),
-    "miner": ("httptools",),
+    "miner": ("httptools", "psutil"),
     "mediagen": ("pyvips", "pypdfium2", "py_mini_racer"),
     "payouts": ("web3", "coincurve"),
 }
