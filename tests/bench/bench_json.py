@@ -1,6 +1,6 @@
 """The canonical encoder beside orjson on rows: `python tests/bench/bench_json.py [--count 20000]`.
 
-orjson is not a dependency (decision 0031): install it where this runs. Processor time in one process, the two in turns.
+orjson is not a dependency (decision 0030): install it where this runs. Processor time in one process, the two in turns.
 """
 
 import argparse

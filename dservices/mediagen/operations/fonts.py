@@ -1,7 +1,7 @@
 """Fonts: those of locked packages and nothing of the machine, so that text has the same pixels everywhere (G-1).
 
 `Source Sans Pro` and `Source Serif Pro` are the faces that scripts name; behind them stand Noto's for the scripts of
-the world and Twemoji for emoji in colour (decision 0034), from which Pango takes what a named face lacks. An operator
+the world and Twemoji for emoji in colour (decision 0031), from which Pango takes what a named face lacks. An operator
 may name one more folder. A font that is not there is an error (reference 2.6), never a silent substitute, and so is a
 character that no font has; a few names that scripts use for "some sans" or "some serif" are aliases.
 """
