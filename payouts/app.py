@@ -137,18 +137,23 @@ def _silent(line: str) -> None:
 async def _run(wanted: PayoutSettings, options: argparse.Namespace, tell: Callable[[str], None]) -> int:
     # late: web3 takes a second to import, and a mistake in the settings should not wait for it
     from ledger.port import StoreError
-    from payouts.chain import ChainError
+    from payouts.chain import ChainError, Web3Chain
     from payouts.deploy import ManifestMismatch
     from payouts.driver import DriverError
     from payouts.errors import SettlementError
     from payouts.facts import FactError
+    from payouts.interruption import Interruption
     from payouts.journal import JournalError
     from payouts.rpc import RpcError, Unreachable
 
-    until_ingest = options.until_ingest
+    until_ingest, stop = options.until_ingest, Interruption()
+    stop.watch(asyncio.get_running_loop())
+    outside = Outside(Web3Chain, sleep=stop.sleep)
     try:
         while True:
-            report = await settle(wanted, day=options.day, until_ingest=until_ingest, tell=tell)
+            report = await settle(
+                wanted, day=options.day, until_ingest=until_ingest, tell=tell, at=stop.at, outside=outside
+            )
             print(json.dumps(report, indent=2) if options.json else _readable(report), flush=True)
             if not report["balances"] or not report["more"]:
                 return EXIT_OK if report["balances"] else EXIT_BOOKS
