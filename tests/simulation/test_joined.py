@@ -127,7 +127,7 @@ class FalseConnection:
     """A WebSocket whose other end is the world."""
 
     transport = SimpleNamespace(get_extra_info=lambda name: None)
-    close_code = close_reason = None
+    close_code = close_reason = request = None
     is_writable = True
 
     def __init__(self) -> None:
