@@ -33,7 +33,7 @@ from cgn_sdk.turns import Turns
 from cgn_chassis import logs
 from cgn_node import limits
 from cgn_node.channel import Channel
-from cgn_node.disk_reads import DiskReads
+from cgn_node.disk_reads import DiskReads, Reading
 from cgn_node.gate import Gate
 from cgn_node.http1 import (
     NO_BODY_STATUSES,
@@ -346,6 +346,7 @@ class HttpConnection(asyncio.Protocol):
         self._has_turn = False  # waits in the listener's `turns`
         self._out: list[bytes] = []
         self._waiting_answer: deque[bytes | Loadable] = deque()
+        self._reading_disk: Reading | None = None
         self._is_loading = False  # the first of what waits is being read from disk
         self._since = 0.0  # of the accept, of a later request's first byte, of an answer's end
         self._is_first = True
@@ -396,6 +397,8 @@ class HttpConnection(asyncio.Protocol):
         self._listener.forget(self)
         self._state = _CLOSED
         self._waiting_answer.clear()
+        if self._reading_disk is not None:
+            self._reading_disk.withdraw()
         self._drop_buffer()
         self._drop_exchange()
 
@@ -628,7 +631,7 @@ class HttpConnection(asyncio.Protocol):
         self.flush()
         if waiting and not _is_here(waiting[0]):
             self._is_loading = True
-            self._listener.disk.read(cast(Loadable, waiting.popleft()).load, self._on_loaded)
+            self._reading_disk = self._listener.disk.read(cast(Loadable, waiting.popleft()).load, self._on_loaded)
         elif waiting:
             self._take_turn()
         elif self._exchange is None:
@@ -638,7 +641,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _on_loaded(self, data: bytes, problem: Exception | None) -> None:
         """What was asked of the disk is here, or never will be."""
-        self._is_loading = False
+        self._is_loading, self._reading_disk = False, None
         if self._state == _CLOSED:
             return
         if problem is not None:

@@ -396,8 +396,9 @@ class WorkEndpoint:
 
     def _remember(self, request: WorkRequest) -> None:
         """What `GET /requests/<id>` may be asked about it."""
-        if request.result is not None:
-            self._keep_result(request, *request.result)
+        result, request.result = request.result, None
+        if result is not None:
+            self._keep_result(request, *result)
         elif request.record_command is None:
             state = {"request_id": request.id, "state": request.state, "attempts": request.attempts}
             if request.refusal is not None:

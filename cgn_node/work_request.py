@@ -310,13 +310,16 @@ class WorkRequest:
         return self.record_command is not None and command.code == self.record_command.ended
 
     def _end(self) -> None:
-        """Called once, whatever happened before: what the request was counted under depends on it."""
+        """Called once, whatever happened before: what the request was counted under depends on it. Nothing that is
+        counted waits for the collector, which runs seldom and by chance: attempt and request hold each other."""
         self._over = True
         self.attempt = None
+        self.response.close()
         try:
             self.body.close()
         finally:
             self._finished(self)
+            self.latest = None
             self.exchange.abort()  # if its answer is not complete by now, it never will be
 
     def _cost_headers(self) -> Headers:

@@ -6,6 +6,7 @@ notices (N-6, N-11, N-24): faults are put into the ports below each command and 
 
 import asyncio
 import errno
+import gc
 import json
 import threading
 import typing
@@ -515,3 +516,71 @@ async def test_a_disk_that_fails_ends_that_answer_and_no_other(
             await asyncio.sleep(0.05)
         assert json.loads(state.body)["ended"] == ("whole" if held_bytes == MIB else "cancelled")
         monkeypatch.setattr(bodies.HeldFile, "read", lambda self, at, size: b"\0" * size)
+
+
+def held_files(folder: Path) -> int:
+    """Unnamed files of bodies that this process has open."""
+    found = 0
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            found += str(link.readlink()).startswith(str(folder)) and "bodies" in str(link.readlink())
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("memory", [0, 8 * MIB], ids=["in files", "in memory"])
+@pytest.mark.parametrize("ending", ["whole", "gone", "deadline", "bad answer", "miner lost", "streamed"])
+async def test_what_was_held_is_given_back_when_its_request_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, memory: int
+) -> None:
+    """N-6: at once, and not when the collector happens to come by: it is switched off here."""
+    monkeypatch.setattr(bodies.HeldMemory.__init__, "__defaults__", (memory,))
+    enough = asyncio.Event()
+
+    async def serve(miner: support.ScriptedMiner, opened: tunnel.Opened) -> None:
+        miner.acknowledge(opened.stream)
+        if ending == "whole" or opened.message.target == "/noop/last":
+            await miner.answer(opened, [b"x" * 300_000])
+            return
+        miner.tunnel.head(opened.stream, messages.Head(200, (), 900_000))
+        await miner.link.send_data(opened.stream, b"x" * 300_000)
+        enough.set()
+        if ending == "bad answer":
+            miner.tunnel.data(opened.stream, b"", end=True)
+            miner.done(opened, b"x" * 300_000)
+        await asyncio.Event().wait()
+
+    held_bytes = 20_000 if ending == "streamed" else MIB
+    work = config.WorkSettings(host="127.0.0.1", port=0, held_bytes=held_bytes)
+    async with support.world(tmp_path, work=work) as world:
+        held_memory = world.node.work._held_memory
+        gc.disable()
+        try:
+            for number in range(3):
+                miner = await world.miner(number, serve=serve).join()
+                enough.clear()
+                reader, writer = await world.connect()
+                upload = b"y" * 200_000
+                head = f"POST /noop HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {world.session_key}\r\n"
+                head += f"CGN-Deadline-Ms: 2500\r\nContent-Length: {len(upload)}\r\n\r\n"
+                writer.write(head.encode() + upload)
+                if ending not in ("whole", "deadline"):
+                    await asyncio.wait_for(enough.wait(), 20)
+                if ending == "miner lost":
+                    await miner.leave()
+                if ending in ("gone", "streamed"):
+                    writer.close()
+                else:
+                    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+                    writer.close()
+                await nothing_is_held(world)
+                if ending != "miner lost":
+                    await miner.leave()
+            async with asyncio.timeout(10):
+                while held_files(tmp_path) or held_memory.left != memory:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            pytest.fail(f"{held_files(tmp_path)} files, {memory - held_memory.left} bytes of memory are held")
+        finally:
+            gc.enable()
