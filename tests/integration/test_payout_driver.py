@@ -241,7 +241,7 @@ def test_a_run_lies_still_until_its_reservations_have_expired(world: Any) -> Non
     world.rpc("evm_increaseTime", 8 * 86_400)
     world.rpc("evm_mine")
     report = settle(world, Time())
-    assert [tx["step"] for tx in report["transactions"]] == ["reserve", "begin", "reserve", "collect", "pay"]
+    assert [tx["step"] for tx in report["transactions"]] == ["reserve", "reserve", "begin", "collect", "pay"]
     token = world.manifest.token
     assert world.rpc.ask(token.balance_of(token.address)) == 0  # what had expired went back in the same step
     assert world.balance("contributor 0") == 3 * FEE * 70 // 100
